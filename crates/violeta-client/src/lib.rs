@@ -1,0 +1,1 @@
+//! The Violeta client: submits, intervenes, reads, verifies

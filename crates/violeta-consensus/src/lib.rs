@@ -1,0 +1,1 @@
+//! Asynchronous Byzantine agreement over a hash graph of signed vertices, sans I/O

@@ -1,0 +1,1 @@
+//! Signatures, the coin and the seal of Violeta

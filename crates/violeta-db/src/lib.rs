@@ -1,0 +1,1 @@
+//! The Database machine: transactions, accounts, namespaces, key and value

@@ -1,0 +1,1 @@
+//! Files as Violeta sees them, and the checksummed, segmented journal

@@ -1,0 +1,1 @@
+//! The shell of a Violeta validator: sockets, TLS, files, LMDB, clock, metrics, HTTP

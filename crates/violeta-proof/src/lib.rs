@@ -1,0 +1,1 @@
+//! All that convinces a Violeta client: tree proofs, heads, certificates, seals, history proofs; verification only

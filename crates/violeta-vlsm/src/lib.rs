@@ -1,0 +1,1 @@
+//! The VLSM tree: an authenticated key-value store with every version readable and provable

@@ -1,0 +1,2 @@
+//! Violeta: a replicated database that can prove what it tells you.
+fn main() {}
