@@ -1,1 +1,4 @@
-//! The shell of a Violeta validator: sockets, TLS, files, LMDB, clock, metrics, HTTP
+//! The shell of a Violeta validator: sockets, TLS, LMDB, files, clock, threads, metrics, gateways.
+
+pub mod config;
+pub mod files;
