@@ -111,6 +111,8 @@ domains! {
     File = "violeta v1 file",
     /// Hash mock of threshold signatures, for tests and simulation.
     MockThreshold = "violeta v1 mock threshold",
+    /// Coefficients of batched signature checks; part of no format.
+    BatchCoefficients = "violeta v1 batch coefficients",
 }
 
 static KEYS: LazyLock<Vec<[u8; 32]>> = LazyLock::new(|| {
