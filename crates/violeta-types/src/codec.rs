@@ -248,6 +248,26 @@ impl<const MAX: usize> BorshDeserialize for Blob<MAX> {
     }
 }
 
+/// For people: hexadecimal.
+impl<const MAX: usize> Serialize for Blob<MAX> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex::encode(&self.0))
+    }
+}
+
+impl<'de, const MAX: usize> Deserialize<'de> for Blob<MAX> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        if text.len() / 2 > MAX {
+            let (len, max) = (text.len() / 2, MAX);
+            return Err(D::Error::custom(TooLong { len, max }));
+        }
+        let bytes = hex::decode(&*text).map_err(D::Error::custom)?;
+        Blob::try_from(bytes).map_err(D::Error::custom)
+    }
+}
+
 /// Hexadecimal `Display`, `Debug`, `FromStr` and serde for a newtype over `[u8; N]`.
 macro_rules! hex_format {
     ($type:ident, $len:literal) => {
@@ -317,6 +337,17 @@ mod tests {
     fn a_claimed_length_without_its_bytes_is_refused() {
         assert!(decode::<Blob<1_000_000_000>>(&999_999_999u32.to_le_bytes()).is_err());
         assert!(decode::<Bounded<u64, 1_000_000_000>>(&999_999_999u32.to_le_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_blob_is_hexadecimal_to_people_and_bounded_there_too() {
+        let blob = Blob::<3>::try_from(&[1u8, 0xab, 0][..]).unwrap();
+        let json = serde_json::to_string(&blob).unwrap();
+        assert_eq!(json, "\"01ab00\"");
+        assert_eq!(serde_json::from_str::<Blob<3>>(&json).unwrap(), blob);
+        for bad in ["\"01ab0000\"", "\"0\"", "\"zz\"", "[1]"] {
+            assert!(serde_json::from_str::<Blob<3>>(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -22,6 +22,13 @@ pub const STORE_KEY_BYTES_MAX: usize = 4 << 10;
 /// Bytes of a value in the store.
 pub const STORE_VALUE_BYTES_MAX: usize = 16 << 20;
 
+/// Clients that hold rights in a namespace besides its owner.
+pub const GRANTS_MAX: usize = 1_024;
+/// Bytes of values that a transaction's conditions and deletes may look at, the last one aside.
+pub const TRANSACTION_READ_BYTES_MAX: usize = 16 << 20;
+/// Key rotations of a transaction: each costs the executor a signature check.
+pub const ROTATIONS_MAX: usize = 1;
+
 /// Nonces below the highest that an account remembers; also how far ahead of it a nonce may be.
 pub const NONCE_WINDOW: u64 = 1_024;
 /// How far above its lowest unresolved nonce a client may sign.
@@ -50,6 +57,8 @@ pub const MESSAGE_BYTES_MAX: usize = 8 << 20;
 
 const _: () = assert!(2 * CLIENT_NONCE_SPREAD <= NONCE_WINDOW);
 const _: () = assert!(VALUE_BYTES_MAX + KEY_BYTES_MAX + 1_024 <= TRANSACTION_BYTES_MAX);
+const _: () = assert!(64 + GRANTS_MAX * 33 <= VALUE_BYTES_MAX);
+const _: () = assert!(VALUE_BYTES_MAX <= TRANSACTION_READ_BYTES_MAX);
 const _: () = assert!(VALUE_BYTES_MAX + 8 <= STORE_VALUE_BYTES_MAX);
 const _: () = assert!(KEY_BYTES_MAX <= STORE_KEY_BYTES_MAX);
 const _: () = assert!(CLIENT_ITEM_BYTES_MAX + 64 <= PAYLOAD_BYTES_MAX);

@@ -249,6 +249,9 @@ pub enum Refusal {
     /// A namespace has all the grants that it may have.
     #[error("the namespace has too many grants")]
     TooManyGrants,
+    /// The values that the operations look at are larger together than a transaction may read.
+    #[error("the transaction reads more than it may: split it")]
+    ReadsTooMuch,
 }
 
 /// What became of a transaction: one leaf of a block's results.
