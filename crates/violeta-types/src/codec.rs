@@ -258,7 +258,7 @@ impl<const MAX: usize> Serialize for Blob<MAX> {
 impl<'de, const MAX: usize> Deserialize<'de> for Blob<MAX> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        let text = <std::borrow::Cow<'de, str> as Deserialize>::deserialize(deserializer)?;
         if text.len() / 2 > MAX {
             let (len, max) = (text.len() / 2, MAX);
             return Err(D::Error::custom(TooLong { len, max }));
