@@ -1,1 +1,22 @@
-//! All that convinces a Violeta client: tree proofs, heads, certificates, seals, history proofs; verification only
+//! All that convinces a Violeta client: tree proofs, heads, certificates, seals, history proofs. Verification only.
+//!
+//! ```text
+//!   key, value or absence ── tree ──▶ state root ┐
+//!   transaction's result ── path ─▶ results root ┼── head ──▶ certificate or seal ──▶ trust: a committee,
+//!   older head ──────────── path ─▶ history root ┘                                     or a group's key
+//! ```
+//!
+//! A proof is a plain value with one canonical encoding (borsh) and a JSON form for people. Verifying one needs no
+//! store, no network and no clock, allocates no more than the proof's own length, and doesn't panic, whatever the bytes
+//! (replica.md §7, vlsm.md §6). What was verified has a type of its own ([`TrustedHead`], …) that nothing else makes.
+//! What fails is named: see [`ProofError`].
+
+pub mod error;
+pub mod head;
+pub mod history;
+#[cfg(test)]
+mod testing;
+
+pub use error::ProofError;
+pub use head::{TrustedHead, Vouchers, check_attestation, check_certificate};
+pub use history::HistoryPath;
