@@ -7,7 +7,7 @@
 //!     │                                                  │
 //!     ├── transaction ─▶ payload ─▶ vertex ─▶ commit ─▶ head ─▶ certificate
 //!     │                      (merkle roots bind each to the next)
-//!     └── committee, genesis, limits
+//!     └── committee, genesis, limits          api ── what gateway and client say to each other
 //! ```
 //!
 //! No I/O, no clock, no keys that sign: this crate says what bytes mean and what is hashed or signed, never whether
@@ -17,6 +17,7 @@
 //! additions: every sequence has a bound that is checked before anything is allocated ([`Bounded`], [`Blob`]), and
 //! [`codec::decode`] refuses trailing bytes. Each value has exactly one encoding.
 
+pub mod api;
 pub mod codec;
 pub mod commit;
 pub mod committee;
@@ -27,6 +28,8 @@ pub mod ids;
 pub mod keys;
 pub mod limits;
 pub mod merkle;
+#[cfg(feature = "openapi")]
+mod openapi;
 pub mod payload;
 pub mod transaction;
 pub mod vertex;
