@@ -1,0 +1,44 @@
+//! Local tuning: when to try. None of it counts for correctness, every wait ends, and validators may differ.
+
+/// When this validator makes vertices, asks, and repeats itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// Under steady load, the time between two own vertices: batches fill, and the coin's arithmetic is paid less
+    /// often.
+    pub round_interval_us_min: u64,
+    /// How many own vertices may follow one another without that pause. They come back one an interval. Large enough
+    /// for a lone transaction on an idle cluster to be committed as fast as messages flow.
+    pub round_burst: u64,
+    /// How long, once a quorum's vertices of the round before are here, to wait for those of other authors that
+    /// have lately been heard of. 0: not at all.
+    pub author_wait_us: u64,
+    /// An author whose newest vertex is this many rounds back isn't waited for.
+    pub responsive_rounds: u64,
+    /// Partially synchronous mode (wave length 3, known leaders): how long to wait for the leader.
+    pub leader_wait_us: u64,
+    /// Pause before following another's vertex when nothing else is due (quiet rule).
+    pub follow_interval_us: u64,
+    /// Time between heartbeats. Also the pace of vertices while certificates lag.
+    pub heartbeat_us: u64,
+    /// How long to wait for an answer before another peer is asked.
+    pub request_timeout_us: u64,
+    /// Bytes of payload that is decided, or under gc, and is kept in memory to serve others. Older payload is served
+    /// from the journal ([`Effect::SendStored`](crate::Effect::SendStored)).
+    pub served_bytes_max: usize,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Tuning {
+            round_interval_us_min: 20_000,
+            round_burst: 12,
+            author_wait_us: 3_000,
+            responsive_rounds: 3,
+            leader_wait_us: 250_000,
+            follow_interval_us: 200_000,
+            heartbeat_us: 1_000_000,
+            request_timeout_us: 150_000,
+            served_bytes_max: 128 << 20,
+        }
+    }
+}
