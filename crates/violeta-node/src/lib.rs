@@ -2,3 +2,5 @@
 
 pub mod config;
 pub mod files;
+pub mod metrics;
+pub mod transport;

@@ -45,10 +45,11 @@ pub enum ConfigError {
 }
 
 /// What one validator's process is told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where things are.
+    #[serde(default)]
     pub node: NodeSection,
     /// Where each validator listens for the others: `v0 = "host:port"`.
     #[serde(default)]
@@ -190,18 +191,6 @@ impl TuningSection {
         match self.worker_threads {
             0 => std::thread::available_parallelism().map_or(2, |n| n.get().min(16)),
             n => n as usize,
-        }
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Config {
-            node: NodeSection::default(),
-            peers: BTreeMap::new(),
-            http: HttpSection::default(),
-            limits: LimitsSection::default(),
-            tuning: TuningSection::default(),
         }
     }
 }
