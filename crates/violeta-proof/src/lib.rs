@@ -14,9 +14,11 @@
 pub mod error;
 pub mod head;
 pub mod history;
+pub mod stored_value;
 #[cfg(test)]
 mod testing;
 
 pub use error::ProofError;
 pub use head::{TrustedHead, Vouchers, check_attestation, check_certificate};
 pub use history::HistoryPath;
+pub use stored_value::StoredValue;
