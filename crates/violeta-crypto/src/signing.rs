@@ -232,7 +232,7 @@ pub fn verify_operator(
 }
 
 /// Whether each of many transactions is signed: the verdicts of [`verify_transaction`], in batches. Bad signatures
-/// cost about three times as much as if each had been checked by itself, good ones beside them less than twice.
+/// can make it cost twice what checking each by itself would, never more.
 pub fn verify_transactions(signed: &[(ClientPublicKey, TxId, ClientSignature)]) -> Vec<bool> {
     let checks: Vec<_> = signed
         .iter()

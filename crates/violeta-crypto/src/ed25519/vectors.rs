@@ -54,7 +54,7 @@ fn verdict(key: [u8; 32], message: &[u8], signature: [u8; 64]) -> bool {
     }];
     let single = checks[0].is_good();
     let honest = SecretKey::from_seed([1; 32]);
-    for i in 0..BATCH_MIN as u8 {
+    for i in 0..PIECE_MAX as u8 {
         checks.push(Check {
             key: honest.public_key(),
             message: vec![i],
