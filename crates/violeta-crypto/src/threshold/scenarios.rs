@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use blst::min_sig::{AggregateSignature, PublicKey, Signature};
+use blst::min_sig::{AggregateSignature, PublicKey, SecretKey, Signature};
 use proptest::prelude::*;
 
 use super::*;
@@ -271,6 +271,23 @@ fn refused_as_share_and_signature(bytes: [u8; 48]) {
         .combine(&coin(1), &[(ValidatorIndex(0), share)]);
     assert_eq!(combined.signature, None);
     assert_eq!(combined.bad, [ValidatorIndex(0)]);
+}
+
+#[test]
+fn the_group_signs_what_a_holder_of_the_whole_secret_would() {
+    // The whole secret is the polynomial's first coefficient, drawn and used here without any sharing.
+    let info = [b"violeta v1 dealing coefficient ".as_slice(), &[0; 8]].concat();
+    let whole = SecretKey::key_gen(&[7; 32], &info).unwrap();
+    let tag = b"VIOLETA-V01-CS01-with-BLS12381G1_XMD:SHA-256_SSWU_RO_";
+    let expected = whole.sign(&coin(1).digest().0, tag, &[]).to_bytes();
+
+    let group = Group::bls(7, 5);
+    for holders in [[0, 1, 2, 3, 4], [6, 4, 3, 1, 0]] {
+        let (signature, _) = group.combined(&group.shares(&holders, &coin(1)), &coin(1));
+        assert_eq!(signature, ThresholdSignature(expected));
+    }
+    let dealing = deal(7, 5, [7; 32]).unwrap();
+    assert_eq!(dealing.group_key.0, whole.sk_to_pk().to_bytes());
 }
 
 #[test]
