@@ -16,9 +16,13 @@
 //! [`TrustedHead`] can be made by these checks alone (and by [`TrustedHead::ancestor`], from another one): a function
 //! that takes one needs no checks of its own.
 
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
 use violeta_crypto::signing::{verify_attestation, verify_attestations};
+use violeta_crypto::threshold::{BlsThreshold, Threshold, ThresholdMessage};
 use violeta_types::{
-    Attestation, Certificate, Committee, Head, HeadId, Height, Stake, StakeTally, ValidatorIndex,
+    Attestation, Certificate, Committee, GroupPublicKey, Head, HeadId, Height, Seal,
+    SharePublicKey, Stake, StakeTally, ValidatorIndex,
 };
 
 use crate::error::ProofError;
@@ -51,6 +55,16 @@ impl TrustedHead {
     pub fn into_head(self) -> Head {
         self.head
     }
+}
+
+/// What makes a client trust a head: either is enough.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Vouch {
+    /// A quorum's signatures.
+    Certificate(Certificate),
+    /// The group's threshold signature.
+    Seal(Seal),
 }
 
 /// Whose word was taken for a head.
@@ -114,6 +128,37 @@ pub fn check_certificate(
         stake: tally.stake(),
     };
     Ok((TrustedHead::new_checked(head.clone(), id), vouchers))
+}
+
+/// Checks that `seal` is the signature over `head` of the group that `threshold` is the public side of.
+///
+/// # Errors
+/// [`ProofError::OtherHead`], [`ProofError::OtherHeight`] or [`ProofError::BadSeal`].
+pub fn check_seal(
+    seal: &Seal,
+    head: &Head,
+    threshold: &dyn Threshold,
+) -> Result<TrustedHead, ProofError> {
+    let id = check_names(&seal.head, seal.height, head)?;
+    if !threshold.verify(&ThresholdMessage::seal(&id), &seal.signature) {
+        return Err(ProofError::BadSeal);
+    }
+    Ok(TrustedHead::new_checked(head.clone(), id))
+}
+
+/// Checks that `seal` is the signature over `head` of the group with this key, of which nothing else is known.
+///
+/// # Errors
+/// As [`check_seal`]; a key that is none makes no good seal.
+pub fn check_seal_with_key(
+    seal: &Seal,
+    head: &Head,
+    group_key: &GroupPublicKey,
+) -> Result<TrustedHead, ProofError> {
+    // To who only checks, a group is a member with the whole secret: its one share is the signature.
+    let whole = SharePublicKey(group_key.0);
+    let group = BlsThreshold::new(group_key, &[whole], 1).map_err(|_| ProofError::BadSeal)?;
+    check_seal(seal, head, &group)
 }
 
 /// That a vouch names this head and its height.
@@ -305,6 +350,78 @@ mod tests {
             check_certificate(&certificate, &head, &theirs),
             Err(ProofError::UnknownCommittee { .. })
         ));
+    }
+
+    fn dealt() -> violeta_crypto::Dealing {
+        violeta_crypto::deal(4, 3, [9; 32]).unwrap()
+    }
+
+    fn seal(head: &Head, message: &ThresholdMessage) -> Seal {
+        use violeta_crypto::ShareSigner;
+        let dealing = dealt();
+        let shares: Vec<_> = (0..3)
+            .map(|i| {
+                let share = dealing.secret_shares[i].share(message);
+                (ValidatorIndex(i as u16), share)
+            })
+            .collect();
+        let public = BlsThreshold::new(&dealing.group_key, &dealing.share_keys, 3).unwrap();
+        Seal {
+            height: head.height,
+            head: head.id(),
+            signature: public.combine(message, &shares).signature.unwrap(),
+        }
+    }
+
+    #[test]
+    fn the_groups_seal_makes_a_head_trusted_by_the_key_alone() {
+        let head = head(7, &committee(&[1, 1, 1, 1]));
+        let key = dealt().group_key;
+        let seal = seal(&head, &ThresholdMessage::seal(&head.id()));
+        let trusted = check_seal_with_key(&seal, &head, &key).unwrap();
+        assert_eq!(trusted.head(), &head);
+
+        let other = Head {
+            time: TimeMs(1),
+            ..head.clone()
+        };
+        assert!(matches!(
+            check_seal_with_key(&seal, &other, &key),
+            Err(ProofError::OtherHead { .. })
+        ));
+        let renamed = Seal {
+            head: other.id(),
+            ..seal.clone()
+        };
+        let error = check_seal_with_key(&renamed, &other, &key).unwrap_err();
+        assert_eq!(error, ProofError::BadSeal);
+        let moved = Seal {
+            height: Height(8),
+            ..seal.clone()
+        };
+        assert!(matches!(
+            check_seal_with_key(&moved, &head, &key),
+            Err(ProofError::OtherHeight { .. })
+        ));
+        let stranger = violeta_crypto::deal(4, 3, [8; 32]).unwrap().group_key;
+        let error = check_seal_with_key(&seal, &head, &stranger).unwrap_err();
+        assert_eq!(error, ProofError::BadSeal);
+    }
+
+    #[test]
+    fn a_coin_is_no_seal_and_no_bit_of_a_seal_can_change() {
+        use violeta_types::{Epoch, Round};
+        let head = head(7, &committee(&[1, 1, 1, 1]));
+        let key = dealt().group_key;
+        let coin = ThresholdMessage::coin(&head.chain, Epoch(0), Round(1));
+        let error = check_seal_with_key(&seal(&head, &coin), &head, &key).unwrap_err();
+        assert_eq!(error, ProofError::BadSeal);
+        let good = seal(&head, &ThresholdMessage::seal(&head.id()));
+        for bit in (0..48 * 8).step_by(7) {
+            let mut bent = good.clone();
+            bent.signature.0[bit / 8] ^= 1 << (bit % 8);
+            assert!(check_seal_with_key(&bent, &head, &key).is_err(), "{bit}");
+        }
     }
 
     #[test]

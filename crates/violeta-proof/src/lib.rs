@@ -14,11 +14,19 @@
 pub mod error;
 pub mod head;
 pub mod history;
+mod json;
+pub mod outcome_proof;
 pub mod stored_value;
 #[cfg(test)]
 mod testing;
+pub mod trust;
 
 pub use error::ProofError;
-pub use head::{TrustedHead, Vouchers, check_attestation, check_certificate};
+pub use head::{
+    TrustedHead, Vouch, Vouchers, check_attestation, check_certificate, check_seal,
+    check_seal_with_key,
+};
 pub use history::HistoryPath;
+pub use outcome_proof::{OutcomeProof, VerifiedOutcome};
 pub use stored_value::StoredValue;
+pub use trust::Trust;
