@@ -1,0 +1,413 @@
+//! From executed blocks to certified heads (consensus.md §10, replica.md §2, §3).
+//!
+//! ```text
+//!  Block (root known) ──▶ record in the journal ──sync──▶ machine flushes ──▶ Durable ──▶ attest, send
+//!                                                                                             │
+//!  others' attestations ─────────────────────────────────────────────▶ a quorum: certificate ◀┘
+//!                                                        shares of a quorum, when there is time: seal
+//! ```
+//!
+//! A validator attests a height once: it attests only what its machine made, the machine makes each block once, and a
+//! block is in the journal before it is durable in the store. One whose own head differs from a certified one has a
+//! fault and stops.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use violeta_types::{
+    Attestation, Bounded, Certificate, CertifiedHead, Committee, Head, HeadId, Height, Seal,
+    StakeTally, ThresholdShare, ValidatorIndex, ValidatorSignature,
+};
+
+use crate::limits::{ATTESTED_HEIGHTS_MAX, REATTESTED_HEIGHTS_MAX};
+use crate::machine::Block;
+
+/// Two attestations of one validator for different heads of one height: proof that it lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConflictingAttestations {
+    /// The one that came first.
+    pub first: Attestation,
+    /// The one that came later.
+    pub second: Attestation,
+}
+
+/// What an attestation led to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// A head that has its certificate now.
+    pub certified: Option<CertifiedHead>,
+    /// A proof that the validator lies.
+    pub conflict: Option<Box<ConflictingAttestations>>,
+}
+
+/// A quorum vouches for another head than the one that was made here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "at height {height} a quorum vouches for head {theirs}, and this replica made {ours}: it has a fault (a bug, bit rot or bad memory); keep its data for inspection and restore it from a healthy replica"
+)]
+pub struct Diverged {
+    /// The height.
+    pub height: Height,
+    /// The head made here.
+    pub ours: HeadId,
+    /// The certified head.
+    pub theirs: HeadId,
+}
+
+#[derive(Debug, Default)]
+struct AtHeight {
+    own: Option<(HeadId, Head)>,
+    /// The first attestation of each validator.
+    attestations: BTreeMap<ValidatorIndex, Attestation>,
+    certified: bool,
+    sealed: bool,
+}
+
+/// A seal that can be tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealShares {
+    /// The height.
+    pub height: Height,
+    /// The head.
+    pub head: HeadId,
+    /// Unchecked shares of at least a threshold of validators.
+    pub shares: Vec<(ValidatorIndex, ThresholdShare)>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Attestations {
+    heights: BTreeMap<Height, AtHeight>,
+    /// Executed, not yet attested: head, and the mark of its record in the journal.
+    waiting: VecDeque<(Head, u64)>,
+    newest_own: Option<Attestation>,
+    newest_certified: Option<Arc<CertifiedHead>>,
+    newest_executed: Height,
+    newest_sealed: Height,
+}
+
+impl Attestations {
+    /// Takes one's own attestation from the journal.
+    pub fn restore_own(&mut self, attestation: Attestation) {
+        self.newest_own = Some(attestation);
+    }
+
+    /// Takes a certified head from the journal.
+    pub fn restore_certified(&mut self, certified: Arc<CertifiedHead>) {
+        if certified.head.height > self.certified_height() {
+            self.newest_certified = Some(certified);
+        }
+    }
+
+    /// Takes an executed block's head from the journal. The newest are attested again after the start, unless they
+    /// are certified: their attestations may never have left.
+    pub fn restore_block(&mut self, head: Head) {
+        self.newest_executed = head.height;
+        self.waiting.push_back((head, 0));
+        while self.waiting.len() > REATTESTED_HEIGHTS_MAX {
+            self.waiting.pop_front();
+        }
+    }
+
+    /// Begins to work with a store at `height`: what lies above will be executed again.
+    pub fn start_at(&mut self, height: Height) {
+        let certified = self.certified_height();
+        self.newest_executed = height;
+        self.waiting
+            .retain(|(head, _)| head.height <= height && head.height > certified);
+        for (head, _) in &self.waiting {
+            let entry = self.heights.entry(head.height).or_default();
+            entry.own = Some((head.id(), head.clone()));
+        }
+    }
+
+    /// The newest head with a certificate.
+    pub fn newest_certified(&self) -> Option<&Arc<CertifiedHead>> {
+        self.newest_certified.as_ref()
+    }
+
+    /// The height of the newest head with a certificate; 0 for none.
+    pub fn certified_height(&self) -> Height {
+        let newest = self.newest_certified.as_ref();
+        newest.map_or(Height(0), |certified| certified.head.height)
+    }
+
+    /// One's own newest attestation.
+    pub fn newest_own(&self) -> Option<&Attestation> {
+        self.newest_own.as_ref()
+    }
+
+    /// The height of the newest block executed here.
+    pub fn executed_height(&self) -> Height {
+        self.newest_executed
+    }
+
+    /// Heights that something is kept of.
+    pub fn tracked(&self) -> usize {
+        self.heights.len()
+    }
+
+    /// A block was executed; its record carries `mark` in the journal. May complete a certificate.
+    ///
+    /// # Errors
+    /// If a quorum vouches for another head.
+    pub fn executed(
+        &mut self,
+        block: &Block,
+        mark: u64,
+        committee: &Committee,
+    ) -> Result<Option<CertifiedHead>, Diverged> {
+        let height = block.head.height;
+        assert!(
+            height > self.newest_executed,
+            "each height is executed once"
+        );
+        self.newest_executed = height;
+        let id = block.head.id();
+        if let Some(certified) = &self.newest_certified
+            && certified.head.height == height
+            && certified.certificate.head != id
+        {
+            let theirs = certified.certificate.head;
+            return Err(Diverged {
+                height,
+                ours: id,
+                theirs,
+            });
+        }
+        self.waiting.push_back((block.head.clone(), mark));
+        let entry = self.heights.entry(height).or_default();
+        entry.own = Some((id, block.head.clone()));
+        let certified = self.complete(height, committee)?;
+        self.forget_old();
+        Ok(certified)
+    }
+
+    /// The blocks that may be attested now: durable in the machine up to `durable`, their records synced up to
+    /// `synced`. Each is returned once.
+    pub fn attestable(&mut self, durable: Height, synced: u64) -> Vec<Head> {
+        let mut ready = Vec::new();
+        while let Some((head, mark)) = self.waiting.front() {
+            if head.height > durable || *mark > synced {
+                break;
+            }
+            ready.extend(self.waiting.pop_front().map(|(head, _)| head));
+        }
+        ready
+    }
+
+    /// Takes an attestation whose signature has been checked, one's own or another's.
+    ///
+    /// # Errors
+    /// If it completes a certificate for another head than the one made here.
+    pub fn take(
+        &mut self,
+        attestation: Attestation,
+        own: bool,
+        committee: &Committee,
+    ) -> Result<Taken, Diverged> {
+        let height = attestation.height;
+        let mut taken = Taken::default();
+        if own
+            && self
+                .newest_own
+                .as_ref()
+                .is_none_or(|newest| newest.height < height)
+        {
+            self.newest_own = Some(attestation.clone());
+        }
+        if !self.is_wanted(height) {
+            return Ok(taken);
+        }
+        let entry = self.heights.entry(height).or_default();
+        if let Some(first) = entry.attestations.get(&attestation.validator) {
+            if first.head != attestation.head {
+                taken.conflict = Some(Box::new(ConflictingAttestations {
+                    first: first.clone(),
+                    second: attestation,
+                }));
+            }
+            return Ok(taken);
+        }
+        entry
+            .attestations
+            .insert(attestation.validator, attestation);
+        taken.certified = self.complete(height, committee)?;
+        self.forget_old();
+        Ok(taken)
+    }
+
+    /// Whether an attestation of this height is still of use. A liar can fill no more than the window.
+    pub fn is_wanted(&self, height: Height) -> bool {
+        let certified = self.certified_height().0;
+        height.0 + ATTESTED_HEIGHTS_MAX > certified
+            && height.0 <= certified.max(self.newest_executed.0) + ATTESTED_HEIGHTS_MAX
+    }
+
+    /// Whether this validator's attestation of this height is here already: checking its signature would be in vain.
+    pub fn has(&self, height: Height, validator: ValidatorIndex, head: &HeadId) -> bool {
+        let entry = self.heights.get(&height);
+        let known = entry.and_then(|entry| entry.attestations.get(&validator));
+        known.is_some_and(|attestation| attestation.head == *head)
+    }
+
+    /// Takes a certified head from elsewhere, verified by the caller. Says whether it is news.
+    ///
+    /// # Errors
+    /// If another head was made here at its height.
+    pub fn adopt(&mut self, certified: Arc<CertifiedHead>) -> Result<bool, Diverged> {
+        let height = certified.head.height;
+        let theirs = certified.certificate.head;
+        let own = self
+            .heights
+            .get(&height)
+            .and_then(|entry| entry.own.as_ref());
+        if let Some(&(ours, _)) = own
+            && ours != theirs
+        {
+            return Err(Diverged {
+                height,
+                ours,
+                theirs,
+            });
+        }
+        let newest = height > self.certified_height();
+        let known = self
+            .heights
+            .get(&height)
+            .is_some_and(|entry| entry.certified);
+        if let Some(entry) = self.heights.get_mut(&height) {
+            entry.certified = true;
+        }
+        if newest {
+            self.newest_certified = Some(certified);
+            self.forget_old();
+        }
+        Ok(newest || !known)
+    }
+
+    /// The newest certified head that isn't sealed and has the shares for it.
+    pub fn sealable(&self, committee: &Committee) -> Option<SealShares> {
+        let (&height, entry) = self
+            .heights
+            .range(self.newest_sealed.next()..)
+            .rev()
+            .find(|(_, entry)| entry.certified && !entry.sealed && entry.own.is_some())?;
+        let head = entry.own.as_ref()?.0;
+        let shares: Vec<_> = entry
+            .attestations
+            .values()
+            .filter(|attestation| attestation.head == head)
+            .filter_map(|attestation| Some((attestation.validator, attestation.seal_share?)))
+            .collect();
+        (shares.len() >= committee.share_threshold()).then_some(SealShares {
+            height,
+            head,
+            shares,
+        })
+    }
+
+    /// A seal was made.
+    pub fn sealed(&mut self, seal: &Seal) {
+        self.newest_sealed = self.newest_sealed.max(seal.height);
+        if let Some(entry) = self.heights.get_mut(&seal.height) {
+            entry.sealed = true;
+        }
+    }
+
+    /// Bad shares of a seal: they don't count again. Their validators' attestations stay good.
+    pub fn drop_shares(&mut self, height: Height, bad: &[ValidatorIndex]) {
+        if let Some(entry) = self.heights.get_mut(&height) {
+            for validator in bad {
+                if let Some(attestation) = entry.attestations.get_mut(validator) {
+                    attestation.seal_share = None;
+                }
+            }
+        }
+    }
+
+    /// Makes the certificate of a height if a quorum agrees and the head is known here.
+    fn complete(
+        &mut self,
+        height: Height,
+        committee: &Committee,
+    ) -> Result<Option<CertifiedHead>, Diverged> {
+        let Some(entry) = self.heights.get_mut(&height) else {
+            return Ok(None);
+        };
+        let Some((ours, head)) = &entry.own else {
+            return Ok(None);
+        };
+        if entry.certified {
+            return Ok(None);
+        }
+        let Some(theirs) = quorum_head(&entry.attestations, committee) else {
+            return Ok(None);
+        };
+        if theirs != *ours {
+            return Err(Diverged {
+                height,
+                ours: *ours,
+                theirs,
+            });
+        }
+        let certificate = certificate(height, theirs, &entry.attestations);
+        let head = head.clone();
+        entry.certified = true;
+        let certified = CertifiedHead { head, certificate };
+        if height > self.certified_height() {
+            self.newest_certified = Some(Arc::new(certified.clone()));
+        }
+        Ok(Some(certified))
+    }
+
+    fn forget_old(&mut self) {
+        let oldest = self
+            .certified_height()
+            .0
+            .saturating_sub(ATTESTED_HEIGHTS_MAX);
+        while let Some((&height, _)) = self.heights.first_key_value() {
+            if height.0 > oldest {
+                break;
+            }
+            self.heights.pop_first();
+        }
+        assert!(
+            self.heights.len() as u64 <= 4 * ATTESTED_HEIGHTS_MAX,
+            "the window bounds what is kept"
+        );
+    }
+}
+
+/// The head that a quorum attests, if there is one.
+fn quorum_head(
+    attestations: &BTreeMap<ValidatorIndex, Attestation>,
+    committee: &Committee,
+) -> Option<HeadId> {
+    let mut tallies: BTreeMap<HeadId, StakeTally> = BTreeMap::new();
+    for attestation in attestations.values() {
+        let tally = tallies.entry(attestation.head).or_default();
+        tally.add(committee, attestation.validator);
+    }
+    let quorum = |(_, tally): &(&HeadId, &StakeTally)| tally.is_quorum(committee);
+    tallies.iter().find(quorum).map(|(head, _)| *head)
+}
+
+fn certificate(
+    height: Height,
+    head: HeadId,
+    attestations: &BTreeMap<ValidatorIndex, Attestation>,
+) -> Certificate {
+    let signatures: Vec<(ValidatorIndex, ValidatorSignature)> = attestations
+        .values()
+        .filter(|attestation| attestation.head == head)
+        .map(|attestation| (attestation.validator, attestation.signature))
+        .collect();
+    // One a validator of the committee, whose size is within the bound.
+    let signatures = Bounded::try_from(signatures).unwrap_or_default();
+    Certificate {
+        height,
+        head,
+        signatures,
+    }
+}

@@ -1,0 +1,197 @@
+//! Expensive pure work, done outside the replica on any thread.
+//!
+//! A job carries all that it needs but the epoch's data, which the [`Workshop`] holds. The same job gives the same
+//! answer wherever it runs: the simulator runs it in place, the shell on a pool of threads.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use violeta_consensus::{
+    EpochData, Invalid, ItemMeta, Rejection, Rules, ValidVertex, check_vertex,
+};
+use violeta_crypto::threshold::{ShareSigner, Threshold, ThresholdMessage};
+use violeta_types::{
+    HeadId, Height, Item, Round, ThresholdShare, ThresholdSignature, ValidatorIndex,
+};
+
+use crate::machine::Ticket;
+
+/// Work to be done.
+#[derive(Clone, Debug)]
+pub enum Job {
+    /// Judge a vertex (V1–V7).
+    CheckVertex {
+        /// Who sent it.
+        from: ValidatorIndex,
+        /// The encoded vertex.
+        bytes: Bytes,
+    },
+    /// Judge what a client submitted, by the machine's rules.
+    CheckItems {
+        /// The submission.
+        ticket: Ticket,
+        /// The items' contents.
+        items: Vec<Bytes>,
+    },
+    /// Make the coin of a round from its shares.
+    CombineCoin {
+        /// The round.
+        round: Round,
+        /// Unchecked shares, one a validator.
+        shares: Vec<(ValidatorIndex, ThresholdShare)>,
+    },
+    /// Make the seal of a head from its shares.
+    CombineSeal {
+        /// The head's height.
+        height: Height,
+        /// The head.
+        head: HeadId,
+        /// Unchecked shares, one a validator.
+        shares: Vec<(ValidatorIndex, ThresholdShare)>,
+    },
+    /// Sign one's own share of a round's coin, before it is needed.
+    SignCoin {
+        /// The round.
+        round: Round,
+    },
+}
+
+/// Work done.
+#[derive(Clone, Debug)]
+pub enum JobDone {
+    /// A vertex was judged.
+    Vertex {
+        /// Who sent it.
+        from: ValidatorIndex,
+        /// Bytes of its encoding.
+        size: usize,
+        /// The verdict.
+        verdict: Result<ValidVertex, Invalid>,
+    },
+    /// A submission was judged.
+    Items {
+        /// The submission.
+        ticket: Ticket,
+        /// The verdicts, in the submission's order.
+        verdicts: Vec<(Bytes, Result<ItemMeta, Rejection>)>,
+    },
+    /// A coin was tried.
+    Coin {
+        /// The round.
+        round: Round,
+        /// The coin, if enough shares were good.
+        signature: Option<ThresholdSignature>,
+        /// Whose shares were bad.
+        bad: Vec<ValidatorIndex>,
+    },
+    /// A seal was tried.
+    Seal {
+        /// The head's height.
+        height: Height,
+        /// The head.
+        head: HeadId,
+        /// The seal, if enough shares were good.
+        signature: Option<ThresholdSignature>,
+        /// Whose shares were bad.
+        bad: Vec<ValidatorIndex>,
+    },
+    /// An own share of a coin.
+    CoinShare {
+        /// The round.
+        round: Round,
+        /// The share.
+        share: ThresholdShare,
+    },
+}
+
+/// What jobs are done with. Shared by all threads.
+#[derive(Clone)]
+pub struct Workshop {
+    epoch: Arc<EpochData>,
+    rules: Arc<dyn Rules>,
+    threshold: Option<Arc<dyn Threshold>>,
+    signer: Option<Arc<dyn ShareSigner>>,
+}
+
+impl Workshop {
+    /// A workshop for an epoch. `threshold` checks and combines shares, where the committee has a group key; `signer`
+    /// signs one's own, where one is a validator.
+    pub fn new(
+        epoch: Arc<EpochData>,
+        rules: Arc<dyn Rules>,
+        threshold: Option<Arc<dyn Threshold>>,
+        signer: Option<Arc<dyn ShareSigner>>,
+    ) -> Self {
+        Workshop {
+            epoch,
+            rules,
+            threshold,
+            signer,
+        }
+    }
+
+    /// Does a job. None for a job that this epoch doesn't have (a coin where there is no group key): the replica
+    /// doesn't give such jobs.
+    pub fn run(&self, job: Job) -> Option<JobDone> {
+        Some(match job {
+            Job::CheckVertex { from, bytes } => JobDone::Vertex {
+                from,
+                size: bytes.len(),
+                verdict: check_vertex(&bytes, &self.epoch, &*self.rules),
+            },
+            Job::CheckItems { ticket, items } => JobDone::Items {
+                ticket,
+                verdicts: self.check_items(items),
+            },
+            Job::CombineCoin { round, shares } => {
+                let message = self.coin_message(round);
+                let combined = self.threshold.as_ref()?.combine(&message, &shares);
+                JobDone::Coin {
+                    round,
+                    signature: combined.signature,
+                    bad: combined.bad,
+                }
+            }
+            Job::CombineSeal {
+                height,
+                head,
+                shares,
+            } => {
+                let message = ThresholdMessage::seal(&head);
+                let combined = self.threshold.as_ref()?.combine(&message, &shares);
+                JobDone::Seal {
+                    height,
+                    head,
+                    signature: combined.signature,
+                    bad: combined.bad,
+                }
+            }
+            Job::SignCoin { round } => JobDone::CoinShare {
+                round,
+                share: self.coin_share(round)?,
+            },
+        })
+    }
+
+    /// One's own share of a round's coin.
+    pub fn coin_share(&self, round: Round) -> Option<ThresholdShare> {
+        Some(self.signer.as_ref()?.share(&self.coin_message(round)))
+    }
+
+    /// One's own share of a head's seal.
+    pub fn seal_share(&self, head: &HeadId) -> Option<ThresholdShare> {
+        let signer = self.signer.as_ref()?;
+        Some(signer.share(&ThresholdMessage::seal(head)))
+    }
+
+    fn coin_message(&self, round: Round) -> ThresholdMessage {
+        ThresholdMessage::coin(self.epoch.chain(), self.epoch.epoch(), round)
+    }
+
+    fn check_items(&self, items: Vec<Bytes>) -> Vec<(Bytes, Result<ItemMeta, Rejection>)> {
+        let wrapped: Vec<Item> = items.iter().cloned().map(Item::Client).collect();
+        let verdicts = self.rules.check(&wrapped);
+        assert_eq!(verdicts.len(), items.len(), "rules judge each item");
+        items.into_iter().zip(verdicts).collect()
+    }
+}

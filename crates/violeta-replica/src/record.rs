@@ -1,0 +1,100 @@
+//! What a replica keeps in its journal, in the order in which it happened.
+//!
+//! A journal that is read back from its beginning gives the replica as it was: vertices (parents before children),
+//! commits, own attestations, blocks, certified heads, evidence. The shell's indexes are rebuilt from the same.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use violeta_consensus::{Evidence, ValidVertex};
+use violeta_types::{Attestation, CertifiedHead, Commit, Digest, Seal, encode};
+
+use crate::machine::Block;
+
+/// A record's kind, as the journal stores it. Numbers are part of the format: never change one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RecordKind {
+    /// An accepted vertex, encoded.
+    Vertex = 1,
+    /// A commit.
+    Commit = 2,
+    /// An own attestation.
+    Attestation = 3,
+    /// A block: head and outcomes.
+    Block = 4,
+    /// A head and its certificate.
+    Certified = 5,
+    /// Proof of an equivocation.
+    Evidence = 6,
+    /// A seal.
+    Seal = 7,
+}
+
+impl RecordKind {
+    /// The kind with this number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => RecordKind::Vertex,
+            2 => RecordKind::Commit,
+            3 => RecordKind::Attestation,
+            4 => RecordKind::Block,
+            5 => RecordKind::Certified,
+            6 => RecordKind::Evidence,
+            7 => RecordKind::Seal,
+            _ => return None,
+        })
+    }
+}
+
+/// One record.
+#[derive(Clone, Debug)]
+pub enum Record {
+    /// See [`RecordKind::Vertex`].
+    Vertex(ValidVertex),
+    /// See [`RecordKind::Commit`].
+    Commit {
+        /// The record.
+        commit: Arc<Commit>,
+        /// Its digest.
+        digest: Digest,
+    },
+    /// See [`RecordKind::Attestation`].
+    Attestation(Attestation),
+    /// See [`RecordKind::Block`].
+    Block(Arc<Block>),
+    /// See [`RecordKind::Certified`].
+    Certified(Arc<CertifiedHead>),
+    /// See [`RecordKind::Evidence`].
+    Evidence(Evidence),
+    /// See [`RecordKind::Seal`].
+    Seal(Seal),
+}
+
+impl Record {
+    /// The record's kind.
+    pub fn kind(&self) -> RecordKind {
+        match self {
+            Record::Vertex(_) => RecordKind::Vertex,
+            Record::Commit { .. } => RecordKind::Commit,
+            Record::Attestation(_) => RecordKind::Attestation,
+            Record::Block(_) => RecordKind::Block,
+            Record::Certified(_) => RecordKind::Certified,
+            Record::Evidence(_) => RecordKind::Evidence,
+            Record::Seal(_) => RecordKind::Seal,
+        }
+    }
+
+    /// The bytes that the journal stores.
+    pub fn to_bytes(&self) -> Bytes {
+        match self {
+            Record::Vertex(vertex) => vertex.bytes().clone(),
+            Record::Commit { commit, .. } => encode(&**commit).into(),
+            Record::Attestation(attestation) => encode(attestation).into(),
+            Record::Block(block) => encode(&**block).into(),
+            Record::Certified(certified) => encode(&**certified).into(),
+            Record::Evidence(evidence) => encode(evidence).into(),
+            Record::Seal(seal) => encode(seal).into(),
+        }
+    }
+}

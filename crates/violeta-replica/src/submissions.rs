@@ -1,0 +1,129 @@
+//! Clients' items on their way into the mempool: rules (a job), then the machine's word, then a place.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use violeta_consensus::{ItemMeta, Rejection};
+use violeta_types::TxId;
+
+use crate::io::SubmitError;
+use crate::limits::CHECK_ITEMS_MAX;
+use crate::machine::{NotAdmitted, Ticket};
+use crate::mempool::{Full, Mempool, Pooled};
+
+/// When a client may try again, in ms.
+const RETRY_MS: u64 = 250;
+/// Marks the tickets of the replica's own submissions; the shell's are below.
+const OWN: Ticket = 1 << 63;
+
+#[derive(Debug)]
+struct Submission {
+    /// A verdict for each item, as far as there is one.
+    verdicts: Vec<Option<Result<TxId, SubmitError>>>,
+    /// The items that wait for the machine's word, with their places.
+    admitting: Vec<(usize, Bytes, ItemMeta)>,
+}
+
+/// Submissions under way. Bounded in items.
+#[derive(Debug, Default)]
+pub struct Submissions {
+    open: BTreeMap<Ticket, Submission>,
+    items: usize,
+    own: Ticket,
+}
+
+/// The error for whoever meets a full queue.
+pub fn overloaded(what: &'static str) -> SubmitError {
+    SubmitError::Overloaded {
+        what,
+        retry_ms: RETRY_MS,
+    }
+}
+
+impl Submissions {
+    /// Whether `count` more items may be checked.
+    pub fn has_room(&self, count: usize) -> bool {
+        self.items + count <= CHECK_ITEMS_MAX
+    }
+
+    /// Opens a submission of the replica's own; returns its ticket.
+    pub fn open_own(&mut self, count: usize) -> Ticket {
+        self.own += 1;
+        let ticket = OWN | self.own;
+        self.open(ticket, count);
+        ticket
+    }
+
+    /// Whether a ticket is of a submission of the replica's own.
+    pub fn is_own(ticket: Ticket) -> bool {
+        ticket & OWN != 0
+    }
+
+    /// Opens a submission of `count` items.
+    pub fn open(&mut self, ticket: Ticket, count: usize) {
+        self.items += count;
+        let submission = Submission {
+            verdicts: vec![None; count],
+            admitting: Vec::new(),
+        };
+        let before = self.open.insert(ticket, submission);
+        assert!(before.is_none(), "the shell gives each ticket once");
+    }
+
+    /// Takes the rules' verdicts; returns what the machine is to be asked.
+    pub fn judged(
+        &mut self,
+        ticket: Ticket,
+        verdicts: Vec<(Bytes, Result<ItemMeta, Rejection>)>,
+    ) -> Vec<(Bytes, ItemMeta)> {
+        let Some(submission) = self.open.get_mut(&ticket) else {
+            return Vec::new();
+        };
+        let mut asked = Vec::new();
+        for (place, (bytes, verdict)) in verdicts.into_iter().enumerate() {
+            match verdict {
+                Ok(meta) => {
+                    asked.push((bytes.clone(), meta));
+                    submission.admitting.push((place, bytes, meta));
+                }
+                Err(rejection) => {
+                    let invalid = SubmitError::Invalid(rejection.to_string());
+                    submission.verdicts[place] = Some(Err(invalid));
+                }
+            }
+        }
+        asked
+    }
+
+    /// Takes the machine's verdicts, puts what it admits into the mempool, and closes the submission.
+    pub fn admitted(
+        &mut self,
+        ticket: Ticket,
+        verdicts: Vec<Result<(), NotAdmitted>>,
+        mempool: &mut Mempool,
+    ) -> Option<Vec<Result<TxId, SubmitError>>> {
+        let mut submission = self.open.remove(&ticket)?;
+        self.items -= submission.verdicts.len();
+        for ((place, bytes, meta), verdict) in submission.admitting.into_iter().zip(verdicts) {
+            submission.verdicts[place] = Some(match verdict {
+                // What waits here already was admitted then: sending it again is no error.
+                Err(_) if mempool.contains(&meta.id) => Ok(meta.id),
+                Err(NotAdmitted(reason)) => Err(SubmitError::NotAdmitted(reason)),
+                Ok(()) => queue(mempool, bytes, meta),
+            });
+        }
+        let unanswered = || Err(overloaded("the machine gave no answer"));
+        let verdicts = submission.verdicts.into_iter();
+        Some(verdicts.map(|v| v.unwrap_or_else(unanswered)).collect())
+    }
+}
+
+fn queue(mempool: &mut Mempool, bytes: Bytes, meta: ItemMeta) -> Result<TxId, SubmitError> {
+    match mempool.insert(Pooled { meta, bytes }) {
+        Ok(_) => Ok(meta.id),
+        Err(Full::Pool) => Err(overloaded("the mempool is full")),
+        Err(Full::Client) => Err(overloaded(
+            "this client has as many transactions waiting as it may",
+        )),
+    }
+}
