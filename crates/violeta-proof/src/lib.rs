@@ -19,6 +19,7 @@ pub mod outcome_proof;
 pub mod stored_value;
 #[cfg(test)]
 mod testing;
+pub mod tree;
 pub mod trust;
 
 pub use error::ProofError;
@@ -29,4 +30,5 @@ pub use head::{
 pub use history::HistoryPath;
 pub use outcome_proof::{OutcomeProof, VerifiedOutcome};
 pub use stored_value::StoredValue;
+pub use tree::{TreeProof, TreeProofError};
 pub use trust::Trust;

@@ -21,6 +21,8 @@ pub const VALUE_BYTES_MAX: usize = 512 << 10;
 pub const STORE_KEY_BYTES_MAX: usize = 4 << 10;
 /// Bytes of a value in the store.
 pub const STORE_VALUE_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a space's name in the store.
+pub const STORE_SPACE_BYTES_MAX: usize = 255;
 
 /// Clients that hold rights in a namespace besides its owner.
 pub const GRANTS_MAX: usize = 1_024;
@@ -61,6 +63,7 @@ const _: () = assert!(64 + GRANTS_MAX * 33 <= VALUE_BYTES_MAX);
 const _: () = assert!(VALUE_BYTES_MAX <= TRANSACTION_READ_BYTES_MAX);
 const _: () = assert!(VALUE_BYTES_MAX + 8 <= STORE_VALUE_BYTES_MAX);
 const _: () = assert!(KEY_BYTES_MAX <= STORE_KEY_BYTES_MAX);
+const _: () = assert!(NAMESPACE_BYTES_MAX < STORE_SPACE_BYTES_MAX);
 const _: () = assert!(CLIENT_ITEM_BYTES_MAX + 64 <= PAYLOAD_BYTES_MAX);
 const _: () = assert!(SYSTEM_ITEMS_MAX * SYSTEM_ITEM_BYTES_MAX <= PAYLOAD_BYTES_MAX);
 const _: () = assert!(SYSTEM_ITEMS_MAX <= VERTEX_ITEMS_MAX);
