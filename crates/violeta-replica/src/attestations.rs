@@ -411,3 +411,157 @@ fn certificate(
         signatures,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{attestation, block, committee, head};
+
+    fn take(
+        attestations: &mut Attestations,
+        validator: u16,
+        head: &Head,
+    ) -> Result<Taken, Diverged> {
+        attestations.take(attestation(validator, head), false, &committee(4))
+    }
+
+    #[test]
+    fn a_quorum_and_the_own_head_make_a_certificate_in_either_order() {
+        let committee = committee(4);
+        let head = head(1, 9);
+        let mut first = Attestations::default();
+        first.executed(&block(1, 9), 1, &committee).unwrap();
+        assert_eq!(take(&mut first, 0, &head).unwrap().certified, None);
+        assert_eq!(take(&mut first, 2, &head).unwrap().certified, None);
+        let by_votes = take(&mut first, 3, &head).unwrap().certified.unwrap();
+        let signers: Vec<u16> = by_votes
+            .certificate
+            .signatures
+            .iter()
+            .map(|s| s.0.0)
+            .collect();
+        assert_eq!(signers, [0, 2, 3]);
+
+        let mut last = Attestations::default();
+        for validator in [3, 2, 0] {
+            assert_eq!(take(&mut last, validator, &head).unwrap().certified, None);
+        }
+        let by_execution = last.executed(&block(1, 9), 1, &committee).unwrap();
+        assert_eq!(by_execution, Some(by_votes));
+        assert_eq!(last.certified_height(), Height(1));
+    }
+
+    #[test]
+    fn one_validator_counts_once_and_two_heads_convict_it() {
+        let mut attestations = Attestations::default();
+        attestations
+            .executed(&block(1, 9), 1, &committee(4))
+            .unwrap();
+        take(&mut attestations, 1, &head(1, 9)).unwrap();
+        for _ in 0..5 {
+            let again = take(&mut attestations, 1, &head(1, 9)).unwrap();
+            assert_eq!(again, Taken::default());
+        }
+        let lie = take(&mut attestations, 1, &head(1, 8)).unwrap();
+        let conflict = lie.conflict.unwrap();
+        assert_eq!(conflict.first.validator, conflict.second.validator);
+        assert_ne!(conflict.first.head, conflict.second.head);
+        take(&mut attestations, 0, &head(1, 9)).unwrap();
+        assert_eq!(attestations.certified_height(), Height(0), "two of three");
+    }
+
+    #[test]
+    fn a_quorum_for_another_head_stops_the_replica() {
+        let mut attestations = Attestations::default();
+        for validator in [1, 2, 3] {
+            take(&mut attestations, validator, &head(1, 8)).unwrap();
+        }
+        let diverged = attestations
+            .executed(&block(1, 9), 1, &committee(4))
+            .unwrap_err();
+        assert_eq!(diverged.ours, head(1, 9).id());
+        assert_eq!(diverged.theirs, head(1, 8).id());
+    }
+
+    #[test]
+    fn one_liar_cannot_stop_a_replica() {
+        let mut attestations = Attestations::default();
+        attestations
+            .executed(&block(1, 9), 1, &committee(4))
+            .unwrap();
+        take(&mut attestations, 3, &head(1, 8)).unwrap();
+        for validator in [0, 1] {
+            take(&mut attestations, validator, &head(1, 9)).unwrap();
+        }
+        assert!(
+            take(&mut attestations, 2, &head(1, 9))
+                .unwrap()
+                .certified
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn nothing_is_attested_before_store_and_journal_are_durable() {
+        let mut attestations = Attestations::default();
+        for (height, mark) in [(1, 10), (2, 20), (3, 30)] {
+            attestations
+                .executed(&block(height, 9), mark, &committee(4))
+                .unwrap();
+        }
+        assert!(attestations.attestable(Height(3), 9).is_empty());
+        assert!(attestations.attestable(Height(0), 99).is_empty());
+        let heights = |heads: Vec<Head>| heads.iter().map(|h| h.height.0).collect::<Vec<_>>();
+        assert_eq!(heights(attestations.attestable(Height(2), 10)), [1]);
+        assert_eq!(heights(attestations.attestable(Height(2), 30)), [2]);
+        assert_eq!(heights(attestations.attestable(Height(3), 30)), [3]);
+        assert!(
+            attestations.attestable(Height(3), 30).is_empty(),
+            "each once"
+        );
+    }
+
+    #[test]
+    fn a_liar_fills_no_more_than_the_window() {
+        let mut attestations = Attestations::default();
+        for height in (1..100_000).step_by(7) {
+            take(&mut attestations, 3, &head(height, 8)).unwrap();
+        }
+        assert!(attestations.tracked() as u64 <= ATTESTED_HEIGHTS_MAX);
+        assert!(!attestations.is_wanted(Height(u64::MAX / 2)));
+    }
+
+    #[test]
+    fn a_certificate_from_elsewhere_must_agree_with_what_was_executed() {
+        let certified = |state| {
+            let head = head(1, state);
+            let all: BTreeMap<_, _> = (0..3)
+                .map(|v| (ValidatorIndex(v), attestation(v, &head)))
+                .collect();
+            let certificate = certificate(Height(1), head.id(), &all);
+            Arc::new(CertifiedHead { head, certificate })
+        };
+        let mut attestations = Attestations::default();
+        attestations
+            .executed(&block(1, 9), 1, &committee(4))
+            .unwrap();
+        assert!(attestations.adopt(certified(8)).is_err());
+        assert_eq!(attestations.adopt(certified(9)), Ok(true));
+        assert_eq!(attestations.adopt(certified(9)), Ok(false));
+    }
+
+    #[test]
+    fn after_a_restart_what_is_not_certified_is_attested_again_once_it_is_durable() {
+        let mut attestations = Attestations::default();
+        for height in 1..=3 {
+            attestations.restore_block(head(height, 9));
+        }
+        attestations.start_at(Height(2));
+        let again = attestations.attestable(Height(2), 0);
+        assert_eq!(again, [head(1, 9), head(2, 9)]);
+        attestations
+            .executed(&block(3, 9), 1, &committee(4))
+            .unwrap();
+        assert_eq!(attestations.attestable(Height(3), 1), [head(3, 9)]);
+    }
+}

@@ -143,6 +143,9 @@ impl CatchUp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixture::{CHAIN, commit, head};
+    use crate::message::RangeCommit;
+    use violeta_types::{Certificate, CertifiedHead, Digest, Head, TimeMs};
 
     const A: ValidatorIndex = ValidatorIndex(1);
     const B: ValidatorIndex = ValidatorIndex(2);
@@ -199,5 +202,78 @@ mod tests {
             assert_eq!(catch_up.next_request(CommitIndex(0), 0), Some(peer));
             catch_up.answered(peer, true);
         }
+    }
+
+    /// Commits 1 … n in a chain, and a head that binds the last.
+    fn range(n: u64) -> CommitRange {
+        let mut previous = Digest::ZERO;
+        let mut commits = Vec::new();
+        for index in 1..=n {
+            let commit = commit(index, previous);
+            previous = commit.digest(&CHAIN);
+            commits.push(RangeCommit {
+                commit,
+                vertices: vec![vec![0].try_into().unwrap()].try_into().unwrap(),
+            });
+        }
+        let head = Head {
+            commit_index: CommitIndex(n),
+            commit_digest: previous,
+            ..head(1, 1)
+        };
+        let certificate = Certificate {
+            height: head.height,
+            head: head.id(),
+            signatures: Vec::new().try_into().unwrap(),
+        };
+        CommitRange {
+            commits: commits.try_into().unwrap(),
+            certified: CertifiedHead { head, certificate },
+        }
+    }
+
+    fn check(range: &CommitRange) -> Result<(), BadRange> {
+        check_range(&CHAIN, &CommitLog::new(CHAIN, TimeMs(0)), range)
+    }
+
+    #[test]
+    fn a_range_that_the_head_binds_is_taken() {
+        assert_eq!(check(&range(5)), Ok(()));
+    }
+
+    #[test]
+    fn a_range_changed_anywhere_is_refused() {
+        let with = |change: &dyn Fn(&mut Vec<RangeCommit>, &mut Head)| {
+            let mut range = range(5);
+            let mut commits = range.commits.into_inner();
+            change(&mut commits, &mut range.certified.head);
+            check(&CommitRange {
+                commits: commits.try_into().unwrap(),
+                certified: range.certified,
+            })
+        };
+        assert_eq!(with(&|commits, _| commits.clear()), Err(BadRange::Empty));
+        assert_eq!(with(&|commits, _| drop(commits.pop())), Err(BadRange::Head));
+        assert!(matches!(
+            with(&|commits, _| drop(commits.remove(0))),
+            Err(BadRange::Chain(_))
+        ));
+        assert!(matches!(
+            with(&|commits, _| commits[2].commit.time = TimeMs(101)),
+            Err(BadRange::Chain(_))
+        ));
+        assert_eq!(
+            with(&|commits, _| commits[4].commit.time = TimeMs(101)),
+            Err(BadRange::Head),
+            "the last commit is bound by the head alone"
+        );
+        assert_eq!(
+            with(&|commits, _| commits[1].vertices = Vec::new().try_into().unwrap()),
+            Err(BadRange::Vertices(CommitIndex(2)))
+        );
+        assert_eq!(
+            with(&|_, head| head.chain = violeta_types::ChainId(Digest::ZERO)),
+            Err(BadRange::Head)
+        );
     }
 }

@@ -20,6 +20,8 @@
 pub mod attestations;
 pub mod catch_up;
 pub mod commit_log;
+#[cfg(test)]
+mod fixture;
 pub mod handover;
 pub mod io;
 pub mod job;

@@ -115,3 +115,70 @@ fn tagged<T: BorshSerialize>(tag: u8, body: &T, out: &mut Vec<u8>) {
     out.push(tag);
     codec::encode_into(body, out);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{attestation, commit, head};
+    use proptest::prelude::*;
+    use violeta_types::{Certificate, Digest, Round};
+
+    fn messages() -> Vec<Message> {
+        let head = head(1, 2);
+        let certificate = Certificate {
+            height: head.height,
+            head: head.id(),
+            signatures: Vec::new().try_into().unwrap(),
+        };
+        let certified = CertifiedHead {
+            head: head.clone(),
+            certificate,
+        };
+        let entry = RangeCommit {
+            commit: commit(1, Digest::ZERO),
+            vertices: vec![vec![1, 2, 3].try_into().unwrap()].try_into().unwrap(),
+        };
+        vec![
+            Message::Consensus(violeta_consensus::Message::Pruned(Round(4))),
+            Message::Consensus(violeta_consensus::Message::Vertices(vec![
+                Bytes::from_static(b"vertex"),
+            ])),
+            Message::Attestation(attestation(0, &head)),
+            Message::Heartbeat(Heartbeat {
+                commit_index: CommitIndex(5),
+                attestation: Some(attestation(1, &head)),
+                certified: Some(certified.clone()),
+            }),
+            Message::CommitsRequest {
+                after: CommitIndex(9),
+            },
+            Message::Commits(CommitRange {
+                commits: vec![entry].try_into().unwrap(),
+                certified,
+            }),
+        ]
+    }
+
+    #[test]
+    fn round_trip_and_every_cut_or_trailing_byte_is_refused() {
+        for message in messages() {
+            let bytes = message.to_bytes();
+            assert_eq!(Message::decode(&bytes).unwrap(), message);
+            for end in 0..bytes.len() {
+                assert!(Message::decode(&bytes.slice(..end)).is_err());
+            }
+            let longer = Bytes::from([&bytes[..], &[0]].concat());
+            assert!(Message::decode(&longer).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_decodes_is_canonical(bytes in proptest::collection::vec(0u8..6, 0..120)) {
+            let bytes = Bytes::from(bytes);
+            if let Ok(message) = Message::decode(&bytes) {
+                prop_assert_eq!(message.to_bytes(), bytes);
+            }
+        }
+    }
+}

@@ -127,3 +127,77 @@ fn queue(mempool: &mut Mempool, bytes: Bytes, meta: ItemMeta) -> Result<TxId, Su
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use violeta_types::{Digest, Nonce, TimeMs};
+
+    fn meta(n: u8) -> ItemMeta {
+        ItemMeta {
+            id: TxId(Digest([n; 32])),
+            client: None,
+            nonce: Nonce(1),
+            expires: TimeMs(9),
+        }
+    }
+
+    fn good(n: u8) -> (Bytes, Result<ItemMeta, Rejection>) {
+        (Bytes::from(vec![n]), Ok(meta(n)))
+    }
+
+    #[test]
+    fn each_item_gets_its_own_verdict_in_its_place() {
+        let (mut submissions, mut mempool) = (Submissions::default(), Mempool::default());
+        submissions.open(7, 4);
+        let bad = (Bytes::new(), Err(Rejection("garbage".to_owned())));
+        let asked = submissions.judged(7, vec![good(1), bad, good(2), good(3)]);
+        assert_eq!(asked.len(), 3);
+        let machine = vec![Ok(()), Err(NotAdmitted("used".to_owned())), Ok(())];
+        let verdicts = submissions.admitted(7, machine, &mut mempool).unwrap();
+        assert_eq!(
+            verdicts,
+            [
+                Ok(meta(1).id),
+                Err(SubmitError::Invalid("garbage".to_owned())),
+                Err(SubmitError::NotAdmitted("used".to_owned())),
+                Ok(meta(3).id),
+            ]
+        );
+        assert_eq!(mempool.len(), 2);
+        assert!(
+            submissions.admitted(7, Vec::new(), &mut mempool).is_none(),
+            "closed"
+        );
+    }
+
+    #[test]
+    fn sending_again_what_is_queued_is_no_error() {
+        let (mut submissions, mut mempool) = (Submissions::default(), Mempool::default());
+        for (ticket, verdict) in [(1, Ok(())), (2, Err(NotAdmitted("used".to_owned())))] {
+            submissions.open(ticket, 1);
+            submissions.judged(ticket, vec![good(5)]);
+            let verdicts = submissions.admitted(ticket, vec![verdict], &mut mempool);
+            assert_eq!(verdicts, Some(vec![Ok(meta(5).id)]));
+        }
+        assert_eq!(mempool.len(), 1);
+    }
+
+    #[test]
+    fn items_under_check_are_bounded_and_freed() {
+        let (mut submissions, mut mempool) = (Submissions::default(), Mempool::default());
+        assert!(!submissions.has_room(CHECK_ITEMS_MAX + 1));
+        submissions.open(1, CHECK_ITEMS_MAX);
+        assert!(!submissions.has_room(1));
+        submissions.admitted(1, Vec::new(), &mut mempool);
+        assert!(submissions.has_room(CHECK_ITEMS_MAX));
+    }
+
+    #[test]
+    fn own_tickets_are_apart_from_the_shell_s() {
+        let mut submissions = Submissions::default();
+        let ticket = submissions.open_own(1);
+        assert!(Submissions::is_own(ticket));
+        assert!(!Submissions::is_own(u64::MAX >> 1));
+    }
+}
