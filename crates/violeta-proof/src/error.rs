@@ -2,6 +2,8 @@
 
 use violeta_types::{ChainId, DecodeError, Digest, HeadId, Height, Stake, ValidatorIndex};
 
+use crate::tree::TreeProofError;
+
 /// The part of a proof that failed. Nothing that such a proof says may be believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProofError {
@@ -81,6 +83,9 @@ pub enum ProofError {
         /// Height of the head that is trusted.
         newer: Height,
     },
+    /// The path in the tree is wrong.
+    #[error("the path in the state tree is wrong: {0}")]
+    Tree(#[from] TreeProofError),
     /// The stored value can't have been written by this chain.
     #[error(
         "the value says that it was written at height {written_at}, after the head's height {height}"

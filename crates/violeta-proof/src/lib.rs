@@ -15,6 +15,7 @@ pub mod error;
 pub mod head;
 pub mod history;
 mod json;
+pub mod key_proof;
 pub mod outcome_proof;
 pub mod stored_value;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use head::{
     check_seal_with_key,
 };
 pub use history::HistoryPath;
+pub use key_proof::{KeyProof, VerifiedAnswer};
 pub use outcome_proof::{OutcomeProof, VerifiedOutcome};
 pub use stored_value::StoredValue;
 pub use tree::{TreeProof, TreeProofError};
