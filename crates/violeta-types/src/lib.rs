@@ -31,6 +31,7 @@ pub mod merkle;
 #[cfg(feature = "openapi")]
 mod openapi;
 pub mod payload;
+pub mod seeded;
 pub mod transaction;
 pub mod vertex;
 

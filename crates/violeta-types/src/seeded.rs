@@ -1,0 +1,69 @@
+//! Bugs on purpose: a test for the tests.
+//!
+//! Each is a mistake that somebody made, or nearly made, in a system like this one. With the feature `seeded-bugs`, a
+//! test switches one on and demands that the suite finds it; without the feature, [`is`] is `false` at compile time
+//! and nothing of them is in the binary. Never enable the feature for anything but those tests.
+
+macro_rules! bugs {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A mistake that the suite must find.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Bug { $($(#[$doc])* $name,)* }
+
+        impl Bug {
+            /// All of them.
+            pub const ALL: &'static [Bug] = &[$(Bug::$name,)*];
+        }
+    };
+}
+
+bugs! {
+    /// `Q` is one too small.
+    QuorumOneTooSmall,
+    /// A quorum counts vertices, not authors: twins count twice.
+    AuthorsNotCountedOnce,
+    /// A slot is skipped when any of its twins has a quorum of blames.
+    SkipOnAnyTwin,
+    /// A vertex that doesn't link the leader has no vote, though its parents have one.
+    VoteNotInherited,
+    /// A vertex is sent before it is durable.
+    PersistenceAfterSending,
+    /// What was committed before a restart is forgotten.
+    DeduplicationLostAtRestart,
+    /// Garbage collection goes by one's own round, not by committed leaders.
+    GcByLocalState,
+    /// The coin is combined from f + 1 shares.
+    CoinAtTooFewShares,
+    /// Leaves and inner nodes of a tree are hashed alike.
+    LeafInnerDomainMissing,
+    /// An exclusion proof may end in any leaf, whatever its path.
+    ExclusionWithoutPathCheck,
+    /// A nonce may be used again once it is out of the newest hundred.
+    NonceWindowTooShort,
+    /// An attestation leaves before the store is durable.
+    AttestBeforeDurable,
+}
+
+#[cfg(feature = "seeded-bugs")]
+static ACTIVE: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(u8::MAX);
+
+/// Whether this bug is switched on.
+#[cfg(feature = "seeded-bugs")]
+pub fn is(bug: Bug) -> bool {
+    ACTIVE.load(std::sync::atomic::Ordering::Relaxed) == bug as u8
+}
+
+/// Whether this bug is switched on: never, without the feature `seeded-bugs`.
+#[cfg(not(feature = "seeded-bugs"))]
+#[inline(always)]
+pub const fn is(_bug: Bug) -> bool {
+    false
+}
+
+/// Switches one bug on, or all off, for the whole process.
+#[cfg(feature = "seeded-bugs")]
+pub fn switch(bug: Option<Bug>) {
+    let number = bug.map_or(u8::MAX, |bug| bug as u8);
+    ACTIVE.store(number, std::sync::atomic::Ordering::Relaxed);
+}
