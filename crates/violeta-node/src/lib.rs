@@ -1,6 +1,23 @@
 //! The shell of a Violeta validator: sockets, TLS, LMDB, files, clock, threads, metrics, gateways.
 
+#![allow(dead_code, reason = "the driver, which feeds the handle, follows")]
+
+pub mod chain;
 pub mod config;
+pub mod events;
 pub mod files;
+#[cfg(test)]
+mod fixture;
+pub mod genesis;
+pub mod handle;
+pub mod index;
+pub mod journal;
+pub mod keys;
+mod lock;
 pub mod metrics;
+pub mod testnet;
+pub mod tracker;
 pub mod transport;
+
+pub use config::Config;
+pub use handle::Handle;

@@ -1,0 +1,315 @@
+//! What this node knows of the chain: blocks, heads, certificates, seals, outcomes.
+//!
+//! ```text
+//!  notices ──▶ recent: the newest blocks and certificates, in memory ──┐
+//!                                                                      ├──▶ block(h), head(h), outcome(tx), …
+//!  index ──▶ journal: all of them ─────────────────────────────────────┘
+//! ```
+//!
+//! Recent things are here as soon as they happen; older ones are read from the journal, through the index. Reading may
+//! touch the disk: gateways call it on a blocking thread, or accept that.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, RwLock};
+
+use tokio::sync::watch;
+use violeta_replica::{Block, RecordKind};
+use violeta_types::{CertifiedHead, CommitIndex, Head, Height, Outcome, Seal, TxId, decode};
+
+use crate::index::{Index, IndexError, Meta};
+use crate::journal::{JournalError, Records};
+use crate::lock;
+
+/// Certified heads and seals kept in memory.
+pub const RECENT_HEADS_MAX: usize = 1_024;
+
+/// Why something can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ChainError {
+    /// The index.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// How far the chain has got, as this node knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tip {
+    /// The newest commit.
+    pub commit_index: CommitIndex,
+    /// The newest block that was executed here.
+    pub executed: Height,
+    /// The newest block with a certificate.
+    pub certified: Height,
+    /// The newest block with a seal.
+    pub sealed: Height,
+}
+
+/// See the module.
+pub struct Chain {
+    recent: RwLock<Recent>,
+    tip: watch::Sender<Tip>,
+    index: Arc<Index>,
+    records: Arc<dyn Records>,
+}
+
+#[derive(Default)]
+struct Recent {
+    /// Rising heights without gaps.
+    blocks: VecDeque<Arc<Block>>,
+    bytes: usize,
+    bytes_max: usize,
+    certified: BTreeMap<Height, Arc<CertifiedHead>>,
+    seals: BTreeMap<Height, Seal>,
+}
+
+fn block_bytes(block: &Block) -> usize {
+    size_of::<Block>() + block.outcomes.len() * size_of::<Outcome>()
+}
+
+impl Recent {
+    fn push(&mut self, block: Arc<Block>) {
+        let follows = self
+            .blocks
+            .back()
+            .is_none_or(|last| last.head.height.next() == block.head.height);
+        if !follows {
+            // Blocks that a snapshot or a replay skipped are in the index.
+            self.blocks.clear();
+            self.bytes = 0;
+        }
+        self.bytes += block_bytes(&block);
+        self.blocks.push_back(block);
+        // The newest stays, however large.
+        while self.bytes > self.bytes_max && self.blocks.len() > 1 {
+            if let Some(oldest) = self.blocks.pop_front() {
+                self.bytes -= block_bytes(&oldest);
+            }
+        }
+    }
+
+    fn block(&self, height: Height) -> Option<&Arc<Block>> {
+        let first = self.blocks.front()?.head.height.0;
+        self.blocks.get(height.0.checked_sub(first)? as usize)
+    }
+}
+
+fn keep_newest<T>(map: &mut BTreeMap<Height, T>) {
+    while map.len() > RECENT_HEADS_MAX {
+        map.pop_first();
+    }
+}
+
+impl Chain {
+    /// What the index knows, to begin with; up to `recent_bytes_max` bytes of blocks will be kept in memory.
+    pub fn new(
+        index: Arc<Index>,
+        records: Arc<dyn Records>,
+        meta: &Meta,
+        recent_bytes_max: usize,
+    ) -> Self {
+        let tip = Tip {
+            commit_index: CommitIndex(0),
+            executed: meta.height,
+            certified: meta.certified,
+            sealed: meta.sealed,
+        };
+        let recent = Recent {
+            bytes_max: recent_bytes_max,
+            ..Recent::default()
+        };
+        Chain {
+            recent: RwLock::new(recent),
+            tip: watch::Sender::new(tip),
+            index,
+            records,
+        }
+    }
+
+    // ── News ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// The log has grown.
+    pub(crate) fn committed(&self, index: CommitIndex) {
+        self.tip
+            .send_if_modified(|tip| raise(&mut tip.commit_index, index));
+    }
+
+    /// A block was executed.
+    pub(crate) fn executed(&self, block: Arc<Block>) {
+        let height = block.head.height;
+        lock::write(&self.recent).push(block);
+        self.tip
+            .send_if_modified(|tip| raise(&mut tip.executed, height));
+    }
+
+    /// A head has its certificate.
+    pub(crate) fn certified(&self, certified: Arc<CertifiedHead>) {
+        let height = certified.head.height;
+        let mut recent = lock::write(&self.recent);
+        recent.certified.insert(height, certified);
+        keep_newest(&mut recent.certified);
+        drop(recent);
+        self.tip
+            .send_if_modified(|tip| raise(&mut tip.certified, height));
+    }
+
+    /// A head has its seal.
+    pub(crate) fn sealed(&self, seal: Seal) {
+        let height = seal.height;
+        let mut recent = lock::write(&self.recent);
+        recent.seals.insert(height, seal);
+        keep_newest(&mut recent.seals);
+        drop(recent);
+        self.tip
+            .send_if_modified(|tip| raise(&mut tip.sealed, height));
+    }
+
+    // ── Questions ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// How far the chain has got.
+    pub fn tip(&self) -> Tip {
+        *self.tip.borrow()
+    }
+
+    /// Follows the tip. Its end is the node's.
+    pub fn watch(&self) -> watch::Receiver<Tip> {
+        self.tip.subscribe()
+    }
+
+    fn record(&self, position: u64, kind: RecordKind) -> Result<bytes::Bytes, ChainError> {
+        let record = self.records.read(position)?;
+        if record.kind != kind {
+            let reason = format!("a {:?} where the index says {kind:?}", record.kind);
+            return Err(JournalError::damaged(position, reason).into());
+        }
+        Ok(record.bytes)
+    }
+
+    fn decoded<T: borsh::BorshDeserialize>(
+        &self,
+        position: Option<u64>,
+        kind: RecordKind,
+    ) -> Result<Option<T>, ChainError> {
+        let Some(position) = position else {
+            return Ok(None);
+        };
+        let bytes = self.record(position, kind)?;
+        let value = decode(&bytes).map_err(|e| JournalError::damaged(position, e.to_string()))?;
+        Ok(Some(value))
+    }
+
+    /// The block at a height.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn block(&self, height: Height) -> Result<Option<Arc<Block>>, ChainError> {
+        if let Some(block) = lock::read(&self.recent).block(height) {
+            return Ok(Some(block.clone()));
+        }
+        let position = self.index.block(height)?;
+        let block = self.decoded(position, RecordKind::Block)?;
+        Ok(block.map(Arc::new))
+    }
+
+    /// The head at a height, without reading the block.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn head(&self, height: Height) -> Result<Option<Head>, ChainError> {
+        if let Some(block) = lock::read(&self.recent).block(height) {
+            return Ok(Some(block.head.clone()));
+        }
+        Ok(self.index.head(height)?)
+    }
+
+    /// The certified head at exactly this height. Not every height has a certificate of its own.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn certified_head(&self, height: Height) -> Result<Option<Arc<CertifiedHead>>, ChainError> {
+        if let Some(certified) = lock::read(&self.recent).certified.get(&height) {
+            return Ok(Some(certified.clone()));
+        }
+        let position = self.index.certified(height)?;
+        let certified = self.decoded(position, RecordKind::Certified)?;
+        Ok(certified.map(Arc::new))
+    }
+
+    /// The lowest certified head at or above this height: it vouches for it.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn certified_from(&self, height: Height) -> Result<Option<Arc<CertifiedHead>>, ChainError> {
+        if let Some((found, position)) = self.index.certified_from(height)? {
+            // Those in memory that the index lacks are higher.
+            if let Some(certified) = lock::read(&self.recent).certified.get(&found) {
+                return Ok(Some(certified.clone()));
+            }
+            let certified = self.decoded(Some(position), RecordKind::Certified)?;
+            return Ok(certified.map(Arc::new));
+        }
+        let recent = lock::read(&self.recent);
+        let (_, found) = recent.certified.range(height..).next().unzip();
+        Ok(found.cloned())
+    }
+
+    /// The newest certified head.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn newest_certified(&self) -> Result<Option<Arc<CertifiedHead>>, ChainError> {
+        if let Some((_, newest)) = lock::read(&self.recent).certified.last_key_value() {
+            return Ok(Some(newest.clone()));
+        }
+        self.certified_head(self.tip().certified)
+    }
+
+    /// The seal of exactly this height. Few heights have one.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn seal(&self, height: Height) -> Result<Option<Seal>, ChainError> {
+        if let Some(seal) = lock::read(&self.recent).seals.get(&height) {
+            return Ok(Some(seal.clone()));
+        }
+        self.decoded(self.index.seal(height)?, RecordKind::Seal)
+    }
+
+    /// What became of a transaction, if it was recorded in a block.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn outcome(&self, id: &TxId) -> Result<Option<Outcome>, ChainError> {
+        if let Some(outcome) = self.recent_outcome(id) {
+            return Ok(Some(outcome));
+        }
+        let Some((height, place)) = self.index.transaction(id)? else {
+            return Ok(None);
+        };
+        let block = self.block(height)?;
+        // The index knows half of the id only: the other half is compared here.
+        let outcome = block.and_then(|block| block.outcomes.get(place as usize).cloned());
+        Ok(outcome.filter(|outcome| outcome.transaction == *id))
+    }
+
+    /// Looks through the blocks that the index doesn't have yet.
+    fn recent_outcome(&self, id: &TxId) -> Option<Outcome> {
+        let indexed = self.index.height();
+        let recent = lock::read(&self.recent);
+        let new = recent.blocks.iter().rev();
+        new.take_while(|block| block.head.height > indexed)
+            .flat_map(|block| block.outcomes.iter())
+            .find(|outcome| outcome.transaction == *id)
+            .cloned()
+    }
+}
+
+fn raise<T: Ord>(current: &mut T, new: T) -> bool {
+    let higher = new > *current;
+    if higher {
+        *current = new;
+    }
+    higher
+}

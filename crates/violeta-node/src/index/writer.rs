@@ -1,0 +1,310 @@
+//! The index's writer: takes what the journal was given, in order, and writes it down now and then.
+//!
+//! - upon *records* (after the journal's write): if they begin where the last ended, they wait for the next
+//!   transaction; if some were dropped between (its queue was full), what is missing is read from the journal.
+//! - upon `interval`, or many entries: one transaction for all that wait.
+//! - upon a *load*: all up to the position that it names is written first; then it goes on to the loader, which so finds
+//!   everything that the replica had appended when it asked.
+//! - upon a failed write: what waits is dropped, and read from the journal again once writing works. Nothing is lost:
+//!   the index is behind for a while.
+//!
+//! Events get their cursors here, in the order of the journal: the same after a restart, or when the index is made
+//! anew.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use tracing::{info, warn};
+use violeta_types::ChainId;
+use violeta_types::api::{ChainEvent, Cursor, EventKind};
+
+use super::entry::Entry;
+use super::store::{Index, IndexError, Meta};
+use crate::events::EventHub;
+use crate::journal::{JournalError, Records};
+use crate::metrics::Metrics;
+
+/// Entries that make a transaction, even before its time.
+pub const ENTRIES_MAX: usize = 16_384;
+/// Transaction ids that make a transaction, even before its time.
+pub const TRANSACTIONS_MAX: usize = 65_536;
+/// How long to wait after a failed write.
+pub const RETRY: Duration = Duration::from_secs(5);
+/// How often progress is told while the journal is read.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+/// Records that the journal has written.
+#[derive(Debug)]
+pub struct Written {
+    /// Where the first begins.
+    pub from: u64,
+    /// Where the last ends.
+    pub to: u64,
+    /// What they mean, with their positions.
+    pub entries: Vec<(u64, Entry)>,
+}
+
+/// What the writer is told.
+pub enum Command<L> {
+    /// The journal has grown.
+    Written(Written),
+    /// Write all up to this position, then pass this on.
+    Load {
+        /// The position.
+        up_to: u64,
+        /// What to pass on.
+        load: L,
+    },
+}
+
+/// See the module.
+pub struct Writer<R> {
+    index: Arc<Index>,
+    records: R,
+    chain: ChainId,
+    hub: Arc<EventHub>,
+    metrics: Arc<Metrics>,
+    interval: Duration,
+    /// What the index will have got to when what waits is written.
+    ahead: Meta,
+    waiting: Vec<(u64, Entry)>,
+    waiting_transactions: usize,
+    /// When what waits is due.
+    due: Option<Instant>,
+    /// Until when nothing is written, after a failure.
+    broken_until: Option<Instant>,
+}
+
+impl<R: Records> Writer<R> {
+    /// A writer that goes on where the index has got to.
+    ///
+    /// # Errors
+    /// If the index can't be read.
+    pub fn new(
+        index: Arc<Index>,
+        records: R,
+        chain: ChainId,
+        hub: Arc<EventHub>,
+        metrics: Arc<Metrics>,
+        interval: Duration,
+    ) -> Result<Self, IndexError> {
+        let ahead = index.meta()?;
+        metrics.index_healthy.set(1);
+        Ok(Writer {
+            index,
+            records,
+            chain,
+            hub,
+            metrics,
+            interval,
+            ahead,
+            waiting: Vec::new(),
+            waiting_transactions: 0,
+            due: None,
+            broken_until: None,
+        })
+    }
+
+    /// Reads what the index lacks, up to `end`, and writes it. Tells how far it is.
+    ///
+    /// # Errors
+    /// If the journal can't be read, or the index not be written.
+    pub fn catch_up(&mut self, end: u64) -> Result<(), CatchUpError> {
+        let mut told = Instant::now();
+        let begin = self.ahead.high;
+        while self.ahead.high < end {
+            let before = self.ahead.high;
+            let records = self.records.range(before, end, 4 << 20)?;
+            for record in &records {
+                let entry = Entry::of_bytes(record.kind, &record.bytes, &self.chain)
+                    .map_err(|e| JournalError::damaged(record.position, e.to_string()))?;
+                self.take(record.position, entry);
+            }
+            let reached = records.last().map_or(end, |record| record.end);
+            self.ahead.high = reached.max(before);
+            self.flush()?;
+            if told.elapsed() > PROGRESS {
+                told = Instant::now();
+                let percent = 100 * (self.ahead.high - begin) / (end - begin).max(1);
+                info!(percent, "reading the journal into the index");
+            }
+        }
+        Ok(())
+    }
+
+    /// Works until the channel is closed. `pass_on` takes the loads.
+    pub fn run<L>(mut self, commands: &Receiver<Command<L>>, mut pass_on: impl FnMut(L)) {
+        loop {
+            let command = match self.due {
+                None => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(due) => commands.recv_deadline(due),
+            };
+            match command {
+                Ok(Command::Written(written)) => self.written(written),
+                Ok(Command::Load { up_to, load }) => {
+                    self.reach(up_to);
+                    pass_on(load);
+                }
+                Err(RecvTimeoutError::Timeout) => self.write(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.write();
+    }
+
+    fn written(&mut self, written: Written) {
+        if self.broken() {
+            return;
+        }
+        if written.from > self.ahead.high {
+            self.try_to(|writer| writer.catch_up(written.from));
+        }
+        // After a failure the journal may have been read beyond these already.
+        if written.from != self.ahead.high {
+            return;
+        }
+        for (position, entry) in written.entries {
+            self.take(position, entry);
+        }
+        self.ahead.high = written.to;
+        if self.waiting.len() >= ENTRIES_MAX || self.waiting_transactions >= TRANSACTIONS_MAX {
+            self.write();
+        } else if self.due.is_none() {
+            self.due = Some(Instant::now() + self.interval);
+        }
+    }
+
+    /// Whether a failure is too recent to try again. When it no longer is, the next record finds a gap, and the
+    /// journal is read.
+    fn broken(&mut self) -> bool {
+        match self.broken_until {
+            Some(until) if Instant::now() < until => true,
+            _ => {
+                self.broken_until = None;
+                false
+            }
+        }
+    }
+
+    fn reach(&mut self, up_to: u64) {
+        if self.broken() {
+            return;
+        }
+        if self.ahead.high < up_to {
+            self.try_to(|writer| writer.catch_up(up_to));
+        }
+        self.write();
+    }
+
+    fn write(&mut self) {
+        if self.broken_until.is_none() {
+            self.try_to(|writer| writer.flush().map_err(CatchUpError::from));
+        }
+        // After a failure there is nothing that waits; this wakes up once, to read the journal again.
+        self.due = self.broken_until;
+        if self.due.is_none() && self.metrics.index_healthy.get() == 0 {
+            self.metrics.index_healthy.set(1);
+            info!("the index can be written again");
+        }
+    }
+
+    fn try_to(&mut self, what: impl FnOnce(&mut Self) -> Result<(), CatchUpError>) {
+        let Err(error) = what(self) else {
+            return;
+        };
+        warn!(%error, "the index can't be written; the validator goes on without, and tries again");
+        self.metrics.index_healthy.set(0);
+        self.waiting.clear();
+        self.waiting_transactions = 0;
+        // What was taken but not written is read again from here.
+        if let Ok(meta) = self.index.meta() {
+            self.ahead = meta;
+        }
+        let until = Instant::now() + RETRY;
+        self.broken_until = Some(until);
+        self.due = Some(until);
+    }
+
+    fn flush(&mut self) -> Result<(), IndexError> {
+        self.index.apply(&self.waiting, &self.ahead)?;
+        self.waiting.clear();
+        self.waiting_transactions = 0;
+        Ok(())
+    }
+
+    fn take(&mut self, position: u64, entry: Entry) {
+        let event = self.event_of(&entry);
+        self.waiting_transactions += entry.block().map_or(0, |block| block.outcomes.len());
+        self.waiting.push((position, entry));
+        if let Some(kind) = event {
+            let event = ChainEvent {
+                cursor: self.ahead.event,
+                kind,
+            };
+            self.waiting.push((position, Entry::Event(event.clone())));
+            self.hub.publish(event);
+        }
+    }
+
+    /// The event that an entry is, if it is one; moves the cursor.
+    fn event_of(&mut self, entry: &Entry) -> Option<EventKind> {
+        let kind = match entry {
+            Entry::Block(block) => {
+                let head = &block.head;
+                self.ahead.height = self.ahead.height.max(head.height);
+                EventKind::Block {
+                    height: head.height,
+                    head: head.id(),
+                    time: head.time,
+                    transactions: block.outcomes.len() as u32,
+                }
+            }
+            Entry::Certified(certified) => {
+                let height = certified.head.height;
+                self.ahead.certified = self.ahead.certified.max(height);
+                let head = certified.certificate.head;
+                EventKind::Certified { height, head }
+            }
+            Entry::Seal(seal) => {
+                self.ahead.sealed = self.ahead.sealed.max(seal.height);
+                EventKind::Sealed {
+                    height: seal.height,
+                    head: seal.head,
+                }
+            }
+            Entry::Evidence { validator, what } => EventKind::Evidence {
+                validator: *validator,
+                what: what.clone(),
+            },
+            Entry::Vertex(_) | Entry::Commit(_) | Entry::Event(_) | Entry::Nothing => return None,
+        };
+        self.ahead.event = next_cursor(self.ahead.event, &kind);
+        Some(kind)
+    }
+}
+
+/// The cursor of an event after one at `last`: a block above begins a height, all else follows on.
+fn next_cursor(last: Cursor, kind: &EventKind) -> Cursor {
+    match kind {
+        EventKind::Block { height, .. } if *height > last.height => Cursor {
+            height: *height,
+            sequence: 0,
+        },
+        _ => Cursor {
+            height: last.height,
+            sequence: last.sequence + 1,
+        },
+    }
+}
+
+/// Why the index couldn't be brought up to the journal.
+#[derive(Debug, thiserror::Error)]
+pub enum CatchUpError {
+    /// The index.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
