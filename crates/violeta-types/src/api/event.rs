@@ -97,10 +97,17 @@ pub enum EventKind {
         /// What, for people.
         what: String,
     },
-    /// The transaction that was asked for was executed.
+    /// The transaction that was asked for was executed; told again when it is certified.
     Transaction {
         /// Its result.
         outcome: Outcome,
+        /// Whether a quorum has vouched for its block.
+        certified: bool,
+    },
+    /// The transaction that was asked for wasn't ordered, and can't be any more.
+    Expired {
+        /// The transaction.
+        transaction: TxId,
     },
 }
 
@@ -113,13 +120,15 @@ impl EventKind {
             EventKind::Sealed { .. } => "sealed",
             EventKind::Evidence { .. } => "evidence",
             EventKind::Transaction { .. } => "transaction",
+            EventKind::Expired { .. } => "expired",
         }
     }
 
     /// The transaction that it is about, if it is about one.
     pub fn transaction(&self) -> Option<TxId> {
         match self {
-            EventKind::Transaction { outcome } => Some(outcome.transaction),
+            EventKind::Transaction { outcome, .. } => Some(outcome.transaction),
+            EventKind::Expired { transaction } => Some(*transaction),
             _ => None,
         }
     }
