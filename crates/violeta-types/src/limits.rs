@@ -24,8 +24,8 @@ pub const STORE_VALUE_BYTES_MAX: usize = 16 << 20;
 /// Bytes of a space's name in the store.
 pub const STORE_SPACE_BYTES_MAX: usize = 255;
 
-/// Clients that hold rights in a namespace besides its owner.
-pub const GRANTS_MAX: usize = 1_024;
+/// Clients that hold rights in a namespace besides its owner. Few, since one grant rewrites the whole record.
+pub const GRANTS_MAX: usize = 64;
 /// Bytes of values that a transaction's conditions and deletes may look at, the last one aside.
 pub const TRANSACTION_READ_BYTES_MAX: usize = 16 << 20;
 /// Key rotations of a transaction: each costs the executor a signature check.
