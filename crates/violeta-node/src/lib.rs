@@ -10,6 +10,7 @@ pub mod files;
 mod fixture;
 pub mod genesis;
 pub mod handle;
+pub mod http;
 pub mod index;
 pub mod journal;
 pub mod keys;

@@ -1,0 +1,35 @@
+//! Bounds of the gateway. Those of what it is told to keep come with the configuration.
+
+use violeta_types::api::{BATCH_BYTES_MAX, PAGE_MAX};
+use violeta_types::limits::TRANSACTION_BYTES_MAX;
+
+/// Bytes of a request's first line and headers.
+pub const HEAD_BYTES_MAX: usize = 16 << 10;
+/// How long a connection may take to send a request's head; also how long it may be idle between two.
+pub const HEAD_READ_MS_MAX: u64 = 30_000;
+/// How long a request may take to send its body.
+pub const BODY_READ_MS_MAX: u64 = 20_000;
+/// How long what was sent may stay unacknowledged before the connection is cut: a reader that stopped reading.
+pub const WRITE_STALL_MS_MAX: u32 = 30_000;
+/// How long open connections may go on once the gateway stops.
+pub const SHUTDOWN_MS_MAX: u64 = 2_000;
+/// How often a stream with nothing to say says so, that neither end takes the other for dead.
+pub const KEEP_ALIVE_MS: u64 = 15_000;
+
+/// Open connections.
+pub const CONNECTIONS_MAX: usize = 4_096;
+/// KiB of bodies that are being received or submitted, all requests together.
+pub const BODIES_KIB_MAX: usize = 64 << 10;
+/// Bytes of a body where the route takes none to speak of.
+pub const NO_BODY_BYTES_MAX: usize = 1 << 10;
+/// The share of connections and requests that one address may hold: the others are for others.
+pub const ADDRESS_SHARE: usize = 2;
+/// How long a linearizable read waits for its barrier.
+pub const BARRIER_MS_MAX: u64 = 10_000;
+/// What a client that came at a bad time is told to wait.
+pub const RETRY_MS: u64 = 250;
+
+const _: () = assert!(BATCH_BYTES_MAX <= BODIES_KIB_MAX << 10);
+const _: () = assert!(TRANSACTION_BYTES_MAX <= BATCH_BYTES_MAX);
+const _: () = assert!(HEAD_BYTES_MAX >= 8 << 10, "hyper's smallest buffer");
+const _: () = assert!(PAGE_MAX >= 1);

@@ -1,0 +1,144 @@
+//! The HTTP gateway: bytes from anybody in, checked answers out.
+//!
+//! ```text
+//!   socket ─▶ server     connections counted and timed         admission: all, and each address its share
+//!          ─▶ routes     one table: router, OpenAPI, /docs
+//!          ─▶ submit     POST /v1/transactions · /v1/batch     decoded, bounded, given to the mempool
+//!             read       GET  /v1/namespaces/… · accounts      from an immutable snapshot, proved on request
+//!             chain      GET  /v1/head · heads · blocks · …    what the chain is made of
+//!             events     GET  /v1/events                       resumable stream
+//!             pages      GET  / · /docs · /openapi.json        for people
+//!          ─▶ dyn Source                                       the node
+//! ```
+//!
+//! Reading is public and answers are provable, so nobody has to trust a gateway. What it must do is stand up to
+//! anybody: every body, header, page, wait, connection and stream has a bound ([`limits`]), what is over one is refused
+//! at once with an error that says when to come back, and every error is JSON with a code, a message and what to do.
+//! There is no CORS header: pages of other origins can't use a browser to talk to a gateway. TLS is left to a proxy;
+//! by default the gateway listens on loopback.
+
+mod admission;
+mod barrier;
+mod chain;
+mod error;
+mod events;
+pub mod forge;
+pub mod limits;
+mod metrics;
+mod pages;
+mod read;
+mod request;
+mod routes;
+mod server;
+pub mod source;
+mod submit;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use violeta_crypto::signing::ClientSecretKey;
+
+use crate::handle::Forge;
+
+use self::admission::{Bodies, Gate};
+use self::barrier::Barriers;
+use self::error::ApiError;
+use self::metrics::Metrics;
+use self::source::{Source, SourceError};
+
+pub use server::Gateway;
+
+/// What a gateway is told.
+pub struct GatewayConfig {
+    /// Requests served at once.
+    pub requests_max: usize,
+    /// Event streams open at once.
+    pub streams_max: usize,
+    /// Bytes of a batch, if less than the protocol allows.
+    pub body_bytes_max: usize,
+    /// The key of a registered client, to order barriers with; without one, clients order their own.
+    pub barrier_key: Option<ClientSecretKey>,
+    /// Makes this gateway a liar: see [`forge`].
+    pub forge: Option<Arc<dyn Forge>>,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        GatewayConfig {
+            requests_max: 1_024,
+            streams_max: 1_024,
+            body_bytes_max: violeta_types::api::BATCH_BYTES_MAX,
+            barrier_key: None,
+            forge: None,
+        }
+    }
+}
+
+/// Who is at the other end of the connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
+/// What all requests share.
+pub(crate) struct Shared {
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) requests: Arc<Gate>,
+    pub(crate) streams: Arc<Gate>,
+    pub(crate) bodies: Bodies,
+    pub(crate) body_bytes_max: usize,
+    pub(crate) metrics: Metrics,
+    pub(crate) forge: Option<Arc<dyn Forge>>,
+    barriers: Option<Barriers>,
+}
+
+/// A handle of what all requests share.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Shared>);
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl App {
+    pub(crate) fn new(config: GatewayConfig, source: Arc<dyn Source>) -> Self {
+        App(Arc::new(Shared {
+            source,
+            requests: Gate::new("requests", config.requests_max),
+            streams: Gate::new("event streams", config.streams_max),
+            bodies: Bodies::default(),
+            body_bytes_max: config.body_bytes_max,
+            metrics: Metrics::default(),
+            forge: config.forge,
+            barriers: config.barrier_key.map(Barriers::new),
+        }))
+    }
+
+    /// Asks the node something for which it may read files: on a thread where that holds up nobody.
+    pub(crate) async fn on_store<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&dyn Source) -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let source = self.source.clone();
+        match tokio::task::spawn_blocking(move || ask(&*source)).await {
+            Ok(answer) => Ok(answer?),
+            // The task panicked, or the runtime goes down.
+            Err(error) => Err(SourceError::Failed(error.to_string()).into()),
+        }
+    }
+
+    /// Returns when all that was certified before this call is certified here.
+    pub(crate) async fn barrier(&self) -> Result<(), ApiError> {
+        match &self.barriers {
+            Some(barriers) => barriers.pass(&self.source).await,
+            None => Err(barrier::not_configured()),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What the gateway needs of a node, and nothing more.
+//!
+//! ```text
+//!   gateway ──▶ dyn Source ◀── Handle (a running node)
+//!                          ◀── a small chain in memory (tests)
+//! ```
+//!
+//! The gateway knows neither the replica nor the store. Calls that aren't futures may read files: the gateway makes
+//! them on threads where that hurts nobody.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use violeta_proof::{KeyProof, OutcomeProof};
+use violeta_types::api::{
+    AccountAnswer, BatchVerdict, ChainEvent, Cursor, HeadAnswer, HealthAnswer, HistoryAnswer,
+    KeysAnswer, NamespaceAnswer, StatusAnswer, TransactionStatus, Wait, WrittenValue,
+};
+use violeta_types::transaction::{Key, NamespaceName};
+use violeta_types::{ClientId, Committee, Genesis, Height, TxId};
+
+pub use violeta_replica::Block;
+
+/// Why a node can't answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// There is no such thing here.
+    #[error("there is no {0}")]
+    NotFound(String),
+    /// The version is too old.
+    #[error("height {height} is no longer retained")]
+    NotRetained {
+        /// What was asked for.
+        height: Height,
+        /// The oldest that there is.
+        oldest: Height,
+    },
+    /// The version is too new.
+    #[error("height {height} isn't certified yet; {newest} is")]
+    NotYetCertified {
+        /// What was asked for.
+        height: Height,
+        /// The newest that there is.
+        newest: Height,
+    },
+    /// The head has no certificate of its own, so nothing can be proved against it.
+    #[error("the head at height {height} has no certificate or seal of its own here")]
+    NoCertificate {
+        /// What was asked for.
+        height: Height,
+        /// The next height that has one.
+        next: Option<Height>,
+    },
+    /// The node runs another machine.
+    #[error("this node runs no database")]
+    NoDatabase,
+    /// Too many event streams.
+    #[error("too many event streams are open")]
+    TooManySubscribers,
+    /// The node is on its way out.
+    #[error("this node is shutting down")]
+    ShuttingDown,
+    /// Something failed.
+    #[error("this node failed: {0}")]
+    Failed(String),
+}
+
+/// A stream of events; ends with an error if the node stops.
+pub type Events = BoxStream<'static, Result<ChainEvent, SourceError>>;
+
+/// A running node, as the gateway sees it.
+pub trait Source: Send + Sync + 'static {
+    /// What the chain began with.
+    fn genesis(&self) -> Arc<Genesis>;
+    /// The committee of now.
+    fn committee(&self) -> Arc<Committee>;
+    /// What the node is doing.
+    fn status(&self) -> StatusAnswer;
+    /// How it is.
+    fn health(&self) -> HealthAnswer;
+    /// The node's metrics in the OpenMetrics text format, without the end mark.
+    fn metrics(&self) -> String;
+    /// The newest height that has a certificate; 0 for none.
+    fn certified_height(&self) -> Height;
+
+    /// Submits items; verdicts come in order.
+    fn submit(
+        &self,
+        items: Vec<Bytes>,
+    ) -> BoxFuture<'static, Result<Vec<BatchVerdict>, SourceError>>;
+    /// What became of a transaction so far.
+    ///
+    /// # Errors
+    /// If the node can't say.
+    fn transaction(&self, id: TxId) -> Result<TransactionStatus, SourceError>;
+    /// Resolves when the transaction has got as far as `wait` asks, or `at_most` has passed: with its status then.
+    fn wait(
+        &self,
+        id: TxId,
+        wait: Wait,
+        at_most: Duration,
+    ) -> BoxFuture<'static, Result<TransactionStatus, SourceError>>;
+    /// A transaction's result and what convinces of it.
+    ///
+    /// # Errors
+    /// If it has none, or none that is provable yet.
+    fn outcome_proof(&self, id: TxId) -> Result<OutcomeProof, SourceError>;
+
+    /// A head and whose word there is for it.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn head(&self, height: Height) -> Result<HeadAnswer, SourceError>;
+    /// A block.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn block(&self, height: Height) -> Result<Arc<Block>, SourceError>;
+    /// Up to `limit` blocks from a height on, by rising height.
+    ///
+    /// # Errors
+    /// If they are gone.
+    fn blocks(&self, from: Height, limit: usize) -> Result<Vec<Arc<Block>>, SourceError>;
+    /// Events after a cursor, then those to come; without one, those to come.
+    ///
+    /// # Errors
+    /// If the stream can't be resumed there.
+    fn events(&self, after: Option<Cursor>) -> Result<Events, SourceError>;
+
+    /// A key's value at a certified height.
+    ///
+    /// # Errors
+    /// If the version isn't there; that the key has no value is no error.
+    fn read(
+        &self,
+        namespace: &NamespaceName,
+        key: &Key,
+        at: Height,
+    ) -> Result<Option<WrittenValue>, SourceError>;
+    /// The same with what convinces of it.
+    ///
+    /// # Errors
+    /// If the version isn't there, or has no certificate of its own.
+    fn prove(
+        &self,
+        namespace: &NamespaceName,
+        key: &Key,
+        at: Height,
+    ) -> Result<KeyProof, SourceError>;
+    /// A key's versions at and below a height, newest first.
+    ///
+    /// # Errors
+    /// If the version isn't there.
+    fn history(
+        &self,
+        namespace: &NamespaceName,
+        key: &Key,
+        at: Height,
+        limit: usize,
+    ) -> Result<HistoryAnswer, SourceError>;
+    /// A namespace.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn namespace(
+        &self,
+        namespace: &NamespaceName,
+        at: Height,
+    ) -> Result<NamespaceAnswer, SourceError>;
+    /// A page of a namespace's keys.
+    ///
+    /// # Errors
+    /// If there is no such namespace.
+    fn keys(
+        &self,
+        namespace: &NamespaceName,
+        after: Option<&Key>,
+        limit: usize,
+        at: Height,
+    ) -> Result<KeysAnswer, SourceError>;
+    /// A client's account; one that isn't registered has executed nothing.
+    ///
+    /// # Errors
+    /// If the version isn't there.
+    fn account(&self, client: &ClientId, at: Height) -> Result<AccountAnswer, SourceError>;
+}

@@ -1,0 +1,168 @@
+//! Transactions in: one or many, and what became of them (replica.md §6).
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use violeta_types::api::{
+    BATCH_BYTES_MAX, BatchVerdict, ErrorCode, ErrorDetail, TransactionAnswer, TransactionStatus,
+    WAIT_MS_DEFAULT, WAIT_MS_MAX, Wait, decode_batch,
+};
+use violeta_types::limits::TRANSACTION_BYTES_MAX;
+use violeta_types::{Transaction, TxId};
+
+use super::App;
+use super::error::ApiError;
+use super::request::{self, encoded, query};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SubmitQuery {
+    #[serde(default)]
+    wait: Wait,
+    timeout_ms: Option<u64>,
+}
+
+impl SubmitQuery {
+    fn timeout(&self) -> Result<Duration, ApiError> {
+        match self.timeout_ms.unwrap_or(WAIT_MS_DEFAULT) {
+            ms if ms <= WAIT_MS_MAX => Ok(Duration::from_millis(ms)),
+            ms => Err(ApiError::invalid(
+                format!("timeout_ms={ms} is too long"),
+                format!("wait at most {WAIT_MS_MAX} ms, then ask for the transaction's status"),
+            )),
+        }
+    }
+}
+
+/// `POST /v1/transactions`: 200 once it has got as far as `wait` asks, 202 if it is on its way.
+pub(crate) async fn one(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let wanted: SubmitQuery = query(&uri)?;
+    let timeout = wanted.timeout()?;
+    let received = request::body(&app, &headers, body, TRANSACTION_BYTES_MAX).await?;
+    let encoded_id = Transaction::id_of_encoded(&received.bytes);
+    let mut verdicts = app.source.submit(vec![received.bytes]).await?;
+    drop(received.room);
+    let verdict = match verdicts.pop() {
+        Some(verdict) if verdicts.is_empty() => verdict,
+        _ => return Err(super::source::SourceError::Failed("one verdict per item".into()).into()),
+    };
+    let transaction = match taken_before(&app, verdict, encoded_id).await? {
+        BatchVerdict::Taken(id) => id,
+        BatchVerdict::Refused(detail) => return Err(refused(detail)),
+    };
+    let status = follow(&app, transaction, wanted.wait, timeout).await?;
+    let code = match status.satisfies(wanted.wait) && wanted.wait != Wait::None {
+        true => StatusCode::OK,
+        false => StatusCode::ACCEPTED,
+    };
+    let answer = TransactionAnswer {
+        transaction,
+        status,
+    };
+    Ok((code, Json(answer)).into_response())
+}
+
+/// What comes again after it was executed isn't admitted, but that is no failure: it was taken before. So a client may
+/// send the same bytes as often as it likes, to whom it likes (DESIGN §4, client intervention).
+async fn taken_before(
+    app: &App,
+    verdict: BatchVerdict,
+    id: Option<TxId>,
+) -> Result<BatchVerdict, ApiError> {
+    match (&verdict, id) {
+        (BatchVerdict::Refused(detail), Some(id)) if detail.code == ErrorCode::NotAdmitted => {
+            let status = app.on_store(move |s| s.transaction(id)).await?;
+            Ok(match status.outcome() {
+                Some(_) => BatchVerdict::Taken(id),
+                None => verdict,
+            })
+        }
+        _ => Ok(verdict),
+    }
+}
+
+async fn follow(
+    app: &App,
+    id: TxId,
+    wait: Wait,
+    timeout: Duration,
+) -> Result<TransactionStatus, ApiError> {
+    match wait {
+        Wait::None => app.on_store(move |s| s.transaction(id)).await,
+        _ => Ok(app.source.wait(id, wait, timeout).await?),
+    }
+}
+
+fn refused(detail: ErrorDetail) -> ApiError {
+    let retry_ms = detail.retry_ms;
+    let error = ApiError::new(detail.code, detail.message, detail.help);
+    match retry_ms {
+        Some(ms) => error.retry_in(ms),
+        None => error,
+    }
+}
+
+/// `POST /v1/batch`: verdicts in order, as JSON or borsh.
+pub(crate) async fn batch(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let bytes_max = BATCH_BYTES_MAX.min(app.body_bytes_max);
+    let received = request::body(&app, &headers, body, bytes_max).await?;
+    let items = decode_batch(received.bytes)?;
+    if items.is_empty() {
+        return Ok(encoded(&headers, &Vec::<BatchVerdict>::new()));
+    }
+    let ids: Vec<_> = items
+        .iter()
+        .map(|item| Transaction::id_of_encoded(item))
+        .collect();
+    let mut verdicts = app.source.submit(items).await?;
+    drop(received.room);
+    if verdicts.len() != ids.len() {
+        return Err(super::source::SourceError::Failed("one verdict per item".into()).into());
+    }
+    for (verdict, id) in verdicts.iter_mut().zip(ids) {
+        *verdict = taken_before(&app, verdict.clone(), id).await?;
+    }
+    Ok(encoded(&headers, &verdicts))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StatusQuery {
+    #[serde(default)]
+    proof: bool,
+}
+
+/// `GET /v1/transactions/{id}`.
+pub(crate) async fn status(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let wanted: StatusQuery = query(&uri)?;
+    let transaction: TxId = request::parse("transaction id", &id)?;
+    if wanted.proof {
+        let proof = app.on_store(move |s| s.outcome_proof(transaction)).await?;
+        return Ok(encoded(&headers, &proof));
+    }
+    let status = app.on_store(move |s| s.transaction(transaction)).await?;
+    let answer = TransactionAnswer {
+        transaction,
+        status,
+    };
+    Ok(Json(answer).into_response())
+}

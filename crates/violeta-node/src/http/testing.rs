@@ -1,0 +1,550 @@
+//! A small chain in memory, and a gateway in front of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use reqwest::Response;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use violeta_crypto::signing::ClientSecretKey;
+use violeta_proof::tree::Place;
+use violeta_proof::{KeyProof, OutcomeProof, StoredValue, TreeProof};
+use violeta_types::api::*;
+use violeta_types::merkle;
+use violeta_types::transaction::{Key, NamespaceName};
+use violeta_types::*;
+
+use super::source::{Block, Events, Source, SourceError};
+use super::{Gateway, GatewayConfig};
+
+/// What one client's transaction is refused for here.
+pub(super) const FULL: &[u8] = b"full";
+
+/// A value and when it was written.
+type Written = (Height, Vec<u8>);
+
+#[derive(Default)]
+struct State {
+    blocks: Vec<Arc<Block>>,
+    values: BTreeMap<(Vec<u8>, Vec<u8>), Written>,
+    outcomes: BTreeMap<TxId, Outcome>,
+    queued: Vec<TxId>,
+    events: Vec<ChainEvent>,
+    nonce: u64,
+    submissions: usize,
+}
+
+/// Executes each submission in a block of its own, at once unless it is told to stall, and certifies it.
+pub(super) struct Chain {
+    genesis: Arc<Genesis>,
+    state: Mutex<State>,
+    grown: watch::Sender<u64>,
+    pub(super) stalls: std::sync::atomic::AtomicBool,
+}
+
+pub(super) fn client_key() -> ClientSecretKey {
+    ClientSecretKey::from_seed([9; 32])
+}
+
+fn genesis() -> Genesis {
+    let member = |i: u8| Member {
+        stake: Stake(1),
+        validator_key: ValidatorPublicKey([i + 1; 32]),
+        share_key: None,
+        node_key: NodePublicKey([i + 1; 32]),
+        operator_key: OperatorPublicKey([i + 1; 32]),
+    };
+    let parameters = Parameters {
+        election: Election::Seeded,
+        ..Parameters::for_validators(4)
+    };
+    Genesis {
+        name: "test <chain>".into(),
+        time: TimeMs(1),
+        committee: Committee::new(Epoch(0), (0..4).map(member).collect(), None).unwrap(),
+        parameters,
+        admission: Admission::Open,
+        administrators: Bounded::default(),
+    }
+}
+
+impl Chain {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Chain {
+            genesis: Arc::new(genesis()),
+            state: Mutex::default(),
+            grown: watch::Sender::new(0),
+            stalls: false.into(),
+        })
+    }
+
+    pub(super) fn transaction(&self, nonce: u64, operations: Vec<Operation>) -> Transaction {
+        let body = TransactionBody {
+            chain: self.genesis.chain_id(),
+            key: client_key().public_key(),
+            nonce: Nonce(nonce),
+            expires: TimeMs(u64::MAX),
+            operations: operations.try_into().unwrap(),
+        };
+        let signature = client_key().sign_transaction(&body.id());
+        Transaction { body, signature }
+    }
+
+    pub(super) fn put(&self, nonce: u64, key: &[u8], value: &[u8]) -> Transaction {
+        let operation = Operation::Put {
+            namespace: b"bank"[..].try_into().unwrap(),
+            key: key.try_into().unwrap(),
+            value: value.try_into().unwrap(),
+        };
+        self.transaction(nonce, vec![operation])
+    }
+
+    pub(super) fn submissions(&self) -> usize {
+        self.state.lock().unwrap().submissions
+    }
+
+    fn take(&self, bytes: &[u8]) -> BatchVerdict {
+        let refuse = |code, message: &str, retry_ms| {
+            BatchVerdict::Refused(ErrorDetail {
+                code,
+                message: message.into(),
+                help: "help".into(),
+                retry_ms,
+            })
+        };
+        if bytes == FULL {
+            return refuse(ErrorCode::Overloaded, "the mempool is full", Some(1_500));
+        }
+        let Ok(transaction) = Transaction::decode(bytes) else {
+            return refuse(ErrorCode::InvalidTransaction, "no transaction", None);
+        };
+        let mut state = self.state.lock().unwrap();
+        state.submissions += 1;
+        let id = transaction.id();
+        if transaction.body.nonce.0 <= state.nonce {
+            return refuse(ErrorCode::NotAdmitted, "the nonce was used", None);
+        }
+        if self.stalls.load(std::sync::atomic::Ordering::SeqCst) {
+            state.queued.push(id);
+            return BatchVerdict::Taken(id);
+        }
+        state.nonce = transaction.body.nonce.0;
+        self.execute(&mut state, &transaction);
+        drop(state);
+        self.grown.send_modify(|n| *n += 1);
+        BatchVerdict::Taken(id)
+    }
+
+    fn execute(&self, state: &mut State, transaction: &Transaction) {
+        let height = Height(state.blocks.len() as u64 + 1);
+        for operation in &transaction.body.operations {
+            if let Operation::Put {
+                namespace,
+                key,
+                value,
+            } = operation
+            {
+                let place = (namespace.to_vec(), key.to_vec());
+                state.values.insert(place, (height, value.to_vec()));
+            }
+        }
+        let outcome = Outcome {
+            height,
+            index: 0,
+            transaction: transaction.id(),
+            refused: None,
+        };
+        let committee = self.genesis.committee.digest();
+        let head = Head {
+            chain: self.genesis.chain_id(),
+            epoch: Epoch(0),
+            height,
+            previous: HeadId::default(),
+            commit_index: CommitIndex(height.0),
+            commit_digest: Digest::ZERO,
+            time: TimeMs(1_000 * height.0),
+            transactions_root: Digest::ZERO,
+            results_root: merkle::RESULTS.root([outcome.digest()]),
+            state_root: Digest::ZERO,
+            history_root: Digest::ZERO,
+            committee,
+            next_committee: committee,
+        };
+        state.outcomes.insert(outcome.transaction, outcome.clone());
+        for (sequence, kind) in [
+            EventKind::Block {
+                height,
+                head: head.id(),
+                time: head.time,
+                transactions: 1,
+            },
+            EventKind::Certified {
+                height,
+                head: head.id(),
+            },
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let sequence = sequence as u64;
+            state.events.push(ChainEvent {
+                cursor: Cursor { height, sequence },
+                kind,
+            });
+        }
+        state.blocks.push(Arc::new(Block {
+            head,
+            outcomes: vec![outcome].try_into().unwrap(),
+        }));
+    }
+
+    fn certificate(head: &Head) -> Certificate {
+        Certificate {
+            height: head.height,
+            head: head.id(),
+            signatures: Bounded::default(),
+        }
+    }
+
+    fn head_at(self: &Arc<Self>, height: Height) -> Result<Head, SourceError> {
+        self.block(height).map(|block| block.head.clone())
+    }
+}
+
+impl Source for Arc<Chain> {
+    fn genesis(&self) -> Arc<Genesis> {
+        self.genesis.clone()
+    }
+
+    fn committee(&self) -> Arc<Committee> {
+        Arc::new(self.genesis.committee.clone())
+    }
+
+    fn status(&self) -> StatusAnswer {
+        let height = self.certified_height();
+        StatusAnswer {
+            version: "0".into(),
+            name: self.genesis.name.clone(),
+            chain: self.genesis.chain_id(),
+            validator: Some(ValidatorIndex(2)),
+            validators: 4,
+            epoch: Epoch(0),
+            round: Round(5),
+            commit_index: CommitIndex(height.0),
+            height,
+            certified_height: height,
+            sealed_height: Height(0),
+            mempool_count: 0,
+            mempool_bytes: 0,
+            peers: vec![ValidatorIndex(0), ValidatorIndex(1)],
+        }
+    }
+
+    fn health(&self) -> HealthAnswer {
+        let healthy = !self.stalls.load(std::sync::atomic::Ordering::SeqCst);
+        let reasons = match healthy {
+            true => vec![],
+            false => vec!["it stalls".into()],
+        };
+        HealthAnswer { healthy, reasons }
+    }
+
+    fn metrics(&self) -> String {
+        "# TYPE violeta_height gauge\nvioleta_height 1\n".into()
+    }
+
+    fn certified_height(&self) -> Height {
+        Height(self.state.lock().unwrap().blocks.len() as u64)
+    }
+
+    fn submit(
+        &self,
+        items: Vec<Bytes>,
+    ) -> BoxFuture<'static, Result<Vec<BatchVerdict>, SourceError>> {
+        let verdicts = items.iter().map(|item| self.take(item)).collect();
+        async { Ok(verdicts) }.boxed()
+    }
+
+    fn transaction(&self, id: TxId) -> Result<TransactionStatus, SourceError> {
+        let state = self.state.lock().unwrap();
+        Ok(match state.outcomes.get(&id) {
+            Some(outcome) => TransactionStatus::Certified {
+                outcome: outcome.clone(),
+            },
+            None if state.queued.contains(&id) => TransactionStatus::Queued,
+            None => TransactionStatus::Unknown,
+        })
+    }
+
+    fn wait(
+        &self,
+        id: TxId,
+        wait: Wait,
+        at_most: Duration,
+    ) -> BoxFuture<'static, Result<TransactionStatus, SourceError>> {
+        let chain = self.clone();
+        async move {
+            let mut grown = chain.grown.subscribe();
+            let satisfied = async {
+                while !chain.transaction(id).unwrap().satisfies(wait) {
+                    grown.changed().await.unwrap();
+                }
+            };
+            let _ = tokio::time::timeout(at_most, satisfied).await;
+            chain.transaction(id)
+        }
+        .boxed()
+    }
+
+    fn outcome_proof(&self, id: TxId) -> Result<OutcomeProof, SourceError> {
+        let state = self.state.lock().unwrap();
+        let outcome = state.outcomes.get(&id).cloned();
+        let outcome = outcome.ok_or_else(|| SourceError::NotFound(format!("transaction {id}")))?;
+        let head = state.blocks[outcome.height.0 as usize - 1].head.clone();
+        Ok(OutcomeProof {
+            path: merkle::RESULTS.path(&[outcome.digest()], 0).unwrap(),
+            vouch: violeta_proof::Vouch::Certificate(Chain::certificate(&head)),
+            outcome,
+            head,
+        })
+    }
+
+    fn head(&self, height: Height) -> Result<HeadAnswer, SourceError> {
+        let head = self.head_at(height)?;
+        Ok(HeadAnswer {
+            id: head.id(),
+            certificate: Some(Chain::certificate(&head)),
+            head,
+            seal: None,
+        })
+    }
+
+    fn block(&self, height: Height) -> Result<Arc<Block>, SourceError> {
+        let state = self.state.lock().unwrap();
+        let index = (height.0 as usize).checked_sub(1);
+        index
+            .and_then(|i| state.blocks.get(i).cloned())
+            .ok_or_else(|| SourceError::NotFound(format!("block {height}")))
+    }
+
+    fn blocks(&self, from: Height, limit: usize) -> Result<Vec<Arc<Block>>, SourceError> {
+        let state = self.state.lock().unwrap();
+        let from = from.0 as usize - 1;
+        Ok(state
+            .blocks
+            .iter()
+            .skip(from)
+            .take(limit)
+            .cloned()
+            .collect())
+    }
+
+    fn events(&self, after: Option<Cursor>) -> Result<Events, SourceError> {
+        let chain = self.clone();
+        let mut at = match after {
+            Some(cursor) => {
+                let state = self.state.lock().unwrap();
+                state.events.partition_point(|e| e.cursor <= cursor)
+            }
+            None => self.state.lock().unwrap().events.len(),
+        };
+        let grown = self.grown.subscribe();
+        let stream = futures::stream::unfold(grown, move |mut grown| {
+            let chain = chain.clone();
+            let next = at;
+            at += 1;
+            async move {
+                loop {
+                    let event = chain.state.lock().unwrap().events.get(next).cloned();
+                    if let Some(event) = event {
+                        return Some((Ok(event), grown));
+                    }
+                    grown.changed().await.ok()?;
+                }
+            }
+        });
+        Ok(stream.boxed())
+    }
+
+    fn read(
+        &self,
+        namespace: &NamespaceName,
+        key: &Key,
+        _at: Height,
+    ) -> Result<Option<WrittenValue>, SourceError> {
+        let state = self.state.lock().unwrap();
+        let found = state.values.get(&(namespace.to_vec(), key.to_vec()));
+        Ok(found.map(|(height, value)| WrittenValue {
+            written_at: *height,
+            value: Readable(value.clone()),
+        }))
+    }
+
+    fn prove(
+        &self,
+        namespace: &NamespaceName,
+        key: &Key,
+        at: Height,
+    ) -> Result<KeyProof, SourceError> {
+        let head = self.head_at(at)?;
+        let value = self.read(namespace, key, at)?;
+        Ok(KeyProof {
+            namespace: namespace.clone(),
+            key: key.clone(),
+            value: value.map(|v| StoredValue {
+                written_at: v.written_at,
+                value: v.value.0.try_into().unwrap(),
+            }),
+            // The gateway passes it on: whether it proves anything is judged by clients.
+            tree: TreeProof {
+                place: Place::Empty,
+                ..no_tree()
+            },
+            vouch: violeta_proof::Vouch::Certificate(Chain::certificate(&head)),
+            head,
+        })
+    }
+
+    fn history(
+        &self,
+        namespace: &NamespaceName,
+        key: &Key,
+        at: Height,
+        limit: usize,
+    ) -> Result<HistoryAnswer, SourceError> {
+        let value = self.read(namespace, key, at)?;
+        let versions = value.map(|v| KeyVersion {
+            height: v.written_at,
+            value: Some(v.value),
+        });
+        Ok(HistoryAnswer {
+            namespace: Readable::from(&namespace[..]),
+            key: Readable::from(&key[..]),
+            height: at,
+            versions: versions.into_iter().take(limit).collect(),
+            next: None,
+        })
+    }
+
+    fn namespace(
+        &self,
+        namespace: &NamespaceName,
+        at: Height,
+    ) -> Result<NamespaceAnswer, SourceError> {
+        match &namespace[..] {
+            b"bank" => Ok(NamespaceAnswer {
+                namespace: Readable::from(&namespace[..]),
+                height: at,
+                owner: Some(client_key().public_key().client_id()),
+                grants: vec![],
+                keys: Some(self.state.lock().unwrap().values.len() as u64),
+            }),
+            _ => Err(SourceError::NotFound("namespace of that name".into())),
+        }
+    }
+
+    fn keys(
+        &self,
+        namespace: &NamespaceName,
+        after: Option<&Key>,
+        limit: usize,
+        at: Height,
+    ) -> Result<KeysAnswer, SourceError> {
+        let state = self.state.lock().unwrap();
+        let all = state.values.keys().map(|(_, key)| key);
+        let left = all.filter(|key| after.is_none_or(|after| key[..] > after[..]));
+        let mut keys: Vec<_> = left.take(limit + 1).cloned().map(Readable).collect();
+        let more = keys.len() > limit;
+        keys.truncate(limit);
+        Ok(KeysAnswer {
+            namespace: Readable::from(&namespace[..]),
+            height: at,
+            next: keys.last().filter(|_| more).cloned(),
+            keys,
+        })
+    }
+
+    fn account(&self, client: &ClientId, at: Height) -> Result<AccountAnswer, SourceError> {
+        let nonce = self.state.lock().unwrap().nonce;
+        Ok(AccountAnswer {
+            client: *client,
+            height: at,
+            key: Some(client_key().public_key()),
+            administrator: false,
+            highest_nonce: Nonce(nonce),
+            next_nonce: Nonce(nonce + 1),
+        })
+    }
+}
+
+fn no_tree() -> TreeProof {
+    TreeProof {
+        top: Default::default(),
+        place: Place::Empty,
+    }
+}
+
+/// A gateway on a port of its own, and a client of it.
+pub(super) struct Fixture {
+    pub(super) chain: Arc<Chain>,
+    pub(super) gateway: Gateway,
+    pub(super) http: reqwest::Client,
+}
+
+impl Fixture {
+    pub(super) async fn new() -> Self {
+        Self::with(GatewayConfig::default()).await
+    }
+
+    pub(super) async fn with(config: GatewayConfig) -> Self {
+        let chain = Chain::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let source: Arc<dyn Source> = Arc::new(chain.clone());
+        Fixture {
+            gateway: Gateway::start(listener, config, source).unwrap(),
+            chain,
+            http: reqwest::Client::new(),
+        }
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.gateway.address())
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Response {
+        self.http.get(self.url(path)).send().await.unwrap()
+    }
+
+    pub(super) async fn json<T: serde::de::DeserializeOwned>(&self, path: &str) -> T {
+        let response = self.get(path).await;
+        assert!(response.status().is_success(), "{path}: {response:?}");
+        response.json().await.unwrap()
+    }
+
+    pub(super) async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Response {
+        let request = self.http.post(self.url(path)).body(body);
+        request.header("content-type", BINARY).send().await.unwrap()
+    }
+
+    /// The status and the error of a request that fails.
+    pub(super) async fn error(response: Response) -> (u16, ErrorDetail) {
+        let status = response.status().as_u16();
+        let body: ErrorBody = response.json().await.unwrap();
+        assert_eq!(body.error.code.status(), status);
+        assert!(!body.error.help.is_empty());
+        (status, body.error)
+    }
+
+    /// Puts a value and waits for its certificate.
+    pub(super) async fn put(&self, nonce: u64, key: &[u8], value: &[u8]) -> TransactionAnswer {
+        let transaction = self.chain.put(nonce, key, value);
+        let path = "/v1/transactions?wait=certified";
+        let response = self.post(path, transaction.to_bytes()).await;
+        assert_eq!(response.status(), 200);
+        response.json().await.unwrap()
+    }
+}
