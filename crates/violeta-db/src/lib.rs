@@ -1,1 +1,31 @@
-//! The Database machine: transactions, accounts, namespaces, key and value
+//! The Database machine: transactions, accounts, namespaces, key and value.
+//!
+//! ```text
+//!   vertices ── DbRules ──▶ is it well formed? (bytes and genesis alone)
+//!   commits ─── DbMachine ┬ execution ── overlay ── state before (store's snapshot)
+//!                         ├ chain ────── record, head
+//!                         └ store ────── a version for each block, synced when asked
+//!   clients ─── DbReader ──▶ values, proofs, heads, accounts, namespaces, history
+//! ```
+//!
+//! The machine is the deterministic part of a replica that gives the commit log its meaning (replica.md §1, §2, §7):
+//! it executes each commit's transactions exactly once, makes a block of each commit that holds any, and keeps the
+//! state as versions of a VLSM store, where height and version are one number. It knows nothing of graphs, networks or
+//! time: the time of a block is the commit's.
+
+#[expect(dead_code, reason = "the machine comes with the store")]
+pub mod chain;
+pub mod error;
+pub mod execution;
+#[expect(dead_code, reason = "the machine comes with the store")]
+mod genesis;
+pub mod nonce;
+mod overlay;
+pub mod records;
+pub mod rules;
+pub mod state;
+#[cfg(test)]
+mod testing;
+
+pub use error::DbError;
+pub use rules::DbRules;
