@@ -81,7 +81,10 @@ pub enum Event {
         commit_index: CommitIndex,
     },
     /// Commits up to a certified head, consecutive, the hash chain checked by the caller, each with those of its
-    /// vertices that the caller has. The first may lie above the next one expected only if the leader before it, whose commit is given too, lies at or below gc.
+    /// vertices that the caller has. They are taken without the decision rule, and answered with [`Effect::Persist`]
+    /// for each vertex that is new, not with [`Effect::Commit`]. They may leave out commits after the last own one
+    /// only if their first leader lies at or below gc as their last leader sets it, or is the epoch's first: what is
+    /// committed above gc must be known.
     Adopt {
         /// The commits, by rising index.
         commits: Vec<(Commit, Vec<ValidVertex>)>,
@@ -143,6 +146,9 @@ pub enum Effect {
         /// Why.
         reason: BehindReason,
     },
+    /// A certified commit isn't the one that this validator made at the same place: more than f are faulty, or there
+    /// is a bug. Nothing of what was offered was taken; stop, and keep what there is.
+    Forked(CommitIndex),
     /// A valid own vertex came back that the journal doesn't know: the store has been lost or torn, or the key is in
     /// other hands. No vertex is made any more in this epoch (consensus.md §9).
     Amnesia(VertexRef),

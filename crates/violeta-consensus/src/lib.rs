@@ -15,19 +15,29 @@
 //! socket, thread or random source: events come in with the time, effects go out, and the same events give the same
 //! effects, bit for bit.
 
+mod bucket;
+mod coin;
+pub mod core;
+pub mod decision;
 pub mod epoch;
 pub mod evidence;
+mod fetch;
+mod graph;
 pub mod io;
+mod layers;
 pub mod leaders;
 pub mod limits;
+mod lineariser;
 pub mod message;
 pub mod rules;
+mod suspended;
 pub mod tuning;
 pub mod vertex;
 
 #[cfg(test)]
 mod fixture;
 
+pub use self::core::{Core, LastCommit, RestoreError};
 pub use epoch::EpochData;
 pub use evidence::{Evidence, UncheckedEvidence};
 pub use io::{BehindReason, CommittedCone, Effect, Event, Misbehaviour, Now, Proposal};

@@ -10,8 +10,8 @@ pub const MESSAGE_VERTICES_MAX: usize = 256;
 pub const ANSWER_BYTES_MAX: usize = 2 << 20;
 /// Vertices asked for by name in one request.
 pub const REQUEST_REFS_MAX: usize = 128;
-/// Requests for named vertices that wait for one peer's answer at a time.
-pub const REQUESTS_PER_PEER_MAX: usize = 4;
+/// Vertices that one peer has been asked for by name and hasn't sent yet.
+pub const REQUESTED_PER_PEER_MAX: usize = 512;
 /// Missing vertices that are remembered in all.
 pub const MISSING_MAX: usize = 4_096;
 /// Vertices of one author that wait for parents.
@@ -23,7 +23,7 @@ pub const SUSPENDED_BYTES_MAX: usize = 256 << 20;
 /// How far above the highest round with accepted vertices of a quorum a vertex may be and still be kept until its
 /// parents are here. One further up is deferred: what lies between is fetched from its lowest round upwards, and it
 /// comes again with it. This is the novelty budget: its cone can't be larger than what these rounds hold.
-pub const NOVELTY_ROUNDS_MAX: u64 = 16;
+pub const NOVELTY_ROUNDS_MAX: u64 = 32;
 /// Variants of one slot that are accepted without being asked for.
 pub const VARIANTS_PUSHED_MAX: usize = 2;
 /// Further variants of an author that may be accepted within a second because a vertex needs them.
@@ -32,6 +32,8 @@ pub const EXTRA_VARIANTS_PER_SECOND: u64 = 32;
 pub const EXTRA_VARIANTS_BURST: u64 = 64;
 /// How far ahead of the local clock a timestamp may be; beyond that the vertex is accepted later.
 pub const TIMESTAMP_AHEAD_MS_MAX: u64 = 1_000;
+/// What serving a request costs at least, in bytes of the peer's quota.
+pub const SERVED_BYTES_MIN: u64 = 16 << 10;
 /// Bytes that one peer is served within a second.
 pub const SERVED_BYTES_PER_SECOND: u64 = 32 << 20;
 /// Bytes that one peer may be served at once.

@@ -16,8 +16,11 @@ pub struct Tuning {
     pub responsive_rounds: u64,
     /// Partially synchronous mode (wave length 3, known leaders): how long to wait for the leader.
     pub leader_wait_us: u64,
-    /// Pause before following another's vertex when nothing else is due (quiet rule).
+    /// Time between two vertices that only follow another's, when nothing else is due (quiet rule).
     pub follow_interval_us: u64,
+    /// How many of those may follow one another without that pause: enough for others to end the wave that they are
+    /// one vertex short of.
+    pub follow_burst: u64,
     /// Time between heartbeats. Also the pace of vertices while certificates lag.
     pub heartbeat_us: u64,
     /// How long to wait for an answer before another peer is asked.
@@ -36,6 +39,7 @@ impl Default for Tuning {
             responsive_rounds: 3,
             leader_wait_us: 250_000,
             follow_interval_us: 200_000,
+            follow_burst: 6,
             heartbeat_us: 1_000_000,
             request_timeout_us: 150_000,
             served_bytes_max: 128 << 20,

@@ -153,6 +153,10 @@ impl ValidVertex {
             body: Arc::new(body),
         }
     }
+
+    pub(crate) fn head(&self) -> &ValidHead {
+        &self.head
+    }
 }
 
 /// Judges bytes from outside: V1–V7. Pure; any thread.
@@ -284,7 +288,7 @@ mod tests {
 
     impl Rules for TestRules {
         fn check(&self, items: &[Item]) -> Vec<Result<ItemMeta, Rejection>> {
-            items.iter().map(|item| fixture::judge(item)).collect()
+            items.iter().map(fixture::judge).collect()
         }
     }
 
