@@ -1,0 +1,149 @@
+//! The tree's hashes and proofs a second time, from a sorted map, written from the text of vlsm.md §2 alone: no line
+//! of it is the library's but the domains' names. Slow and plain on purpose.
+
+#![allow(dead_code, reason = "each test that includes this uses a part of it")]
+
+use std::collections::BTreeMap;
+
+use violeta_types::{Digest, Domain};
+
+/// What a store holds: by space's name, by key, the value.
+pub(crate) type State = BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, Vec<u8>>>;
+
+/// A branch, deepest level first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Branch {
+    pub(crate) bitmaps: Vec<u16>,
+    pub(crate) siblings: Vec<Digest>,
+}
+
+fn hash(domain: Domain, parts: &[&[u8]]) -> Digest {
+    let key = blake3::derive_key(domain.context(), b"");
+    Digest(*blake3::keyed_hash(&key, &parts.concat()).as_bytes())
+}
+
+/// A path as 64 nibbles, each a byte.
+pub(crate) fn path(key: &[u8]) -> Vec<u8> {
+    let digest = hash(Domain::TreePath, &[key]);
+    digest.0.iter().flat_map(|b| [b / 16, b % 16]).collect()
+}
+
+pub(crate) fn leaf(key: &[u8], value: &[u8]) -> Digest {
+    let value = hash(Domain::TreeValue, &[value]);
+    let len = (key.len() as u32).to_le_bytes();
+    hash(Domain::TreeLeaf, &[&len, key, &value.0])
+}
+
+pub(crate) fn space_leaf(name: &[u8], keys: &BTreeMap<Vec<u8>, Vec<u8>>) -> Digest {
+    let len = (name.len() as u32).to_le_bytes();
+    let count = (keys.len() as u64).to_le_bytes();
+    let root = space_root(keys);
+    hash(Domain::TreeSpace, &[&len, name, &[1], &count, &root.0])
+}
+
+/// The leaves of a space by path.
+pub(crate) fn space_leaves(keys: &BTreeMap<Vec<u8>, Vec<u8>>) -> BTreeMap<Vec<u8>, Digest> {
+    keys.iter().map(|(k, v)| (path(k), leaf(k, v))).collect()
+}
+
+pub(crate) fn top_leaves(state: &State) -> BTreeMap<Vec<u8>, Digest> {
+    let spaces = state.iter();
+    spaces.map(|(n, k)| (path(n), space_leaf(n, k))).collect()
+}
+
+pub(crate) fn space_root(keys: &BTreeMap<Vec<u8>, Vec<u8>>) -> Digest {
+    subtree(&space_leaves(keys), &mut vec![]).unwrap_or_default()
+}
+
+pub(crate) fn root(state: &State) -> Digest {
+    let top = subtree(&top_leaves(state), &mut vec![]).unwrap_or_default();
+    hash(Domain::TreeTop, &[&top.0])
+}
+
+/// The digest of the subtree of all leaves whose path begins with `prefix`; none if there are none.
+pub(crate) fn subtree(leaves: &BTreeMap<Vec<u8>, Digest>, prefix: &mut Vec<u8>) -> Option<Digest> {
+    let below: Vec<_> = leaves
+        .iter()
+        .filter(|(p, _)| p.starts_with(prefix))
+        .collect();
+    match below.as_slice() {
+        [] => None,
+        [(_, leaf)] => Some(**leaf),
+        below => {
+            let below = below.iter().map(|(p, d)| ((*p).clone(), **d)).collect();
+            let slots = slots(&below, prefix);
+            let bitmap = bitmap(&slots);
+            let root = halves(&slots)?;
+            Some(hash(Domain::TreeNode, &[&bitmap.to_le_bytes(), &root.0]))
+        }
+    }
+}
+
+fn slots(leaves: &BTreeMap<Vec<u8>, Digest>, prefix: &mut Vec<u8>) -> Vec<Option<Digest>> {
+    let mut slots = vec![];
+    for nibble in 0..16 {
+        prefix.push(nibble);
+        slots.push(subtree(leaves, prefix));
+        prefix.pop();
+    }
+    slots
+}
+
+fn bitmap(slots: &[Option<Digest>]) -> u16 {
+    let filled = slots.iter().enumerate().filter(|(_, slot)| slot.is_some());
+    filled.map(|(i, _)| 1 << i).sum()
+}
+
+/// The compressed binary Merkle tree over some slots.
+fn halves(slots: &[Option<Digest>]) -> Option<Digest> {
+    if let [slot] = slots {
+        return *slot;
+    }
+    let (left, right) = slots.split_at(slots.len() / 2);
+    match (halves(left), halves(right)) {
+        (Some(l), Some(r)) => Some(hash(Domain::TreeInner, &[&l.0, &r.0])),
+        (l, r) => l.or(r),
+    }
+}
+
+/// The branch of whatever is in the place of `path`.
+pub(crate) fn branch(leaves: &BTreeMap<Vec<u8>, Digest>, path: &[u8]) -> Branch {
+    let mut branch = Branch::default();
+    let mut levels = vec![];
+    for depth in 0..path.len() {
+        let mut prefix = path[..depth].to_vec();
+        if leaves.keys().filter(|p| p.starts_with(&prefix)).count() < 2 {
+            break;
+        }
+        levels.push(slots(leaves, &mut prefix));
+    }
+    for (depth, slots) in levels.iter().enumerate().rev() {
+        branch.bitmaps.push(bitmap(slots));
+        let slot = usize::from(path[depth]);
+        for width in [1, 2, 4, 8] {
+            let beside = (slot / width) ^ 1;
+            branch
+                .siblings
+                .extend(halves(&slots[beside * width..(beside + 1) * width]));
+        }
+    }
+    branch
+}
+
+/// The key, if any, whose leaf is alone below some prefix of `path`.
+pub(crate) fn alone<'a>(
+    keys: impl Iterator<Item = &'a Vec<u8>> + Clone,
+    at: &[u8],
+) -> Option<&'a Vec<u8>> {
+    for depth in 0..=at.len() {
+        let mut below = keys
+            .clone()
+            .filter(|key| path(key).starts_with(&at[..depth]));
+        match (below.next(), below.next()) {
+            (None, _) => return None,
+            (Some(one), None) => return Some(one),
+            _ => {}
+        }
+    }
+    None
+}
