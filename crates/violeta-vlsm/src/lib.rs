@@ -1,1 +1,51 @@
-//! The VLSM tree: an authenticated key-value store with every version readable and provable
+//! The VLSM tree: an authenticated key-value store with every version readable and provable (vlsm.md).
+//!
+//! ```text
+//!   Batch ─ stage ─▶ Staged (root) ─ append ─▶ newest version ─ sync ─▶ durable version
+//!             │                         │
+//!             │ new nodes               │ keys and values
+//!             ▼                         ▼
+//!   ┌── tree (16-way Merkle trie) ──┐  ┌── log: value store and write-ahead log in one ──┐
+//!   │ newest: in memory             │─▶│ version 1 │ version 2 │ version 4 │ …            │
+//!   │ all:    node files, versions  │  └──────────────────────────────────────────────────┘
+//!   └───────────────────────────────┘      leaves say where in the log key and value are
+//! ```
+//!
+//! | who asks | what is read |
+//! | --- | --- |
+//! | a reader of the newest version | nodes in memory, one read of the log |
+//! | a reader of an older one | the index of versions, nodes through a cache, one read of the log |
+//! | a commit | nothing; one write and one sync of the log |
+//! | recovery | the superblock, the index, the log from the checkpoint on |
+//!
+//! Every value, node and root that is served was checked against the digest that binds it: what rots on the disk is
+//! found and named, never served (vlsm.md §1.5).
+//!
+//! The store knows nothing of blocks, graphs or networks: versions, batches and roots are all there is. It starts no
+//! thread, reads no clock, and reaches files through [`Disk`](violeta_journal::Disk) alone.
+
+mod batch;
+mod cursor;
+mod error;
+mod files;
+mod history;
+pub mod limits;
+mod log;
+mod nodes;
+mod recovery;
+mod snapshot;
+mod space;
+mod store;
+mod superblock;
+mod tree;
+mod versions;
+mod writer;
+
+pub use batch::Batch;
+pub use cursor::Staged;
+pub use error::StoreError;
+pub use history::History;
+pub use limits::Options;
+pub use snapshot::{Page, PageCursor, Snapshot};
+pub use store::{Stats, Store};
+pub use writer::Writer;

@@ -1,0 +1,325 @@
+//! The version cursor: all that changes when a version is made. One holder at a time, the only one that writes.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use violeta_proof::tree::top_hash;
+use violeta_types::{Digest, Height};
+
+use crate::batch::{Action, SpaceChanges};
+use crate::error::StoreError;
+use crate::limits::UNWRITTEN_VERSIONS_MAX;
+use crate::log::{Draft, LogWriter, NO_PREVIOUS};
+use crate::nodes::NodeWriter;
+use crate::space::Space;
+use crate::store::{Shared, State, Version};
+use crate::superblock::{Superblock, Superblocks};
+use crate::tree::{At, Change, Entry, NodeSink, Tree, encode_tree, update};
+use crate::versions::VersionEntry;
+
+/// What the writer has and nobody else.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    pub(crate) log: LogWriter,
+    pub(crate) nodes: NodeWriter,
+    pub(crate) superblocks: Superblocks,
+    /// The one that counts now.
+    pub(crate) superblock: Superblock,
+    /// Entries that the index on the disk doesn't have yet.
+    pub(crate) unindexed: Vec<VersionEntry>,
+    /// Whether a sync failed.
+    pub(crate) broken: bool,
+}
+
+/// A batch applied to the newest version, in memory only: what the next version will be. Dropping it costs nothing.
+#[derive(Debug)]
+pub struct Staged {
+    base: Arc<Version>,
+    draft: Draft,
+    top: Tree<Space>,
+    root: Digest,
+    /// Where the root record lies among `nodes`.
+    at: At,
+    nodes: Vec<u8>,
+}
+
+impl Staged {
+    /// The root that the version will have.
+    pub fn root(&self) -> Digest {
+        self.root
+    }
+
+    /// The root of the version that it was staged on.
+    pub fn base_root(&self) -> Digest {
+        self.base.root
+    }
+}
+
+impl Cursor {
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        match self.broken {
+            true => Err(StoreError::Broken),
+            false => Ok(()),
+        }
+    }
+
+    /// Applies changes to the newest version, in memory.
+    pub(crate) fn stage(
+        &self,
+        shared: &Shared,
+        spaces: &[SpaceChanges],
+    ) -> Result<Staged, StoreError> {
+        let base = Arc::clone(&shared.state.load().latest);
+        let mut draft = Draft::new(self.log.end());
+        let mut sink = self.nodes.sink();
+        let mut top = Vec::with_capacity(spaces.len());
+        for changes in spaces {
+            let old = base.find_space(shared, &changes.name)?;
+            let new = stage_space(shared, old.as_ref(), changes, &mut draft, &mut sink)?;
+            let leaf = new.map(|space| (space.digest(), space));
+            top.push(Change::new(changes.path, leaf));
+        }
+        let top = update(&base.top, &mut top, &shared.nodes, &mut sink)?;
+        let (at, ()) = sink.record(|out| encode_tree(&top, out));
+        Ok(Staged {
+            base,
+            draft,
+            root: top_hash(&top.digest()),
+            top,
+            at,
+            nodes: sink.into_bytes(),
+        })
+    }
+
+    /// Makes the staged version the newest: logged and readable, not yet durable. If that fails, nothing has changed.
+    pub(crate) fn append(
+        &mut self,
+        shared: &Shared,
+        version: Height,
+        staged: Staged,
+    ) -> Result<(), StoreError> {
+        self.check()?;
+        let state = shared.state.load_full();
+        if !Arc::ptr_eq(&state.latest, &staged.base) {
+            return Err(StoreError::Stale);
+        }
+        if state.count() > 0 && version <= state.latest.version {
+            let newest = state.latest.version;
+            return Err(StoreError::VersionNotAbove {
+                given: version,
+                newest,
+            });
+        }
+        self.make_room(shared)?;
+        let root = staged.root;
+        let (era, durable, link) = (self.log.era(), self.log.durable(), self.log.link());
+        let draft = staged.draft;
+        let (record, checksum) = draft.finish(era, version, durable, link, &root);
+        self.log.append(&record, checksum)?;
+        self.publish(shared, version, staged.nodes, staged.at, root, staged.top);
+        Ok(())
+    }
+
+    /// Makes a version of the log the newest, while the store is being opened.
+    pub(crate) fn adopt(
+        &mut self,
+        shared: &Shared,
+        version: Height,
+        log: LogWriter,
+        staged: Staged,
+    ) -> Result<(), StoreError> {
+        if self.nodes.is_full() || self.unindexed.len() >= UNWRITTEN_VERSIONS_MAX {
+            self.write_nodes(shared)?;
+        }
+        self.log = log;
+        let (at, root) = (staged.at, staged.root);
+        self.publish(shared, version, staged.nodes, at, root, staged.top);
+        Ok(())
+    }
+
+    fn publish(
+        &mut self,
+        shared: &Shared,
+        version: Height,
+        nodes: Vec<u8>,
+        at: At,
+        root: Digest,
+        top: Tree<Space>,
+    ) {
+        self.nodes.append(&nodes);
+        self.unindexed.push(VersionEntry {
+            version,
+            at,
+            log_end: self.log.end(),
+            root,
+        });
+        let latest = Arc::new(Version { version, root, top });
+        let state = shared.state.load();
+        let mut recent = state.recent.clone();
+        recent.push(Arc::clone(&latest));
+        shared.state.store(Arc::new(State {
+            latest,
+            indexed: state.indexed,
+            recent,
+        }));
+    }
+
+    /// Keeps what is in memory, and what a recovery would replay, within bounds.
+    fn make_room(&mut self, shared: &Shared) -> Result<(), StoreError> {
+        if self.log_since_checkpoint() >= shared.options.checkpoint_bytes {
+            self.checkpoint(shared)?;
+        } else if self.nodes.is_full() || self.unindexed.len() >= UNWRITTEN_VERSIONS_MAX {
+            self.write_nodes(shared)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn log_since_checkpoint(&self) -> u64 {
+        self.log.end() - self.superblock.log_position
+    }
+
+    /// Makes all versions durable.
+    pub(crate) fn sync(&mut self, shared: &Shared) -> Result<Height, StoreError> {
+        self.check()?;
+        let latest = shared.state.load().latest.version;
+        self.fatal(|cursor| cursor.log.sync())?;
+        shared.durable.store(latest.0, Ordering::Release);
+        Ok(latest)
+    }
+
+    /// Writes the nodes and index entries that are only in memory, without making them durable.
+    pub(crate) fn write_nodes(&mut self, shared: &Shared) -> Result<(), StoreError> {
+        self.nodes.write()?;
+        let state = shared.state.load();
+        shared.versions.write(state.indexed, &self.unindexed)?;
+        shared.state.store(Arc::new(State {
+            latest: Arc::clone(&state.latest),
+            indexed: state.count(),
+            recent: Vec::new(),
+        }));
+        self.unindexed.clear();
+        Ok(())
+    }
+
+    /// Makes nodes and index durable and says so in the superblock: recovery goes on from here.
+    pub(crate) fn checkpoint(&mut self, shared: &Shared) -> Result<(), StoreError> {
+        self.sync(shared)?;
+        self.write_nodes(shared)?;
+        let superblock = Superblock {
+            generation: self.superblock.generation,
+            era: self.log.era(),
+            versions: shared.state.load().indexed,
+            nodes_end: self.nodes.end(),
+            log_position: self.log.end(),
+            link: self.log.link(),
+        };
+        self.fatal(|cursor| {
+            cursor.sync_nodes(shared)?;
+            cursor.write_superblock(superblock)
+        })
+    }
+
+    /// Returns to the version with this entry of the index, durably.
+    pub(crate) fn rollback(
+        &mut self,
+        shared: &Shared,
+        index: u64,
+        entry: &VersionEntry,
+    ) -> Result<(), StoreError> {
+        assert!(self.unindexed.is_empty(), "written before");
+        let top = shared.top_tree(entry.at, &entry.root)?;
+        let link = shared.log.read(entry.log_end - 32, 32)?;
+        let link = Digest(crate::tree::take(&mut &link[..]).unwrap_or_default());
+        let superblock = Superblock {
+            generation: self.superblock.generation,
+            era: self.log.era() + 1,
+            versions: index + 1,
+            nodes_end: self.nodes.end(),
+            log_position: entry.log_end,
+            link,
+        };
+        self.fatal(|cursor| {
+            cursor.log.sync()?;
+            cursor.sync_nodes(shared)?;
+            // Both: the older one's log is about to be cut.
+            cursor.write_superblock(superblock)?;
+            cursor.write_superblock(superblock)?;
+            cursor.log.cut(entry.log_end, superblock.era, link)
+        })?;
+        shared.durable.store(entry.version.0, Ordering::Release);
+        shared.state.store(Arc::new(State {
+            latest: Arc::new(Version {
+                version: entry.version,
+                root: entry.root,
+                top,
+            }),
+            indexed: index + 1,
+            recent: Vec::new(),
+        }));
+        Ok(())
+    }
+
+    fn sync_nodes(&mut self, shared: &Shared) -> Result<(), StoreError> {
+        self.nodes.sync()?;
+        shared.versions.sync()?;
+        Ok(shared.disk.sync_dir(&shared.dir)?)
+    }
+
+    fn write_superblock(&mut self, superblock: Superblock) -> Result<(), StoreError> {
+        let generation = self.superblock.generation + 1;
+        let superblock = Superblock {
+            generation,
+            ..superblock
+        };
+        self.superblocks.write(&superblock)?;
+        self.superblock = superblock;
+        Ok(())
+    }
+
+    /// Runs what leaves the disk in an unknown state if it fails.
+    fn fatal(
+        &mut self,
+        run: impl FnOnce(&mut Self) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let result = run(self);
+        self.broken = result.is_err();
+        result
+    }
+}
+
+/// Applies the changes of one space; none if the space goes.
+fn stage_space(
+    shared: &Shared,
+    old: Option<&Space>,
+    changes: &SpaceChanges,
+    draft: &mut Draft,
+    sink: &mut NodeSink,
+) -> Result<Option<Space>, StoreError> {
+    let entries = draft.space(changes);
+    let old = match changes.action {
+        Action::Keep => old,
+        Action::Reset => None,
+        Action::Drop => return Ok(None),
+    };
+    let empty = Tree::default();
+    let (tree, count) = old.map_or((&empty, 0), |space| (space.tree(), space.count()));
+    let mut leaves: Vec<Change<Entry>> = changes
+        .keys
+        .iter()
+        .zip(&entries)
+        .map(|(change, entry)| {
+            let value = change.value.as_ref();
+            let leaf = value.map(|v| (violeta_proof::tree::leaf_hash(&change.key, v), *entry));
+            Change::new(change.path, leaf)
+        })
+        .collect();
+    let tree = update(tree, &mut leaves, &shared.nodes, sink)?;
+    let mut count = count;
+    for (change, entry) in leaves.iter().zip(&entries) {
+        let previous = change.previous.map_or(NO_PREVIOUS, |p| p.position);
+        draft.set_previous(entry, previous);
+        count += u64::from(change.leaf.is_some());
+        count -= u64::from(change.previous.is_some());
+    }
+    Ok(Some(Space::new(changes.name.clone(), count, tree)))
+}

@@ -1,0 +1,278 @@
+//! The log: value store and write-ahead log in one (vlsm.md §4).
+//!
+//! ```text
+//!  positions   0 ─────────────────▶ 64 M ──────────────────▶ 128 M ──────▶ end
+//!  segments    │ record │ record … ┊ │ record │ record … ┊   │ record …    ┊ (allocated, zeros)
+//!              └ log-<era>-<start>   └ begins where the last record of the segment before ended
+//! ```
+//!
+//! A position is a number of bytes from the beginning of time: it never changes, whatever segments there are. A record
+//! lies in one segment; one that is larger than a segment has a segment of its own.
+//!
+//! The *era* rises with every rollback. It keeps what a rollback cut away from ever being taken for the log again,
+//! and names of files from being used twice.
+
+mod record;
+mod scan;
+
+pub(crate) use record::{Draft, HEADER_BYTES, Header, NO_PREVIOUS, Operation, Record};
+pub(crate) use scan::Scan;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use violeta_journal::{Disk, DiskFile, OpenMode};
+use violeta_types::Digest;
+
+use crate::error::StoreError;
+use crate::files::{Files, in_dir};
+
+/// One file of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Segment {
+    /// The position of its first byte.
+    pub(crate) start: u64,
+    /// The era in which it was made.
+    pub(crate) era: u64,
+}
+
+impl Segment {
+    pub(crate) fn name(self) -> String {
+        format!("log-{:08x}-{:016x}", self.era, self.start)
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        let (era, start) = name.strip_prefix("log-")?.split_once('-')?;
+        let segment = Segment {
+            start: u64::from_str_radix(start, 16).ok()?,
+            era: u64::from_str_radix(era, 16).ok()?,
+        };
+        (segment.name() == name).then_some(segment)
+    }
+}
+
+/// The log as readers see it.
+#[derive(Debug)]
+pub(crate) struct Log {
+    disk: Arc<dyn Disk>,
+    dir: String,
+    files: Files,
+    /// By rising start.
+    segments: ArcSwap<Vec<Segment>>,
+}
+
+impl Log {
+    pub(crate) fn new(disk: Arc<dyn Disk>, dir: &str, segments: Vec<Segment>) -> Self {
+        assert!(segments.is_sorted(), "segments are found by bisection");
+        Log {
+            files: Files::new(Arc::clone(&disk)),
+            disk,
+            dir: dir.to_owned(),
+            segments: ArcSwap::from_pointee(segments),
+        }
+    }
+
+    /// The segments, by rising start.
+    pub(crate) fn segments(&self) -> Arc<Vec<Segment>> {
+        self.segments.load_full()
+    }
+
+    pub(crate) fn path(&self, segment: Segment) -> String {
+        in_dir(&self.dir, &segment.name())
+    }
+
+    /// The segment that a position lies in, if it is one of the log's.
+    pub(crate) fn segment_of(&self, position: u64) -> Option<Segment> {
+        let segments = self.segments.load();
+        let after = segments.partition_point(|segment| segment.start <= position);
+        segments.get(after.checked_sub(1)?).copied()
+    }
+
+    /// The bytes from `position` on.
+    pub(crate) fn read(&self, position: u64, len: usize) -> Result<Bytes, StoreError> {
+        let Some(segment) = self.segment_of(position) else {
+            return Err(self.corrupt(position, "no segment of the log has this position"));
+        };
+        let mut buffer = vec![0; len];
+        self.files
+            .read_at(
+                (segment.start, segment.era),
+                || self.path(segment),
+                position - segment.start,
+                &mut buffer,
+            )
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::NotFound => {
+                    self.corrupt(position, error.to_string())
+                }
+                _ => StoreError::Disk(error),
+            })?;
+        Ok(buffer.into())
+    }
+
+    /// The operation at `position`. Whether it is the one asked for, the caller's digest says.
+    pub(crate) fn operation(&self, position: u64, len: u32) -> Result<Operation, StoreError> {
+        let operation = Operation::decode(self.read(position, len as usize)?);
+        operation
+            .filter(|operation| operation.len() == len as usize)
+            .ok_or_else(|| self.corrupt(position, "not an operation"))
+    }
+
+    /// The error that names the file and the place in it of a position where something is wrong.
+    pub(crate) fn corrupt(&self, position: u64, what: impl Into<String>) -> StoreError {
+        match self.segment_of(position) {
+            Some(segment) => {
+                StoreError::corrupt(self.path(segment), position - segment.start, what)
+            }
+            None => StoreError::corrupt(in_dir(&self.dir, "log"), position, what),
+        }
+    }
+
+    fn set_segments(&self, segments: Vec<Segment>) {
+        assert!(segments.is_sorted(), "segments are found by bisection");
+        self.segments.store(Arc::new(segments));
+    }
+}
+
+/// The log as the writer sees it.
+#[derive(Debug)]
+pub(crate) struct LogWriter {
+    log: Arc<Log>,
+    segment_bytes: u64,
+    /// Where the next record goes.
+    end: u64,
+    /// All before it is durable.
+    durable: u64,
+    era: u64,
+    /// Checksum of the last record.
+    link: Digest,
+    /// The last segment, open.
+    open: Option<(Segment, Arc<dyn DiskFile>)>,
+    /// Files with writes that aren't synced.
+    unsynced: Vec<Arc<dyn DiskFile>>,
+    /// Whether a segment was made whose name isn't durable.
+    unsynced_names: bool,
+}
+
+impl LogWriter {
+    /// A writer that goes on at `end`, all before which is durable.
+    pub(crate) fn new(log: Arc<Log>, segment_bytes: u64, end: u64, era: u64, link: Digest) -> Self {
+        LogWriter {
+            log,
+            segment_bytes: segment_bytes.max(1),
+            end,
+            durable: end,
+            era,
+            link,
+            open: None,
+            unsynced: Vec::new(),
+            unsynced_names: false,
+        }
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    pub(crate) fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    pub(crate) fn era(&self) -> u64 {
+        self.era
+    }
+
+    pub(crate) fn link(&self) -> Digest {
+        self.link
+    }
+
+    /// Writes a record at the end. If that fails, the log is as before.
+    pub(crate) fn append(&mut self, record: &[u8], checksum: Digest) -> Result<(), StoreError> {
+        let (segment, file) = self.segment_for(record.len() as u64)?;
+        file.write_at(self.end - segment.start, record)?;
+        if !self.unsynced.iter().any(|f| Arc::ptr_eq(f, &file)) {
+            self.unsynced.push(file);
+        }
+        self.end += record.len() as u64;
+        self.link = checksum;
+        Ok(())
+    }
+
+    fn segment_for(&mut self, len: u64) -> Result<(Segment, Arc<dyn DiskFile>), StoreError> {
+        if self.open.is_none()
+            && let Some(segment) = self.log.segment_of(self.end)
+        {
+            let path = self.log.path(segment);
+            let file = self.log.disk.open(&path, OpenMode::Existing)?;
+            self.open = Some((segment, file));
+        }
+        if let Some((segment, file)) = &self.open {
+            let used = self.end - segment.start;
+            if used == 0 || used + len <= self.segment_bytes {
+                return Ok((*segment, Arc::clone(file)));
+            }
+        }
+        self.new_segment(len)
+    }
+
+    fn new_segment(&mut self, len: u64) -> Result<(Segment, Arc<dyn DiskFile>), StoreError> {
+        let segment = Segment {
+            start: self.end,
+            era: self.era,
+        };
+        // An attempt that failed for want of room may have left the file.
+        let file = self.log.disk.open(&self.log.path(segment), OpenMode::Any)?;
+        self.unsynced_names = true;
+        file.allocate(self.segment_bytes.max(len))?;
+        let mut segments = self.log.segments().to_vec();
+        segments.push(segment);
+        self.log.set_segments(segments);
+        self.open = Some((segment, Arc::clone(&file)));
+        Ok((segment, file))
+    }
+
+    /// Makes all records durable. If that fails nobody knows which are.
+    pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
+        if self.unsynced_names {
+            self.log.disk.sync_dir(&self.log.dir)?;
+            self.unsynced_names = false;
+        }
+        for file in self.unsynced.drain(..) {
+            file.sync_data()?;
+        }
+        self.durable = self.end;
+        Ok(())
+    }
+
+    /// Takes away everything from `end` on, durably, and goes on in a new era, which must be durable already.
+    pub(crate) fn cut(&mut self, end: u64, era: u64, link: Digest) -> Result<(), StoreError> {
+        assert!(end <= self.end && era >= self.era);
+        self.log.cut(end)?;
+        *self = LogWriter::new(Arc::clone(&self.log), self.segment_bytes, end, era, link);
+        Ok(())
+    }
+}
+
+impl Log {
+    /// Takes away everything from `end` on, durably.
+    pub(crate) fn cut(&self, end: u64) -> Result<(), StoreError> {
+        let segments = self.segments();
+        let kept = segments.partition_point(|segment| segment.start < end);
+        self.set_segments(segments[..kept].to_vec());
+        for segment in &segments[kept..] {
+            self.disk.remove(&self.path(*segment))?;
+        }
+        if let Some(last) = segments[..kept].last() {
+            let file = self.disk.open(&self.path(*last), OpenMode::Existing)?;
+            if file.len()? > end - last.start {
+                file.truncate(end - last.start)?;
+                file.sync_data()?;
+            }
+        }
+        if kept < segments.len() {
+            self.disk.sync_dir(&self.dir)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,346 @@
+//! One version in the log.
+//!
+//! ```text
+//!  record     header 80 │ space … │ root 32 │ checksum 32         checksum = H_file(all before it)
+//!
+//!  header     magic 8 │ position │ era │ version │ durable │ body bytes │ checksum of the record before 32
+//!  space      action u8 │ name length u8 │ name │ operations u32 │ operation …
+//!  operation  previous u64 │ back u32 │ key length u32 │ value length u32 │ key │ value
+//! ```
+//!
+//! Numbers are little-endian, 64 bits where nothing else is said. `durable` is the position up to which the log was
+//! synced when the record was made. `previous` is where the key's last value was written, all ones if it had none;
+//! `back` is how far before the operation its record begins; a value length of all ones deletes.
+
+use bytes::Bytes;
+use violeta_proof::tree::KeyPath;
+use violeta_types::{Digest, Domain, Height};
+
+use crate::batch::{Action, KeyChange, SpaceChanges};
+use crate::limits::{BATCH_BYTES_MAX, BATCH_OPERATIONS_MAX, STORE_KEY_BYTES_MAX};
+use crate::tree::{Entry, take};
+
+pub(crate) const MAGIC: [u8; 8] = *b"vlsmlog1";
+pub(crate) const HEADER_BYTES: usize = 80;
+const TRAILER_BYTES: usize = 64;
+const OPERATION_HEADER_BYTES: usize = 20;
+/// Bytes between header and trailer, at most: a name for every operation would be within it.
+const BODY_BYTES_MAX: usize = BATCH_BYTES_MAX + 32 * BATCH_OPERATIONS_MAX;
+const DELETED: u32 = u32::MAX;
+/// `previous` of an operation on a key that had no value.
+pub(crate) const NO_PREVIOUS: u64 = u64::MAX;
+
+/// A record's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) position: u64,
+    pub(crate) era: u64,
+    pub(crate) version: Height,
+    pub(crate) durable: u64,
+    pub(crate) body_bytes: u64,
+    pub(crate) link: Digest,
+}
+
+impl Header {
+    /// None if the bytes are no header of a record within the limits.
+    pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let bytes = &mut bytes;
+        let mut number = || Some(u64::from_le_bytes(take(bytes)?));
+        (number()?.to_le_bytes() == MAGIC).then_some(())?;
+        let (position, era, version) = (number()?, number()?, Height(number()?));
+        let (durable, body_bytes) = (number()?, number()?);
+        let link = Digest(take(bytes)?);
+        (body_bytes <= BODY_BYTES_MAX as u64).then_some(Header {
+            position,
+            era,
+            version,
+            durable,
+            body_bytes,
+            link,
+        })
+    }
+
+    fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut out = [0; HEADER_BYTES];
+        out[..8].copy_from_slice(&MAGIC);
+        let (position, era, version) = (self.position, self.era, self.version.0);
+        let numbers = [position, era, version, self.durable, self.body_bytes];
+        for (to, number) in out[8..48].chunks_exact_mut(8).zip(numbers) {
+            to.copy_from_slice(&number.to_le_bytes());
+        }
+        out[48..].copy_from_slice(&self.link.0);
+        out
+    }
+
+    /// Bytes of the whole record.
+    pub(crate) fn record_bytes(&self) -> usize {
+        HEADER_BYTES + self.body_bytes as usize + TRAILER_BYTES
+    }
+}
+
+/// A record in the making: all but the header and the trailer.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    position: u64,
+    bytes: Vec<u8>,
+}
+
+impl Draft {
+    /// A record that will begin at `position`.
+    pub(crate) fn new(position: u64) -> Self {
+        Draft {
+            position,
+            bytes: vec![0; HEADER_BYTES],
+        }
+    }
+
+    /// Appends a space's changes; returns, for each operation, where it is: `previous` is set there later.
+    pub(crate) fn space(&mut self, changes: &SpaceChanges) -> Vec<Entry> {
+        self.bytes.push(changes.action as u8);
+        // Both lengths were checked when the batch was brought to this form.
+        self.bytes.push(changes.name.len() as u8);
+        self.bytes.extend_from_slice(&changes.name);
+        let count = changes.keys.len() as u32;
+        self.bytes.extend_from_slice(&count.to_le_bytes());
+        let operations = changes.keys.iter();
+        operations.map(|change| self.operation(change)).collect()
+    }
+
+    fn operation(&mut self, change: &KeyChange) -> Entry {
+        let back = self.bytes.len();
+        let value_len = change.value.as_ref().map_or(DELETED, |v| v.len() as u32);
+        self.bytes.extend_from_slice(&NO_PREVIOUS.to_le_bytes());
+        self.bytes.extend_from_slice(&(back as u32).to_le_bytes());
+        let key_len = change.key.len() as u32;
+        self.bytes.extend_from_slice(&key_len.to_le_bytes());
+        self.bytes.extend_from_slice(&value_len.to_le_bytes());
+        self.bytes.extend_from_slice(&change.key);
+        if let Some(value) = &change.value {
+            self.bytes.extend_from_slice(value);
+        }
+        Entry {
+            path: change.path,
+            position: self.position + back as u64,
+            len: (self.bytes.len() - back) as u32,
+        }
+    }
+
+    /// Says where the key of the operation `entry` had its value before.
+    pub(crate) fn set_previous(&mut self, entry: &Entry, previous: u64) {
+        let at = (entry.position - self.position) as usize;
+        self.bytes[at..at + 8].copy_from_slice(&previous.to_le_bytes());
+    }
+
+    /// The whole record, and its checksum.
+    pub(crate) fn finish(
+        mut self,
+        era: u64,
+        version: Height,
+        durable: u64,
+        link: Digest,
+        root: &Digest,
+    ) -> (Vec<u8>, Digest) {
+        let header = Header {
+            position: self.position,
+            era,
+            version,
+            durable,
+            body_bytes: (self.bytes.len() - HEADER_BYTES) as u64,
+            link,
+        };
+        assert!(
+            header.body_bytes <= BODY_BYTES_MAX as u64,
+            "batches are bounded"
+        );
+        self.bytes[..HEADER_BYTES].copy_from_slice(&header.encode());
+        self.bytes.extend_from_slice(&root.0);
+        let checksum = Domain::File.hash(&self.bytes);
+        self.bytes.extend_from_slice(&checksum.0);
+        assert_eq!(self.bytes.len(), header.record_bytes());
+        (self.bytes, checksum)
+    }
+}
+
+/// A whole record whose checksum is right.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) header: Header,
+    pub(crate) root: Digest,
+    pub(crate) checksum: Digest,
+    body: Bytes,
+}
+
+impl Record {
+    /// None if the bytes aren't exactly one record with the right checksum.
+    pub(crate) fn decode(bytes: Bytes) -> Option<Self> {
+        let header = Header::decode(&bytes)?;
+        (bytes.len() == header.record_bytes()).then_some(())?;
+        let checksum_at = bytes.len() - 32;
+        let checksum = Domain::File.hash(&bytes[..checksum_at]);
+        (bytes[checksum_at..] == checksum.0).then_some(())?;
+        let mut root = &bytes[checksum_at - 32..checksum_at];
+        Some(Record {
+            header,
+            root: Digest(take(&mut root)?),
+            checksum,
+            body: bytes.slice(HEADER_BYTES..checksum_at - 32),
+        })
+    }
+
+    /// What the version changed, and where each operation says that its key had its value before; none if the body
+    /// isn't what [`Draft`] writes.
+    pub(crate) fn changes(&self) -> Option<(Vec<SpaceChanges>, Vec<u64>)> {
+        let (mut spaces, mut previous) = (Vec::new(), Vec::new());
+        let mut at = 0;
+        while at < self.body.len() {
+            let head = &mut &self.body[at..];
+            let [action, name_len] = take(head)?;
+            let action = match action {
+                0 => Action::Keep,
+                1 => Action::Reset,
+                2 => Action::Drop,
+                _ => return None,
+            };
+            let name = checked_slice(&self.body, at + 2, usize::from(name_len))?;
+            at += 2 + name.len();
+            let count = u32::from_le_bytes(take(&mut &self.body[at..])?);
+            at += 4;
+            let mut keys = Vec::new();
+            for _ in 0..count {
+                let operation = Operation::decode(self.body.slice(at..))?;
+                at += operation.len();
+                previous.push(operation.previous);
+                keys.push(KeyChange {
+                    path: KeyPath::of(&operation.key),
+                    key: operation.key,
+                    value: operation.value,
+                });
+            }
+            let sorted = keys.windows(2).all(|pair| pair[0].path < pair[1].path);
+            (sorted && (action != Action::Drop || keys.is_empty())).then_some(())?;
+            spaces.push(SpaceChanges {
+                path: KeyPath::of(&name),
+                name,
+                action,
+                keys,
+            });
+        }
+        let sorted = spaces.windows(2).all(|pair| pair[0].path < pair[1].path);
+        sorted.then_some((spaces, previous))
+    }
+}
+
+/// One operation as it is read.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    pub(crate) previous: u64,
+    /// How far before it its record begins.
+    pub(crate) back: u32,
+    pub(crate) key: Bytes,
+    pub(crate) value: Option<Bytes>,
+}
+
+impl Operation {
+    /// Reads the operation that `bytes` begin with; none if they begin with something else.
+    pub(crate) fn decode(bytes: Bytes) -> Option<Self> {
+        let head = &mut &bytes[..];
+        let previous = u64::from_le_bytes(take(head)?);
+        let back = u32::from_le_bytes(take(head)?);
+        let key_len = u32::from_le_bytes(take(head)?) as usize;
+        let value_len = u32::from_le_bytes(take(head)?);
+        (key_len <= STORE_KEY_BYTES_MAX).then_some(())?;
+        let key = checked_slice(&bytes, OPERATION_HEADER_BYTES, key_len)?;
+        let value = match value_len {
+            DELETED => None,
+            len => {
+                let start = OPERATION_HEADER_BYTES + key_len;
+                Some(checked_slice(&bytes, start, len as usize)?)
+            }
+        };
+        Some(Operation {
+            previous,
+            back,
+            key,
+            value,
+        })
+    }
+
+    /// Bytes of its encoding.
+    pub(crate) fn len(&self) -> usize {
+        OPERATION_HEADER_BYTES + self.key.len() + self.value.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+fn checked_slice(bytes: &Bytes, start: usize, len: usize) -> Option<Bytes> {
+    let end = start.checked_add(len)?;
+    (end <= bytes.len()).then(|| bytes.slice(start..end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Batch;
+
+    fn record() -> (Vec<u8>, Vec<Entry>) {
+        let mut batch = Batch::new();
+        batch.create_space(b"made");
+        batch.put(b"made", b"k", "value");
+        batch.drop_space(b"dropped");
+        batch.put(b"kept", b"", "");
+        batch.delete(b"kept", b"gone");
+        let changes = batch.normalise(|name| Ok(name != b"made")).unwrap();
+        let mut draft = Draft::new(1_000);
+        let entries: Vec<_> = changes.iter().flat_map(|c| draft.space(c)).collect();
+        draft.set_previous(&entries[0], 77);
+        let (bytes, _) = draft.finish(3, Height(9), 500, Digest([5; 32]), &Digest([6; 32]));
+        (bytes, entries)
+    }
+
+    #[test]
+    fn a_record_reads_as_it_was_written() {
+        let (bytes, entries) = record();
+        let record = Record::decode(bytes.clone().into()).unwrap();
+        assert_eq!(record.header.version, Height(9));
+        assert_eq!((record.header.era, record.header.durable), (3, 500));
+        assert_eq!(record.root, Digest([6; 32]));
+        let (spaces, previous) = record.changes().unwrap();
+        assert_eq!(spaces.len(), 3);
+        assert_eq!(previous, [77, NO_PREVIOUS, NO_PREVIOUS]);
+        for (entry, change) in entries.iter().zip(spaces.iter().flat_map(|s| &s.keys)) {
+            let at = (entry.position - 1_000) as usize;
+            let operation = &bytes[at..at + entry.len as usize];
+            let operation = Operation::decode(Bytes::copy_from_slice(operation)).unwrap();
+            assert_eq!(operation.len(), entry.len as usize);
+            assert_eq!(operation.back as usize, at);
+            assert_eq!(
+                (operation.key, operation.value),
+                (change.key.clone(), change.value.clone())
+            );
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_and_any_other_length_are_refused() {
+        let (bytes, _) = record();
+        for bit in 0..bytes.len() * 8 {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(Record::decode(bad.into()).is_none(), "bit {bit}");
+        }
+        for len in 0..bytes.len() {
+            assert!(Record::decode(Bytes::copy_from_slice(&bytes[..len])).is_none());
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert!(Record::decode(longer.into()).is_none());
+    }
+
+    #[test]
+    fn an_operation_cut_short_is_refused() {
+        let (bytes, entries) = record();
+        let at = (entries[0].position - 1_000) as usize;
+        let whole = &bytes[at..at + entries[0].len as usize];
+        for len in 0..whole.len() {
+            assert!(Operation::decode(Bytes::copy_from_slice(&whole[..len])).is_none());
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The node files: every node of every version, append-only, written off the commit path.
+//!
+//! ```text
+//!  offsets   0 ───────────▶ 256 M ──────────▶ 512 M … written │ unwritten: in memory, with the trees that use them
+//!            nodes-00000000 │ nodes-00000001 │
+//! ```
+//!
+//! A record lies in one file. Nothing here is needed to survive a crash: what isn't below the superblock's end is made
+//! again from the log. Nothing here is trusted either: a node is served only if it has the digest that its parent
+//! says.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use violeta_journal::{Disk, DiskFile, OpenMode};
+use violeta_types::Digest;
+
+use crate::error::StoreError;
+use crate::files::{Files, in_dir};
+use crate::limits::{NODE_FILE_BYTES, UNWRITTEN_BYTES};
+use crate::space::Space;
+use crate::tree::{At, CHAIN_MAX, Entry, Leaf, Load, Node, NodeSink, Record, Tree, decode_tree};
+
+fn path(dir: &str, number: u64) -> String {
+    in_dir(dir, &format!("nodes-{number:08x}"))
+}
+
+/// The node files as readers see them.
+#[derive(Debug)]
+pub(crate) struct NodeFiles {
+    dir: String,
+    files: Files,
+    entries: Cache<Entry>,
+    spaces: Cache<Space>,
+}
+
+impl NodeFiles {
+    pub(crate) fn new(disk: Arc<dyn Disk>, dir: &str, cache_nodes: usize) -> Self {
+        NodeFiles {
+            dir: dir.to_owned(),
+            files: Files::new(disk),
+            entries: Cache::new(cache_nodes),
+            spaces: Cache::new(cache_nodes / 8),
+        }
+    }
+
+    /// The top tree whose root record lies at `at`.
+    pub(crate) fn top_tree(&self, at: At) -> Result<Tree<Space>, StoreError> {
+        let bytes = self.read(at)?;
+        let rest = &mut &bytes[..];
+        decode_tree(rest)
+            .filter(|_| rest.is_empty())
+            .ok_or_else(|| self.corrupt(at, "not the root of a version"))
+    }
+
+    fn read(&self, at: At) -> Result<Vec<u8>, StoreError> {
+        let number = at.offset() / NODE_FILE_BYTES;
+        let mut bytes = vec![0; at.len()];
+        let path = || path(&self.dir, number);
+        self.files
+            .read_at((number, 0), path, at.offset() % NODE_FILE_BYTES, &mut bytes)
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::NotFound => {
+                    self.corrupt(at, error.to_string())
+                }
+                _ => StoreError::Disk(error),
+            })?;
+        Ok(bytes)
+    }
+
+    /// Reads a node: the newest record and all that it builds on.
+    fn node<L: Leaf>(&self, at: At) -> Result<Node<L>, StoreError> {
+        let mut newer: Vec<Record<L>> = Vec::new();
+        let mut next = at;
+        let mut record = loop {
+            let record = Record::<L>::decode(&self.read(next)?);
+            let record = record.ok_or_else(|| self.corrupt(next, "not a node"))?;
+            match record.base() {
+                None => break record,
+                Some(_) if newer.len() >= usize::from(CHAIN_MAX) => {
+                    return Err(self.corrupt(at, "the chain of deltas doesn't end"));
+                }
+                Some(base) => next = base,
+            }
+            newer.push(record);
+        };
+        while let Some(over) = newer.pop() {
+            let merged = record.lay_over(over);
+            record = merged.ok_or_else(|| self.corrupt(at, "a delta doesn't fit its base"))?;
+        }
+        Ok(record.into_node(at))
+    }
+
+    fn load<L: Leaf>(
+        &self,
+        cache: &Cache<L>,
+        at: At,
+        expected: &Digest,
+    ) -> Result<Arc<Node<L>>, StoreError> {
+        if let Some(node) = cache.get(at, expected) {
+            return Ok(node);
+        }
+        let node: Node<L> = self.node(at)?;
+        if node.digest() != *expected {
+            return Err(self.corrupt(at, "the node isn't the one that its parent names"));
+        }
+        let node = Arc::new(node);
+        cache.put(at, expected, &node);
+        Ok(node)
+    }
+
+    pub(crate) fn corrupt(&self, at: At, what: impl Into<String>) -> StoreError {
+        let number = at.offset() / NODE_FILE_BYTES;
+        StoreError::corrupt(path(&self.dir, number), at.offset() % NODE_FILE_BYTES, what)
+    }
+}
+
+impl Load<Entry> for NodeFiles {
+    fn load(&self, at: At, expected: &Digest) -> Result<Arc<Node<Entry>>, StoreError> {
+        self.load(&self.entries, at, expected)
+    }
+}
+
+impl Load<Space> for NodeFiles {
+    fn load(&self, at: At, expected: &Digest) -> Result<Arc<Node<Space>>, StoreError> {
+        self.load(&self.spaces, at, expected)
+    }
+}
+
+/// A cache with one place for each address: bounded, and nobody waits.
+#[derive(Debug)]
+struct Cache<L> {
+    slots: Box<[ArcSwapOption<Cached<L>>]>,
+}
+
+#[derive(Debug)]
+struct Cached<L> {
+    at: At,
+    digest: Digest,
+    node: Arc<Node<L>>,
+}
+
+impl<L> Cache<L> {
+    fn new(slots: usize) -> Self {
+        Cache {
+            slots: (0..slots.max(1)).map(|_| ArcSwapOption::empty()).collect(),
+        }
+    }
+
+    fn slot(&self, at: At) -> &ArcSwapOption<Cached<L>> {
+        // Fibonacci hashing spreads neighbours.
+        let spread = at.offset().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        &self.slots[spread as usize % self.slots.len()]
+    }
+
+    fn get(&self, at: At, digest: &Digest) -> Option<Arc<Node<L>>> {
+        let cached = self.slot(at).load();
+        let cached = cached.as_ref()?;
+        (cached.at == at && cached.digest == *digest).then(|| Arc::clone(&cached.node))
+    }
+
+    fn put(&self, at: At, digest: &Digest, node: &Arc<Node<L>>) {
+        self.slot(at).store(Some(Arc::new(Cached {
+            at,
+            digest: *digest,
+            node: Arc::clone(node),
+        })));
+    }
+}
+
+/// The node files as the writer sees them.
+#[derive(Debug)]
+pub(crate) struct NodeWriter {
+    disk: Arc<dyn Disk>,
+    dir: String,
+    /// All before it is in the files.
+    written: u64,
+    /// What comes after it.
+    unwritten: Vec<u8>,
+    /// Files with writes that aren't synced.
+    unsynced: Vec<(u64, Arc<dyn DiskFile>)>,
+}
+
+impl NodeWriter {
+    pub(crate) fn new(disk: Arc<dyn Disk>, dir: &str, end: u64) -> Self {
+        NodeWriter {
+            disk,
+            dir: dir.to_owned(),
+            written: end,
+            unwritten: Vec::new(),
+            unsynced: Vec::new(),
+        }
+    }
+
+    /// Where the next record goes.
+    pub(crate) fn end(&self) -> u64 {
+        self.written + self.unwritten.len() as u64
+    }
+
+    /// A sink for the records of the next version.
+    pub(crate) fn sink(&self) -> NodeSink {
+        NodeSink::new(self.end(), NODE_FILE_BYTES)
+    }
+
+    /// Takes the records of a version.
+    pub(crate) fn append(&mut self, records: &[u8]) {
+        self.unwritten.extend_from_slice(records);
+    }
+
+    /// Whether it's time to write.
+    pub(crate) fn is_full(&self) -> bool {
+        self.unwritten.len() >= UNWRITTEN_BYTES
+    }
+
+    /// Writes what is in memory, without making it durable. If that fails, it is still in memory.
+    pub(crate) fn write(&mut self) -> Result<(), StoreError> {
+        let mut done = 0;
+        while done < self.unwritten.len() {
+            let at = self.written + done as u64;
+            let (number, offset) = (at / NODE_FILE_BYTES, at % NODE_FILE_BYTES);
+            let room = usize::try_from(NODE_FILE_BYTES - offset).unwrap_or(usize::MAX);
+            let part = (self.unwritten.len() - done).min(room);
+            let file = self.file(number)?;
+            file.write_at(offset, &self.unwritten[done..done + part])?;
+            done += part;
+        }
+        self.written += done as u64;
+        self.unwritten.clear();
+        Ok(())
+    }
+
+    fn file(&mut self, number: u64) -> Result<Arc<dyn DiskFile>, StoreError> {
+        if let Some((_, file)) = self.unsynced.iter().find(|(n, _)| *n == number) {
+            return Ok(Arc::clone(file));
+        }
+        let file = self.disk.open(&path(&self.dir, number), OpenMode::Any)?;
+        self.unsynced.push((number, Arc::clone(&file)));
+        Ok(file)
+    }
+
+    /// Makes what was written durable, names of files aside.
+    pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
+        assert!(self.unwritten.is_empty(), "written before it is synced");
+        for (_, file) in self.unsynced.drain(..) {
+            file.sync_data()?;
+        }
+        Ok(())
+    }
+}

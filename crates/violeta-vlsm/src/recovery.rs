@@ -1,0 +1,186 @@
+//! Opening a store (vlsm.md §5).
+//!
+//! ```text
+//!  superblock ──▶ newest version of the checkpoint
+//!      │
+//!      └ log from there: record ─▶ apply, root as recorded? ─▶ record ─▶ … ─▶ no good record
+//!                                                                              │
+//!                            a later record that was written when this place was durable?
+//!                             yes: corruption, refused        no: torn tail, cut durably
+//! ```
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use violeta_journal::{Disk, OpenMode};
+
+use crate::cursor::Cursor;
+use crate::error::StoreError;
+use crate::files::in_dir;
+use crate::limits::Options;
+use crate::log::{Log, LogWriter, Record, Scan, Segment};
+use crate::nodes::{NodeFiles, NodeWriter};
+use crate::store::{Shared, State, Version};
+use crate::superblock::{Superblock, Superblocks};
+use crate::versions::Versions;
+
+/// Opens the store in `dir`, or makes it.
+pub(crate) fn open(disk: Arc<dyn Disk>, dir: &str, options: Options) -> Result<Shared, StoreError> {
+    if !dir.is_empty() {
+        disk.create_dir(dir)?;
+    }
+    let lock = disk.lock(dir)?;
+    let names = disk.list(dir)?;
+    let mut segments: Vec<_> = names.iter().filter_map(|n| Segment::from_name(n)).collect();
+    segments.sort_unstable();
+    let superblocks = Superblocks::open(&*disk, dir)?;
+    let versions = disk.open(&in_dir(dir, "versions"), OpenMode::Any)?;
+    let superblock = match superblocks.read()? {
+        Some(superblock) => superblock,
+        None if segments.is_empty() => create(&*disk, dir, &superblocks)?,
+        None => {
+            let what = "neither superblock is whole, but there is a log".to_owned();
+            let file = in_dir(dir, "super-a");
+            return Err(StoreError::Format { file, what });
+        }
+    };
+    let log = Arc::new(Log::new(Arc::clone(&disk), dir, segments));
+    let shared = Shared {
+        nodes: NodeFiles::new(Arc::clone(&disk), dir, options.cache_nodes),
+        versions: Versions::new(versions),
+        state: ArcSwap::from_pointee(State {
+            latest: Arc::new(Version::empty()),
+            indexed: superblock.versions,
+            recent: Vec::new(),
+        }),
+        durable: AtomicU64::new(0),
+        cursor: Mutex::new(None),
+        log,
+        disk,
+        dir: dir.to_owned(),
+        options,
+        _lock: lock,
+    };
+    restore_checkpoint(&shared, &superblock)?;
+    let cursor = replay(&shared, superblocks, superblock)?;
+    *shared.cursor() = Some(cursor);
+    Ok(shared)
+}
+
+/// Makes an empty store: both superblocks are there before anything else is.
+fn create(disk: &dyn Disk, dir: &str, superblocks: &Superblocks) -> Result<Superblock, StoreError> {
+    let mut superblock = Superblock::default();
+    for generation in [1, 2] {
+        superblock.generation = generation;
+        superblocks.write(&superblock)?;
+    }
+    disk.sync_dir(dir)?;
+    if let Some((parent, _)) = dir.rsplit_once('/') {
+        disk.sync_dir(parent)?;
+    } else if !dir.is_empty() {
+        disk.sync_dir("")?;
+    }
+    Ok(superblock)
+}
+
+fn restore_checkpoint(shared: &Shared, superblock: &Superblock) -> Result<(), StoreError> {
+    let Some(last) = superblock.versions.checked_sub(1) else {
+        return Ok(());
+    };
+    let entry = shared.versions.get(last)?;
+    if entry.log_end != superblock.log_position {
+        let what = "the last version of the checkpoint doesn't end where its log does";
+        return Err(shared.log.corrupt(superblock.log_position, what));
+    }
+    let latest = Arc::new(Version {
+        version: entry.version,
+        root: entry.root,
+        top: shared.top_tree(entry.at, &entry.root)?,
+    });
+    shared.durable.store(entry.version.0, Ordering::Release);
+    shared.state.store(Arc::new(State {
+        latest,
+        indexed: superblock.versions,
+        recent: Vec::new(),
+    }));
+    Ok(())
+}
+
+/// Applies the log from the checkpoint on, and cuts what was never acknowledged.
+fn replay(
+    shared: &Shared,
+    superblocks: Superblocks,
+    superblock: Superblock,
+) -> Result<Cursor, StoreError> {
+    let Superblock {
+        era,
+        log_position,
+        link,
+        ..
+    } = superblock;
+    let writer = |end, link| {
+        let bytes = shared.options.log_segment_bytes;
+        LogWriter::new(Arc::clone(&shared.log), bytes, end, era, link)
+    };
+    let mut cursor = Cursor {
+        log: writer(log_position, link),
+        nodes: NodeWriter::new(Arc::clone(&shared.disk), &shared.dir, superblock.nodes_end),
+        superblocks,
+        superblock,
+        unindexed: Vec::new(),
+        broken: false,
+    };
+    let mut scan = Scan::new(&shared.log, log_position, link, Some(era));
+    while let Some(record) = scan.next()? {
+        let log = writer(scan.position(), scan.link());
+        apply(shared, &mut cursor, &record, log)?;
+    }
+    scan.require_tail()?;
+    let end = scan.position();
+    shared.log.cut(end)?;
+    sync_replayed(shared, log_position)?;
+    let latest = shared.state.load().latest.version;
+    shared.durable.store(latest.0, Ordering::Release);
+    Ok(cursor)
+}
+
+/// Makes the version of a record again; `log` goes on after it.
+fn apply(
+    shared: &Shared,
+    cursor: &mut Cursor,
+    record: &Record,
+    log: LogWriter,
+) -> Result<(), StoreError> {
+    let (position, version) = (record.header.position, record.header.version);
+    let state = shared.state.load_full();
+    if state.count() > 0 && version <= state.latest.version {
+        let what = format!("version {version} after {}", state.latest.version);
+        return Err(shared.log.corrupt(position, what));
+    }
+    let changes = record.changes();
+    let (changes, _) =
+        changes.ok_or_else(|| shared.log.corrupt(position, "the record's body isn't one"))?;
+    let staged = cursor.stage(shared, &changes)?;
+    if staged.root() != record.root {
+        let what = format!(
+            "version {version} was recorded with root {}, and has {}",
+            record.root,
+            staged.root()
+        );
+        return Err(shared.log.corrupt(position, what));
+    }
+    cursor.adopt(shared, version, log, staged)
+}
+
+/// What was replayed may have been written but not synced before: it is served, so it must be durable.
+fn sync_replayed(shared: &Shared, from: u64) -> Result<(), StoreError> {
+    let segments = shared.log.segments();
+    let first = segments.partition_point(|segment| segment.start <= from);
+    for segment in &segments[first.saturating_sub(1)..] {
+        let path = shared.log.path(*segment);
+        shared.disk.open(&path, OpenMode::Existing)?.sync_data()?;
+    }
+    shared.disk.sync_dir(&shared.dir)?;
+    Ok(())
+}

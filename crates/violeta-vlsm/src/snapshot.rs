@@ -1,0 +1,284 @@
+//! Snapshots: one version, readable and provable, whatever the writer does (vlsm.md §1.2, §1.4).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use violeta_proof::tree::{Branch, End, KeyPath, Place, SpaceRecord, TreeProof, value_hash};
+use violeta_types::{Digest, Height};
+
+use crate::error::StoreError;
+use crate::limits::{PAGE_BYTES, PAGE_ENTRIES_MAX};
+use crate::space::Space;
+use crate::store::{Shared, Version};
+use crate::tree::{Entry, Found, Next};
+
+/// One version. Cheap to clone, and wait-free: the writer never blocks it, nor it the writer. A snapshot of a version
+/// that was rolled back may find its values gone.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    shared: Arc<Shared>,
+    version: Arc<Version>,
+}
+
+/// Where a page of a listing ended, so where the next one begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageCursor(KeyPath);
+
+/// A part of a listing, in the order of paths: neither that of keys nor of time, but the same for equal stores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// What is listed.
+    pub items: Vec<T>,
+    /// Where to go on; none if that is all.
+    pub next: Option<PageCursor>,
+}
+
+impl Snapshot {
+    pub(crate) fn new(shared: Arc<Shared>, version: Arc<Version>) -> Self {
+        Snapshot { shared, version }
+    }
+
+    /// The version.
+    pub fn version(&self) -> Height {
+        self.version.version
+    }
+
+    /// The root that binds everything in it.
+    pub fn root(&self) -> Digest {
+        self.version.root
+    }
+
+    /// The value of a key; none if the key, or the space, isn't there.
+    ///
+    /// # Errors
+    /// If the disk fails, or doesn't hold what was written.
+    pub fn get(&self, space: &[u8], key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        match self.entry(space, key)? {
+            Some((digest, entry)) => Ok(Some(self.shared.key_value(&digest, &entry)?.1)),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether a key has a value.
+    ///
+    /// # Errors
+    /// If the disk fails, or doesn't hold what was written.
+    pub fn contains(&self, space: &[u8], key: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.entry(space, key)?.is_some())
+    }
+
+    /// The value of a key, or that it has none, and the proof.
+    ///
+    /// # Errors
+    /// If the disk fails, or doesn't hold what was written.
+    pub fn prove(
+        &self,
+        space: &[u8],
+        key: &[u8],
+    ) -> Result<(Option<Bytes>, TreeProof), StoreError> {
+        let top = &self.version.top;
+        let (found, top) = top.prove(&KeyPath::of(space), &self.shared.nodes)?;
+        let (value, place) = match found {
+            Found::Empty => (None, Place::Empty),
+            Found::Other(_, other) => (None, other_space(&other)?),
+            Found::Leaf(_, space) => {
+                let (value, branch, end) = self.prove_key(&space, key)?;
+                let record = space.record();
+                (
+                    value,
+                    Place::Present {
+                        record,
+                        branch,
+                        end,
+                    },
+                )
+            }
+        };
+        Ok((value, TreeProof { top, place }))
+    }
+
+    fn prove_key(
+        &self,
+        space: &Space,
+        key: &[u8],
+    ) -> Result<(Option<Bytes>, Branch, End), StoreError> {
+        let tree = space.tree();
+        let (found, branch) = tree.prove(&KeyPath::of(key), &self.shared.nodes)?;
+        let (value, end) = match found {
+            Found::Empty => (None, End::Empty),
+            Found::Leaf(digest, entry) => {
+                let (_, value) = self.shared.key_value(&digest, &entry)?;
+                (Some(value), End::Leaf)
+            }
+            Found::Other(digest, entry) => {
+                let (key, value) = self.shared.key_value(&digest, &entry)?;
+                let end = End::Other {
+                    key: key.try_into().map_err(StoreError::from_bound)?,
+                    value_hash: value_hash(&value),
+                };
+                (None, end)
+            }
+        };
+        Ok((value, branch, end))
+    }
+
+    /// What the root says of a space; none if there is no such space.
+    ///
+    /// # Errors
+    /// If the disk fails, or doesn't hold what was written.
+    pub fn space(&self, name: &[u8]) -> Result<Option<SpaceRecord>, StoreError> {
+        Ok(self.find_space(name)?.map(|space| space.record()))
+    }
+
+    /// How many keys a space has; none if there is no such space.
+    ///
+    /// # Errors
+    /// If the disk fails, or doesn't hold what was written.
+    pub fn count(&self, space: &[u8]) -> Result<Option<u64>, StoreError> {
+        Ok(self.find_space(space)?.map(|space| space.count()))
+    }
+
+    /// Names and records of the spaces: at most `limit` of them, and of [`PAGE_ENTRIES_MAX`], from `after` on.
+    ///
+    /// # Errors
+    /// If the disk fails, or doesn't hold what was written.
+    pub fn spaces(
+        &self,
+        after: Option<PageCursor>,
+        limit: usize,
+    ) -> Result<Page<(Bytes, SpaceRecord)>, StoreError> {
+        let mut page = Paging::new(limit);
+        let after = after.map(|cursor| cursor.0);
+        self.version.top.visit(
+            after.as_ref(),
+            &self.shared.nodes,
+            &mut |_, space: &Space| {
+                let path = KeyPath::of(space.name());
+                page.take(path, space.name().len(), || {
+                    Ok((space.name().clone(), space.record()))
+                })
+            },
+        )?;
+        Ok(page.finish())
+    }
+
+    /// Keys and values of a space: at most `limit` of them, and of [`PAGE_ENTRIES_MAX`], about [`PAGE_BYTES`] bytes
+    /// at most, from `after` on. Nothing if there is no such space.
+    ///
+    /// # Errors
+    /// If the disk fails, or doesn't hold what was written.
+    pub fn entries(
+        &self,
+        space: &[u8],
+        after: Option<PageCursor>,
+        limit: usize,
+    ) -> Result<Page<(Bytes, Bytes)>, StoreError> {
+        let mut page = Paging::new(limit);
+        let after = after.map(|cursor| cursor.0);
+        if let Some(space) = self.find_space(space)? {
+            space.tree().visit(
+                after.as_ref(),
+                &self.shared.nodes,
+                &mut |digest, entry: &Entry| {
+                    page.take(entry.path, entry.len as usize, || {
+                        self.shared.key_value(digest, entry)
+                    })
+                },
+            )?;
+        }
+        Ok(page.finish())
+    }
+
+    pub(crate) fn find_space(&self, name: &[u8]) -> Result<Option<Space>, StoreError> {
+        self.version.find_space(&self.shared, name)
+    }
+
+    /// The leaf of a key, and its digest.
+    pub(crate) fn entry(
+        &self,
+        space: &[u8],
+        key: &[u8],
+    ) -> Result<Option<(Digest, Entry)>, StoreError> {
+        self.version.entry(&self.shared, space, key)
+    }
+}
+
+impl Version {
+    pub(crate) fn find_space(
+        &self,
+        shared: &Shared,
+        name: &[u8],
+    ) -> Result<Option<Space>, StoreError> {
+        match self.top.find(&KeyPath::of(name), &shared.nodes)? {
+            Found::Leaf(_, space) => Ok(Some(space)),
+            Found::Other(..) | Found::Empty => Ok(None),
+        }
+    }
+
+    pub(crate) fn entry(
+        &self,
+        shared: &Shared,
+        space: &[u8],
+        key: &[u8],
+    ) -> Result<Option<(Digest, Entry)>, StoreError> {
+        let Some(space) = self.find_space(shared, space)? else {
+            return Ok(None);
+        };
+        match space.tree().find(&KeyPath::of(key), &shared.nodes)? {
+            Found::Leaf(digest, entry) => Ok(Some((digest, entry))),
+            Found::Other(..) | Found::Empty => Ok(None),
+        }
+    }
+}
+
+fn other_space(other: &Space) -> Result<Place, StoreError> {
+    let name = other.name().clone();
+    Ok(Place::Other {
+        name: name.try_into().map_err(StoreError::from_bound)?,
+        record: other.record(),
+    })
+}
+
+/// A page while it fills.
+struct Paging<T> {
+    items: Vec<T>,
+    limit: usize,
+    bytes: usize,
+    last: Option<KeyPath>,
+    more: bool,
+}
+
+impl<T> Paging<T> {
+    fn new(limit: usize) -> Self {
+        Paging {
+            items: Vec::new(),
+            limit: limit.clamp(1, PAGE_ENTRIES_MAX),
+            bytes: 0,
+            last: None,
+            more: false,
+        }
+    }
+
+    fn take(
+        &mut self,
+        path: KeyPath,
+        bytes: usize,
+        item: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Result<Next, StoreError> {
+        if self.items.len() == self.limit || self.bytes >= PAGE_BYTES {
+            self.more = true;
+            return Ok(Next::Stop);
+        }
+        self.items.push(item()?);
+        self.bytes += bytes;
+        self.last = Some(path);
+        Ok(Next::Leaf)
+    }
+
+    fn finish(self) -> Page<T> {
+        Page {
+            items: self.items,
+            next: self.last.filter(|_| self.more).map(PageCursor),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The tree in memory: persistent nodes, shared by every version that has them (vlsm.md §2).
+//!
+//! ```text
+//!  Tree ─ root: nothing, a leaf, or a link to a node
+//!
+//!  Node ┬ at        where its record lies in the node files
+//!       ├ bitmap    which of 16 slots are filled
+//!       ├ digests   of the filled slots ‖ of the halves that have a hash of their own (violeta_proof::tree)
+//!       └ children  leaf │ link ┬ loaded: the node
+//!                               └ stored: only where its record lies, read when needed
+//! ```
+//!
+//! A node never changes: an update makes new nodes from the changed leaves up to the root and shares the rest
+//! (redirect on write). Readers hold a root, so that whatever they can reach stays as it was.
+//!
+//! The same code serves both trees: leaves of a space's tree are [`Entry`]s, leaves of the top tree are `Space`s.
+
+mod codec;
+mod find;
+mod node;
+mod page;
+mod update;
+
+pub(crate) use codec::{At, CHAIN_MAX, Record, decode_tree, encode_tree};
+pub(crate) use find::Found;
+pub(crate) use node::{Node, Tree};
+pub(crate) use page::Next;
+pub(crate) use update::{Change, NodeSink, update};
+
+use std::sync::Arc;
+
+use violeta_proof::tree::KeyPath;
+use violeta_types::Digest;
+
+use crate::error::StoreError;
+
+/// What hangs at the end of a path.
+pub(crate) trait Leaf: Clone {
+    /// Its path in its tree.
+    fn path(&self) -> &KeyPath;
+    /// Appends its encoding.
+    fn encode(&self, out: &mut Vec<u8>);
+    /// Reads an encoding and moves past it; none if it isn't one.
+    fn decode(bytes: &mut &[u8]) -> Option<Self>;
+}
+
+/// Brings nodes that aren't in memory.
+pub(crate) trait Load<L> {
+    /// The node whose record lies at `at`. It is the one with the digest `expected`, or an error.
+    fn load(&self, at: At, expected: &Digest) -> Result<Arc<Node<L>>, StoreError>;
+}
+
+/// A key's leaf: where key and value are in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) path: KeyPath,
+    /// Log position of the operation that wrote it.
+    pub(crate) position: u64,
+    /// Bytes of that operation.
+    pub(crate) len: u32,
+}
+
+impl Leaf for Entry {
+    fn path(&self) -> &KeyPath {
+        &self.path
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.path.0);
+        out.extend_from_slice(&self.position.to_le_bytes());
+        out.extend_from_slice(&self.len.to_le_bytes());
+    }
+
+    fn decode(bytes: &mut &[u8]) -> Option<Self> {
+        Some(Entry {
+            path: KeyPath(take(bytes)?),
+            position: u64::from_le_bytes(take(bytes)?),
+            len: u32::from_le_bytes(take(bytes)?),
+        })
+    }
+}
+
+/// Reads `N` bytes and moves past them.
+pub(crate) fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*head)
+}

@@ -1,0 +1,100 @@
+//! The index of versions: where the root of each lies.
+//!
+//! ```text
+//!  file "versions"   entry 0 │ entry 1 │ …                                          one a version, by rising version
+//!
+//!  entry (64 bytes)  version u64 │ root record u64 │ log end u64 │ root 32 │ crc32 of what's before │ zeros 4
+//! ```
+//!
+//! Numbers are little-endian. `log end` is where the version's record in the log ends.
+
+use std::sync::Arc;
+
+use violeta_journal::DiskFile;
+use violeta_types::{Digest, Height};
+
+use crate::error::StoreError;
+use crate::tree::{At, take};
+
+const ENTRY_BYTES: usize = 64;
+const CHECKED_BYTES: usize = 56;
+
+/// What the index says of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct VersionEntry {
+    pub(crate) version: Height,
+    /// Where the root of its top tree is written.
+    pub(crate) at: At,
+    /// Where its record in the log ends.
+    pub(crate) log_end: u64,
+    pub(crate) root: Digest,
+}
+
+impl VersionEntry {
+    fn encode(&self) -> [u8; ENTRY_BYTES] {
+        let mut out = [0; ENTRY_BYTES];
+        out[..8].copy_from_slice(&self.version.0.to_le_bytes());
+        out[8..16].copy_from_slice(&self.at.0.to_le_bytes());
+        out[16..24].copy_from_slice(&self.log_end.to_le_bytes());
+        out[24..CHECKED_BYTES].copy_from_slice(&self.root.0);
+        let crc = crc32fast::hash(&out[..CHECKED_BYTES]);
+        out[CHECKED_BYTES..60].copy_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    fn decode(bytes: &[u8; ENTRY_BYTES]) -> Option<Self> {
+        let rest = &mut &bytes[..];
+        let entry = VersionEntry {
+            version: Height(u64::from_le_bytes(take(rest)?)),
+            at: At(u64::from_le_bytes(take(rest)?)),
+            log_end: u64::from_le_bytes(take(rest)?),
+            root: Digest(take(rest)?),
+        };
+        (entry.encode() == *bytes).then_some(entry)
+    }
+}
+
+/// The index on the disk.
+#[derive(Debug)]
+pub(crate) struct Versions {
+    file: Arc<dyn DiskFile>,
+}
+
+impl Versions {
+    pub(crate) fn new(file: Arc<dyn DiskFile>) -> Self {
+        Versions { file }
+    }
+
+    /// Entry `index`, which is known to be there.
+    pub(crate) fn get(&self, index: u64) -> Result<VersionEntry, StoreError> {
+        let offset = index * ENTRY_BYTES as u64;
+        let mut bytes = [0; ENTRY_BYTES];
+        self.file.read_at(offset, &mut bytes)?;
+        VersionEntry::decode(&bytes)
+            .ok_or_else(|| StoreError::corrupt(self.file.path(), offset, "not an entry"))
+    }
+
+    /// Of the first `count` entries, the index of the last one whose version isn't above `version`.
+    pub(crate) fn find(&self, count: u64, version: Height) -> Result<Option<u64>, StoreError> {
+        let (mut low, mut high) = (0, count);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.get(middle)?.version <= version {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        Ok(low.checked_sub(1))
+    }
+
+    /// Writes entries from `index` on, without making them durable.
+    pub(crate) fn write(&self, index: u64, entries: &[VersionEntry]) -> Result<(), StoreError> {
+        let bytes: Vec<u8> = entries.iter().flat_map(VersionEntry::encode).collect();
+        Ok(self.file.write_at(index * ENTRY_BYTES as u64, &bytes)?)
+    }
+
+    /// Makes what was written durable.
+    pub(crate) fn sync(&self) -> Result<(), StoreError> {
+        Ok(self.file.sync_data()?)
+    }
+}

@@ -1,0 +1,147 @@
+//! The writer: the one holder of the version cursor (vlsm.md §4, §7).
+//!
+//! ```text
+//!  stage(batch) ──▶ Staged (root known) ──▶ append(version) ──▶ … more versions … ──▶ sync: all of them are durable
+//!   in memory                               readable
+//! ```
+
+use std::sync::Arc;
+
+use violeta_types::Height;
+
+use crate::batch::Batch;
+use crate::cursor::{Cursor, Staged};
+use crate::error::StoreError;
+use crate::store::{Shared, State};
+
+/// Makes versions. There is one at a time; dropping it lets another be made.
+#[derive(Debug)]
+pub struct Writer {
+    shared: Arc<Shared>,
+    /// Always there until the writer is dropped.
+    cursor: Option<Cursor>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        *self.shared.cursor() = self.cursor.take();
+    }
+}
+
+impl Writer {
+    pub(crate) fn new(shared: Arc<Shared>, cursor: Cursor) -> Self {
+        Writer {
+            shared,
+            cursor: Some(cursor),
+        }
+    }
+
+    fn cursor(&mut self) -> Result<(&Shared, &mut Cursor), StoreError> {
+        match &mut self.cursor {
+            Some(cursor) => Ok((&self.shared, cursor)),
+            None => Err(StoreError::WriterTaken),
+        }
+    }
+
+    /// Applies a batch to the newest version, in memory only; any number may be staged on the same version, and one of
+    /// them appended.
+    ///
+    /// # Errors
+    /// If the batch passes a limit or doesn't fit the spaces that there are, or the disk fails.
+    pub fn stage(&self, batch: &Batch) -> Result<Staged, StoreError> {
+        let cursor = self.cursor.as_ref().ok_or(StoreError::WriterTaken)?;
+        cursor.check()?;
+        let latest = Arc::clone(&self.shared.state.load().latest);
+        let exists = |name: &[u8]| Ok(latest.find_space(&self.shared, name)?.is_some());
+        let changes = batch.normalise(exists)?;
+        cursor.stage(&self.shared, &changes)
+    }
+
+    /// Makes what was staged the newest version: written to the log and readable, not durable before [`Self::sync`].
+    /// Versions rise; they needn't be adjacent. The first may be any, 0 too.
+    ///
+    /// # Errors
+    /// If the version isn't above the newest, the batch wasn't staged on the newest version, or the disk fails. The
+    /// store is then as before; if the disk was full, it goes on once there is room.
+    pub fn append(&mut self, version: Height, staged: Staged) -> Result<(), StoreError> {
+        let (shared, cursor) = self.cursor()?;
+        cursor.append(shared, version, staged)
+    }
+
+    /// Makes all versions appended so far durable, with one sync of the log. Returns the newest.
+    ///
+    /// # Errors
+    /// If the sync fails: nobody knows then what is durable, and the writer does nothing more (vlsm.md §5).
+    pub fn sync(&mut self) -> Result<Height, StoreError> {
+        let (shared, cursor) = self.cursor()?;
+        cursor.sync(shared)
+    }
+
+    /// [`Self::append`] and [`Self::sync`].
+    ///
+    /// # Errors
+    /// As those.
+    pub fn commit(&mut self, version: Height, staged: Staged) -> Result<(), StoreError> {
+        self.append(version, staged)?;
+        self.sync()?;
+        Ok(())
+    }
+
+    /// Returns to `version`, exactly and durably; what came after is gone. After a crash on the way the store is either
+    /// as before or at `version`.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchVersion`] if there is none of this number. If the disk fails on the way, the writer does
+    /// nothing more.
+    pub fn rollback(&mut self, version: Height) -> Result<(), StoreError> {
+        let (shared, cursor) = self.cursor()?;
+        cursor.check()?;
+        cursor.write_nodes(shared)?;
+        let state: Arc<State> = shared.state.load_full();
+        let index = shared.versions.find(state.indexed, version)?;
+        let entry = index.map(|index| shared.versions.get(index)).transpose()?;
+        match index.zip(entry) {
+            Some((index, entry)) if entry.version == version => {
+                cursor.rollback(shared, index, &entry)
+            }
+            _ => Err(StoreError::NoSuchVersion {
+                asked: version,
+                oldest: match state.count() {
+                    0 => state.latest.version,
+                    _ => shared.number_at(&state, 0)?,
+                },
+                newest: state.latest.version,
+            }),
+        }
+    }
+
+    /// Does a part of the work that is kept off the commit path, if there is any: call it when there is time. What is
+    /// never done here is done by [`Self::append`] when it can't be put off any longer. Returns whether it did
+    /// something.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn maintain(&mut self) -> Result<bool, StoreError> {
+        let (shared, cursor) = self.cursor()?;
+        cursor.check()?;
+        if cursor.log_since_checkpoint() >= shared.options.checkpoint_bytes / 2 {
+            cursor.checkpoint(shared)?;
+            return Ok(true);
+        }
+        if cursor.nodes.is_full() {
+            cursor.write_nodes(shared)?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Makes the next start quick: nothing is left to replay. Part of an orderly end, never needed for safety.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn checkpoint(&mut self) -> Result<(), StoreError> {
+        let (shared, cursor) = self.cursor()?;
+        cursor.check()?;
+        cursor.checkpoint(shared)
+    }
+}

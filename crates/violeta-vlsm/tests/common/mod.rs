@@ -1,0 +1,153 @@
+//! What the store's tests share: a disk, a model, and the naive second implementation of the tree.
+
+#![allow(dead_code, reason = "each test that includes this uses a part of it")]
+
+#[path = "../../../violeta-proof/tests/naive/mod.rs"]
+pub(crate) mod naive;
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+
+use naive::State;
+use proptest::prelude::*;
+use violeta_journal::{Disk, MemoryDisk};
+use violeta_types::Height;
+use violeta_vlsm::{Batch, Options, Snapshot, Store, StoreError, Writer};
+
+/// Small files and caches, so that little work meets every border.
+pub(crate) fn small() -> Options {
+    Options {
+        log_segment_bytes: 2_000,
+        checkpoint_bytes: 4_000,
+        cache_nodes: 16,
+        resident_nodes: 64,
+    }
+}
+
+pub(crate) fn open(disk: &MemoryDisk) -> Store {
+    open_on(Arc::new(disk.clone())).expect("the store opens")
+}
+
+pub(crate) fn open_on(disk: Arc<dyn Disk>) -> Result<Store, StoreError> {
+    Store::open(disk, "db/store", small())
+}
+
+/// A disk with the directory that the store's own lies in.
+pub(crate) fn disk() -> MemoryDisk {
+    let disk = MemoryDisk::new();
+    disk.create_dir("db").unwrap();
+    disk.sync_dir("").unwrap();
+    disk
+}
+
+/// One operation on one of a few spaces and keys.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    Create(u8),
+    Drop(u8),
+    Put(u8, u16, Vec<u8>),
+    Delete(u8, u16),
+}
+
+pub(crate) fn name(space: u8) -> Vec<u8> {
+    vec![b's'; usize::from(space)]
+}
+
+pub(crate) fn key(key: u16) -> Vec<u8> {
+    match key {
+        0 => vec![],
+        1 => vec![7; 300],
+        n => n.to_le_bytes().to_vec(),
+    }
+}
+
+pub(crate) fn op(keys: u16) -> impl Strategy<Value = Op> {
+    let value = proptest::collection::vec(any::<u8>(), 0..60);
+    prop_oneof![
+        1 => (0u8..4).prop_map(Op::Create),
+        1 => (0u8..4).prop_map(Op::Drop),
+        20 => (0u8..4, 0..keys, value).prop_map(|(s, k, v)| Op::Put(s, k, v)),
+        8 => (0u8..4, 0..keys).prop_map(|(s, k)| Op::Delete(s, k)),
+    ]
+}
+
+/// Does the operation to the model and adds it to the batch, if the spaces that there are allow it.
+pub(crate) fn apply(op: &Op, model: &mut State, batch: &mut Batch) {
+    match op {
+        Op::Create(s) => {
+            if let Entry::Vacant(vacant) = model.entry(name(*s)) {
+                vacant.insert(BTreeMap::new());
+                batch.create_space(&name(*s));
+            }
+        }
+        Op::Drop(s) => {
+            if model.remove(&name(*s)).is_some() {
+                batch.drop_space(&name(*s));
+            }
+        }
+        Op::Put(s, k, v) => {
+            if let Some(keys) = model.get_mut(&name(*s)) {
+                keys.insert(key(*k), v.clone());
+                batch.put(&name(*s), &key(*k), v.clone());
+            }
+        }
+        Op::Delete(s, k) => {
+            if let Some(keys) = model.get_mut(&name(*s)) {
+                keys.remove(&key(*k));
+                batch.delete(&name(*s), &key(*k));
+            }
+        }
+    }
+}
+
+/// Stages and appends `ops`; returns the model after them.
+pub(crate) fn append(writer: &mut Writer, version: u64, model: &State, ops: &[Op]) -> State {
+    let (mut model, mut batch) = (model.clone(), Batch::new());
+    for op in ops {
+        apply(op, &mut model, &mut batch);
+    }
+    let staged = writer.stage(&batch).expect("the batch stages");
+    assert_eq!(staged.root(), naive::root(&model));
+    writer.append(Height(version), staged).expect("it appends");
+    model
+}
+
+/// Everything that the snapshot says is what the model says, and proved.
+pub(crate) fn check(snapshot: &Snapshot, model: &State, keys: u16) {
+    assert_eq!(snapshot.root(), naive::root(model));
+    for s in 0..5 {
+        let (space, there) = (name(s), model.get(&name(s)));
+        let count = there.map(|keys| keys.len() as u64);
+        assert_eq!(snapshot.count(&space).unwrap(), count);
+        for k in 0..=keys {
+            let value = there.and_then(|keys| keys.get(&key(k)));
+            let (found, proof) = snapshot.prove(&space, &key(k)).unwrap();
+            assert_eq!(found.as_deref(), value.map(Vec::as_slice));
+            let verdict = proof.verify(&snapshot.root(), &space, &key(k), found.as_deref());
+            assert_eq!(verdict, Ok(()));
+        }
+        check_entries(snapshot, &space, there);
+    }
+    let listed = snapshot.spaces(None, 1_000).unwrap();
+    let mut names: Vec<_> = listed.items.iter().map(|(name, _)| name.to_vec()).collect();
+    names.sort();
+    assert_eq!(names, model.keys().cloned().collect::<Vec<_>>());
+}
+
+/// The space, read page by page.
+fn check_entries(snapshot: &Snapshot, space: &[u8], keys: Option<&BTreeMap<Vec<u8>, Vec<u8>>>) {
+    let (mut listed, mut after) = (BTreeMap::new(), None);
+    loop {
+        let page = snapshot.entries(space, after, 3).unwrap();
+        assert!(page.items.len() <= 3);
+        for (key, value) in page.items {
+            assert!(listed.insert(key.to_vec(), value.to_vec()).is_none());
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(listed, keys.cloned().unwrap_or_default());
+}
