@@ -33,6 +33,14 @@ pub struct Page<T> {
     pub next: Option<PageCursor>,
 }
 
+impl PageCursor {
+    /// The place right after a key (or a space's name), whether or not it is there: who goes on with a listing need
+    /// remember nothing but the last key.
+    pub fn after(key: &[u8]) -> Self {
+        PageCursor(KeyPath::of(key))
+    }
+}
+
 impl Snapshot {
     pub(crate) fn new(shared: Arc<Shared>, version: Arc<Version>) -> Self {
         Snapshot { shared, version }
