@@ -1,10 +1,14 @@
 //! What can go wrong in the Database machine, apart from refusals, which are results.
 
 use violeta_types::{ChainId, CommitIndex, Height};
+use violeta_vlsm::StoreError;
 
 /// What stops the machine, or keeps a read from being answered.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
+    /// The store failed, or hasn't what was asked for.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The directory holds the state of another chain.
     #[error(
         "the store holds chain {found}, the genesis file is of chain {expected}: check the directory"
@@ -38,6 +42,9 @@ pub enum DbError {
         /// What is wrong.
         reason: String,
     },
+    /// The state of height 0 has no head, so nothing in it can be proved.
+    #[error("there is no block yet: the state of height 0 has no head to prove anything with")]
+    NoHead,
     /// A height above the newest block.
     #[error("height {asked} hasn't been reached; the newest block is {latest}")]
     Future {

@@ -12,20 +12,27 @@
 //! it executes each commit's transactions exactly once, makes a block of each commit that holds any, and keeps the
 //! state as versions of a VLSM store, where height and version are one number. It knows nothing of graphs, networks or
 //! time: the time of a block is the commit's.
+//!
+//! Who opened it sees [`DbMachine`] through the replica's `Machine`, and reads through [`DbReader`].
 
-#[expect(dead_code, reason = "the machine comes with the store")]
 pub mod chain;
 pub mod error;
 pub mod execution;
-#[expect(dead_code, reason = "the machine comes with the store")]
 mod genesis;
+pub mod machine;
 pub mod nonce;
 mod overlay;
+pub mod reader;
 pub mod records;
 pub mod rules;
 pub mod state;
 #[cfg(test)]
 mod testing;
+mod view;
 
 pub use error::DbError;
+pub use machine::DbMachine;
+pub use reader::{
+    AccountInfo, At, DbReader, HistoryEntry, HistoryPage, KeyPage, NamespaceInfo, ProvedRead,
+};
 pub use rules::DbRules;

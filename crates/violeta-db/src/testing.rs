@@ -1,12 +1,16 @@
 //! A small world for the tests of this crate: a genesis, clients by name, and transactions in few words.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use violeta_crypto::{ClientSecretKey, ValidatorSecretKey};
+use violeta_replica::{Block, Effect, Event, Machine, OrderedCommit, Position};
 use violeta_types::transaction::{Condition, Right, rotation_digest};
 use violeta_types::{
-    Admission, ClientId, ClientPublicKey, Committee, Election, Epoch, Genesis, Height, Member,
-    NodePublicKey, Nonce, Operation, OperatorPublicKey, Parameters, Stake, TimeMs, Transaction,
-    TransactionBody,
+    Admission, ClientId, ClientPublicKey, Commit, CommitIndex, Committee, Digest, Domain, Election,
+    Epoch, Genesis, Height, Item, Member, NodePublicKey, Nonce, Operation, OperatorPublicKey,
+    Parameters, Round, Stake, TimeMs, Transaction, TransactionBody, ValidatorIndex, VertexId,
+    VertexRef,
 };
 
 /// When the chain began.
@@ -172,5 +176,78 @@ pub(crate) fn rotate(client: Client, new: Client) -> Operation {
     Operation::RotateKey {
         key: new.key(),
         proof: new.secret().sign_rotation(&digest),
+    }
+}
+
+/// A commit log as consensus would hand it over: indices and digests chain, time doesn't go back.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Log {
+    pub(crate) commits: Vec<Arc<OrderedCommit>>,
+}
+
+impl Log {
+    /// Appends a commit of these client items, led from `round`; its time is one second a commit from the start.
+    pub(crate) fn push(&mut self, round: u64, items: &[Bytes]) -> Arc<OrderedCommit> {
+        let last = self.commits.last();
+        let index = CommitIndex(self.commits.len() as u64 + 1);
+        let leader = VertexRef {
+            round: Round(round),
+            author: ValidatorIndex(0),
+            id: VertexId(Domain::File.hash(&round.to_le_bytes())),
+        };
+        let commit = Commit {
+            epoch: Epoch(0),
+            index,
+            previous: last.map_or(Digest::ZERO, |last| last.digest),
+            leader,
+            vertices: vec![leader].try_into().unwrap(),
+            time: TimeMs(START + 1_000 * index.0),
+            coin: None,
+        };
+        let ordered = Arc::new(OrderedCommit {
+            digest: commit.digest(&genesis(Admission::Closed).chain_id()),
+            commit,
+            items: items.iter().cloned().map(Item::Client).collect(),
+        });
+        self.commits.push(Arc::clone(&ordered));
+        ordered
+    }
+
+    /// A log of one commit for each list of items, led from rounds 1, 2, ….
+    pub(crate) fn of(commits: &[Vec<Bytes>]) -> Self {
+        let mut log = Log::default();
+        for (round, items) in (1..).zip(commits) {
+            log.push(round, items);
+        }
+        log
+    }
+}
+
+/// Has a machine execute a commit; the block that it made.
+pub(crate) fn execute(machine: &mut impl Machine, ordered: &Arc<OrderedCommit>) -> Option<Block> {
+    machine.handle(Event::Commit(Arc::clone(ordered)));
+    let mut block = None;
+    loop {
+        match machine.poll() {
+            Some(Effect::Block(made)) => block = Some(Arc::unwrap_or_clone(made)),
+            Some(Effect::Applied { commit_index }) => {
+                assert_eq!(commit_index, ordered.commit.index);
+                assert!(machine.poll().is_none());
+                return block;
+            }
+            other => panic!("instead of a block or the commit's end: {other:?}"),
+        }
+    }
+}
+
+/// Has a machine make durable what it has executed.
+pub(crate) fn flush(machine: &mut impl Machine) -> Position {
+    machine.handle(Event::Flush);
+    match machine.poll() {
+        Some(Effect::Durable(position)) => {
+            assert_eq!(machine.position(), position);
+            position
+        }
+        other => panic!("instead of a position: {other:?}"),
     }
 }
