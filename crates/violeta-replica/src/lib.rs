@@ -10,7 +10,7 @@
 //! ```
 //!
 //! The shell (or the simulator) owns sockets, files, threads and the clock. It feeds [`Input`]s with the time to
-//! `Replica::handle` and carries out each [`Output`] that `Replica::poll` gives, in order. Expensive pure work
+//! [`Replica::handle`] and carries out each [`Output`] that [`Replica::poll`] gives, in order. Expensive pure work
 //! leaves as a [`Job`] and comes back as [`JobDone`]: any thread may run it.
 //!
 //! **Order of persistence** (replica.md §3). The journal is one sequence; [`Output::Append`] and [`Output::Sync`]
@@ -30,6 +30,8 @@ pub mod machine;
 pub mod mempool;
 pub mod message;
 pub mod record;
+pub mod replica;
+mod restart;
 pub mod submissions;
 
 pub use io::{Input, LoadRequest, Loaded, LoadedCommit, Notice, Output, SubmitError};
@@ -37,4 +39,5 @@ pub use job::{Job, JobDone, Workshop};
 pub use machine::{Block, Effect, Event, Machine, NotAdmitted, OrderedCommit, Position, Ticket};
 pub use message::Message;
 pub use record::{Record, RecordKind};
+pub use replica::{Identity, Replica, ReplicaError, Setup, Status};
 pub use violeta_consensus::{ItemMeta, Now, Rejection, Rules};

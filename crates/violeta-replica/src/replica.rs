@@ -1,0 +1,1240 @@
+//! The replica: what joins mempool, consensus core, commit log, machine and attestations.
+//!
+//! - upon [`Input::Submit`]: the rules judge (a job), then the machine, then the mempool takes what there is room for.
+//! - upon [`Input::Message`]: vertices are judged (jobs) and go to the core; attestations are checked and counted.
+//! - upon the core's *propose*: a vertex is filled from the mempool, signed, and given to the core; it is appended to
+//!   the journal, and leaves when a sync has covered it.
+//! - upon the core's *commit*: the log grows; the handover brings the commit to the machine.
+//! - upon the machine's *block*: its record is appended and synced, then the machine is asked to flush.
+//! - upon the machine's *durable*: what is durable is attested. A quorum of attestations makes a certificate.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use violeta_consensus::limits::MESSAGE_VERTICES_MAX;
+use violeta_consensus::{
+    CommittedCone, Core, EpochData, Evidence, ItemMeta, Now, Proposal, Tuning, ValidVertex,
+    trust_vertex,
+};
+use violeta_crypto::signing::{ValidatorSecretKey, verify_attestation};
+use violeta_proof::head::check_certificate;
+use violeta_types::{
+    Attestation, CertifiedHead, Commit, CommitIndex, Committee, Head, HeadId, Height, Item,
+    Payload, Round, Seal, SignedHeader, ThresholdShare, ThresholdSignature, TxId, ValidatorIndex,
+    Vertex, VertexHeader, VertexRef, encode,
+};
+
+use crate::attestations::{Attestations, Diverged};
+use crate::catch_up::{CatchUp, check_range};
+use crate::commit_log::CommitLog;
+use crate::handover::{Handover, Step};
+use crate::io::{Input, LoadRequest, Loaded, LoadedCommit, Notice, Output, SubmitError};
+use crate::job::{Job, JobDone, Workshop};
+use crate::limits::{
+    CHECK_BYTES_PER_PEER_MAX, CHECKS_PER_PEER_MAX, HANDOVER_BYTES_MAX, LAG_COMMITS_MAX,
+    PROPOSAL_BYTES_MAX, PROPOSAL_ITEMS_MAX, RANGE_BYTES_MAX,
+};
+use crate::machine::{Block, Effect, Event, OrderedCommit, Position, Ticket};
+use crate::mempool::Mempool;
+use crate::message::{CommitRange, Heartbeat, Message, RangeCommit};
+use crate::record::Record;
+use crate::submissions::{Submissions, overloaded};
+
+/// How often a validator says where it stands, in µs.
+const HEARTBEAT_US: u64 = 1_000_000;
+/// How often what has expired leaves the mempool, in µs.
+const SWEEP_US: u64 = 1_000_000;
+/// The shortest time between two seals, in µs: making one costs more than a round.
+const SEAL_INTERVAL_US: u64 = 200_000;
+/// Certified heads kept of heights that this replica has yet to execute.
+const AHEAD_HEADS_MAX: usize = 256;
+
+/// Who a validator is.
+pub struct Identity {
+    /// Its place in the committee.
+    pub index: ValidatorIndex,
+    /// Signs its vertices and attestations.
+    pub key: ValidatorSecretKey,
+}
+
+/// What a replica is made of.
+pub struct Setup {
+    /// The epoch's data.
+    pub epoch: Arc<EpochData>,
+    /// Who this is; none: it only follows.
+    pub identity: Option<Identity>,
+    /// What signs and combines shares.
+    pub workshop: Workshop,
+    /// Knobs of the consensus core.
+    pub tuning: Tuning,
+}
+
+/// What a replica can't begin with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReplicaError {
+    /// A record in the journal isn't what it should be.
+    #[error(
+        "journal: {0}; restore the journal from a backup, or remove it and let the validator catch up as a follower"
+    )]
+    Record(String),
+    /// The store is ahead of the journal: it must be rolled back first.
+    #[error(
+        "the store is at height {store}, but the journal's last block is {journal}: roll the store back to it"
+    )]
+    StoreAhead {
+        /// The store's height.
+        store: Height,
+        /// The journal's.
+        journal: Height,
+    },
+    /// The store belongs to another log.
+    #[error(transparent)]
+    ForeignStore(#[from] crate::handover::ForeignStore),
+}
+
+/// Where a replica stands, for people and metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// The round of its newest own vertex.
+    pub round: Round,
+    /// The last commit.
+    pub commit_index: CommitIndex,
+    /// The last executed block.
+    pub executed: Height,
+    /// The last certified head.
+    pub certified: Height,
+    /// Commits that the machine has yet to apply.
+    pub lag: u64,
+    /// Transactions in the mempool.
+    pub mempool_count: usize,
+    /// Their bytes.
+    pub mempool_bytes: usize,
+    /// Rounds that the graph spans in memory.
+    pub graph_rounds: u64,
+    /// Validators whose connection is up.
+    pub peers: Vec<ValidatorIndex>,
+    /// Whether it catches up by commits.
+    pub catching_up: bool,
+    /// Whether a transaction sent now would be taken.
+    pub accepts: bool,
+    /// Whether its journal was lost: it follows, and makes no vertices in this epoch.
+    pub amnesia: bool,
+    /// Why it stopped, if it did.
+    pub halted: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct PeerState {
+    up: bool,
+    checks: usize,
+    check_bytes: usize,
+    serving: bool,
+}
+
+/// See the module.
+pub struct Replica {
+    pub(crate) epoch: Arc<EpochData>,
+    identity: Option<Identity>,
+    workshop: Workshop,
+    pub(crate) core: Core,
+    pub(crate) log: CommitLog,
+    pub(crate) attestations: Attestations,
+    pub(crate) handover: Handover,
+    mempool: Mempool,
+    submissions: Submissions,
+    catch_up: CatchUp,
+    peers: BTreeMap<ValidatorIndex, PeerState>,
+    outputs: VecDeque<Output>,
+    now: Now,
+    /// Records appended to the journal so far.
+    appended: u64,
+    /// Records that a sync was asked for.
+    sync_asked: u64,
+    /// Records that are durable.
+    synced: u64,
+    /// Own vertices that wait for a sync.
+    leaving: VecDeque<(VertexRef, u64)>,
+    /// Shares of coins, signed before they were needed.
+    coin_shares: BTreeMap<Round, ThresholdShare>,
+    /// Blocks in the journal that the machine has yet to make durable (again): by height, what they must be.
+    pub(crate) recorded: BTreeMap<Height, HeadId>,
+    /// Verified certified heads above what was executed here.
+    ahead: BTreeMap<Height, Arc<CertifiedHead>>,
+    /// The machine's durable height.
+    pub(crate) durable: Height,
+    /// The newest block's record, while the machine hasn't been asked to flush it.
+    flush_after: Option<u64>,
+    flushing: bool,
+    machine_pending: bool,
+    wants: (bool, bool),
+    sealing: bool,
+    next_seal_us: u64,
+    next_heartbeat_us: u64,
+    next_sweep_us: u64,
+    own_round: Round,
+    amnesia: bool,
+    halted: Option<String>,
+    pub(crate) started: bool,
+}
+
+impl Replica {
+    /// A replica with nothing in it. [Restore](Self::restore) its journal, then [start](Self::start) it.
+    pub fn new(setup: Setup) -> Self {
+        let me = setup.identity.as_ref().map(|identity| identity.index);
+        let core = Core::new(setup.epoch.clone(), me, setup.tuning);
+        let log = CommitLog::new(*setup.epoch.chain(), setup.epoch.start());
+        Replica {
+            core,
+            log,
+            epoch: setup.epoch,
+            identity: setup.identity,
+            workshop: setup.workshop,
+            attestations: Attestations::default(),
+            handover: Handover::new(Position::default(), CommitIndex(0)),
+            mempool: Mempool::default(),
+            submissions: Submissions::default(),
+            catch_up: CatchUp::default(),
+            peers: BTreeMap::new(),
+            outputs: VecDeque::new(),
+            now: Now::default(),
+            appended: 0,
+            sync_asked: 0,
+            synced: 0,
+            leaving: VecDeque::new(),
+            coin_shares: BTreeMap::new(),
+            recorded: BTreeMap::new(),
+            ahead: BTreeMap::new(),
+            durable: Height(0),
+            flush_after: None,
+            flushing: false,
+            machine_pending: false,
+            wants: (false, false),
+            sealing: false,
+            next_seal_us: 0,
+            next_heartbeat_us: 0,
+            next_sweep_us: 0,
+            own_round: Round(0),
+            amnesia: false,
+            halted: None,
+            started: false,
+        }
+    }
+
+    fn committee(&self) -> &Committee {
+        self.epoch.committee()
+    }
+
+    fn me(&self) -> Option<ValidatorIndex> {
+        self.identity.as_ref().map(|identity| identity.index)
+    }
+
+    /// Takes an input. What it leads to is [polled](Self::poll). Before [`start`](Self::start), nothing is taken.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        assert!(self.started, "a replica is started before it is driven");
+        if self.halted.is_some() {
+            return;
+        }
+        self.now = now;
+        match input {
+            Input::PeerUp(peer) => self.peer_up(peer),
+            Input::PeerDown(peer) => self.peer_down(peer),
+            Input::Message { from, bytes } => self.message(from, &bytes),
+            Input::Submit { ticket, items } => self.submit(ticket, items),
+            Input::JobDone(done) => self.job_done(done),
+            Input::Synced { mark } => self.journal_synced(mark),
+            Input::Machine(effect) => self.machine(effect),
+            Input::Loaded(loaded) => self.loaded(loaded),
+            Input::Tick => {}
+        }
+        self.turn();
+    }
+
+    /// The next thing to be done; none when all has been taken.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Input::Tick`] is due, on the clock of [`Now::monotonic_us`].
+    pub fn next_wakeup(&self) -> Option<u64> {
+        if self.halted.is_some() {
+            return None;
+        }
+        let seal = (!self.sealing && self.attestations.sealable(self.committee()).is_some())
+            .then_some(self.next_seal_us);
+        let sweep = (!self.mempool.is_empty()).then_some(self.next_sweep_us);
+        [
+            Some(self.next_heartbeat_us),
+            self.core.next_wakeup(),
+            self.catch_up.deadline_us(),
+            seal,
+            sweep,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Where the replica stands.
+    pub fn status(&self) -> Status {
+        Status {
+            round: self.own_round,
+            commit_index: self.log.last_index(),
+            executed: self.attestations.executed_height(),
+            certified: self.attestations.certified_height(),
+            lag: self.handover.lag(),
+            mempool_count: self.mempool.len(),
+            mempool_bytes: self.mempool.bytes(),
+            graph_rounds: self
+                .core
+                .round()
+                .0
+                .saturating_sub(self.core.lowest_kept().0),
+            peers: self
+                .peers
+                .iter()
+                .filter(|(_, p)| p.up)
+                .map(|(i, _)| *i)
+                .collect(),
+            catching_up: self.catch_up.deadline_us().is_some(),
+            accepts: self.identity.is_some()
+                && !self.amnesia
+                && !self.lags()
+                && self.halted.is_none(),
+            amnesia: self.amnesia,
+            halted: self.halted.clone(),
+        }
+    }
+
+    /// The evidence that the core keeps: who was seen to equivocate.
+    pub fn evidence(&self) -> &[Evidence] {
+        self.core.evidence()
+    }
+
+    /// The first turn, after a start.
+    pub(crate) fn begin(&mut self, now: Now) {
+        self.now = now;
+        self.attest();
+        self.turn();
+    }
+
+    // ── The turn: after each input, all that has become possible ────────────────────────────────────────────────
+
+    /// Brings everything forward that an input may have made possible.
+    pub(crate) fn turn(&mut self) {
+        self.timers();
+        self.core.handle(self.now, violeta_consensus::Event::Tick);
+        self.tell_wants();
+        self.drain_core();
+        self.hand_over();
+        self.tell_wants();
+        self.drain_core();
+        self.ask_for_commits();
+        self.flush_machine();
+        self.make_seal();
+    }
+
+    fn timers(&mut self) {
+        let now_us = self.now.monotonic_us;
+        if now_us >= self.next_heartbeat_us {
+            self.next_heartbeat_us = now_us + HEARTBEAT_US;
+            let message = self.heartbeat();
+            self.broadcast(&message);
+        }
+        if now_us >= self.next_sweep_us {
+            self.next_sweep_us = now_us + SWEEP_US;
+            let expired = self.mempool.expire(self.now.wall);
+            if !expired.is_empty() {
+                self.notice(Notice::Expired(expired));
+            }
+        }
+    }
+
+    fn lags(&self) -> bool {
+        self.handover.lag() > LAG_COMMITS_MAX
+    }
+
+    fn tell_wants(&mut self) {
+        let payload = self.mempool.queued() > 0 && !self.lags();
+        let wants = (payload, self.machine_pending);
+        // While payload waits it is told each time: the core may have gone quiet since.
+        if wants != self.wants || payload {
+            self.wants = wants;
+            let event = violeta_consensus::Event::Wants {
+                payload,
+                pending: self.machine_pending,
+            };
+            self.core.handle(self.now, event);
+        }
+    }
+
+    fn drain_core(&mut self) {
+        while let Some(effect) = self.core.poll() {
+            self.core_effect(effect);
+            if self.halted.is_some() {
+                return;
+            }
+        }
+    }
+
+    fn core_effect(&mut self, effect: violeta_consensus::Effect) {
+        use violeta_consensus::Effect as Core;
+        match effect {
+            Core::Propose(proposal) => self.propose(proposal),
+            Core::Send { to, message } => self.send(to, &Message::Consensus(message)),
+            Core::Broadcast(message) => self.broadcast(&Message::Consensus(message)),
+            Core::Persist(vertex) => self.append(Record::Vertex(vertex)),
+            Core::PersistEvidence(evidence) => self.append(Record::Evidence(evidence)),
+            Core::CombineCoin { round, shares } => {
+                self.output(Output::Job(Job::CombineCoin { round, shares }));
+            }
+            Core::Commit(cone) => self.committed(cone),
+            Core::Equivocation(evidence) => self.equivocation(&evidence),
+            Core::Returned(vertices) => self.returned(&vertices),
+            Core::Misbehaved { peer, reason } => self.refuse(peer, reason.to_string()),
+            Core::Behind { .. } => self.catch_up.force(),
+            Core::SendStored { to, references } => {
+                let peer = to;
+                self.output(Output::Load(LoadRequest::Vertices { references, peer }));
+            }
+            Core::Amnesia(_) => self.amnesia(),
+            Core::Forked(index) => self.halt(format!(
+                "commit {index} of a certified head isn't the one that was made here: more than a third of the stake lies, or there is a bug; keep this replica's data and compare with the others"
+            )),
+        }
+    }
+
+    // ── Peers ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn peer_up(&mut self, peer: ValidatorIndex) {
+        if self.committee().member(peer).is_none() || Some(peer) == self.me() {
+            return;
+        }
+        self.peers.entry(peer).or_default().up = true;
+        self.core
+            .handle(self.now, violeta_consensus::Event::PeerUp(peer));
+        let message = self.heartbeat();
+        self.send(peer, &message);
+    }
+
+    fn peer_down(&mut self, peer: ValidatorIndex) {
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.up = false;
+            state.serving = false;
+        }
+        self.core
+            .handle(self.now, violeta_consensus::Event::PeerDown(peer));
+        self.catch_up.gone(peer);
+    }
+
+    fn heartbeat(&self) -> Message {
+        Message::Heartbeat(Heartbeat {
+            commit_index: self.log.last_index(),
+            attestation: self.attestations.newest_own().cloned(),
+            certified: self.attestations.newest_certified().map(|c| (**c).clone()),
+        })
+    }
+
+    fn message(&mut self, from: ValidatorIndex, bytes: &Bytes) {
+        if self.committee().member(from).is_none() || Some(from) == self.me() {
+            return;
+        }
+        match Message::decode(bytes) {
+            Err(error) => self.refuse(from, error.to_string()),
+            Ok(Message::Consensus(violeta_consensus::Message::Vertices(vertices))) => {
+                for vertex in vertices {
+                    self.check_vertex(from, vertex);
+                }
+            }
+            Ok(Message::Consensus(message)) => {
+                let event = violeta_consensus::Event::Message { from, message };
+                self.core.handle(self.now, event);
+            }
+            Ok(Message::Attestation(attestation)) => self.attestation(from, attestation),
+            Ok(Message::Heartbeat(heartbeat)) => self.heard(from, heartbeat),
+            Ok(Message::CommitsRequest { after }) => self.serve_commits(from, after),
+            Ok(Message::Commits(range)) => self.range(from, range),
+        }
+    }
+
+    fn check_vertex(&mut self, from: ValidatorIndex, bytes: Bytes) {
+        let peer = self.peers.entry(from).or_default();
+        let size = bytes.len();
+        // A peer that sends faster than it is checked loses what is too much; the synchroniser asks again for what
+        // is missed.
+        if peer.checks >= CHECKS_PER_PEER_MAX
+            || (peer.checks > 0 && peer.check_bytes + size > CHECK_BYTES_PER_PEER_MAX)
+        {
+            return;
+        }
+        peer.checks += 1;
+        peer.check_bytes += size;
+        self.output(Output::Job(Job::CheckVertex { from, bytes }));
+    }
+
+    fn heard(&mut self, from: ValidatorIndex, heartbeat: Heartbeat) {
+        if let Some(attestation) = heartbeat.attestation {
+            self.attestation(from, attestation);
+        }
+        if let Some(certified) = heartbeat.certified {
+            let claimed = certified.head.commit_index;
+            let is_news = claimed > self.log.last_index()
+                || certified.head.height > self.attestations.certified_height();
+            if is_news && !self.adopt_head(from, certified) {
+                return;
+            }
+            self.catch_up.heard(from, claimed);
+        }
+    }
+
+    fn attestation(&mut self, from: ValidatorIndex, attestation: Attestation) {
+        let (height, validator) = (attestation.height, attestation.validator);
+        if validator != from {
+            return self.refuse(from, "an attestation in another's name".to_owned());
+        }
+        if !self.attestations.is_wanted(height)
+            || self.attestations.has(height, validator, &attestation.head)
+        {
+            return;
+        }
+        let Some(member) = self.committee().member(validator) else {
+            return;
+        };
+        let key = member.validator_key;
+        if verify_attestation(&key, &attestation.head, &attestation.signature).is_err() {
+            return self.refuse(from, "an attestation with a wrong signature".to_owned());
+        }
+        self.count_attestation(attestation, false);
+    }
+
+    fn count_attestation(&mut self, attestation: Attestation, own: bool) {
+        let validator = attestation.validator;
+        let committee = self.epoch.committee();
+        match self.attestations.take(attestation, own, committee) {
+            Err(diverged) => self.diverged(&diverged),
+            Ok(taken) => {
+                if let Some(conflict) = taken.conflict {
+                    let height = conflict.first.height;
+                    let what = format!("attested two heads at height {height}");
+                    self.notice(Notice::Evidence { validator, what });
+                }
+                if let Some(certified) = taken.certified {
+                    self.certified(Arc::new(certified));
+                }
+            }
+        }
+    }
+
+    /// Takes a certified head from a peer. Says whether its certificate is good.
+    fn adopt_head(&mut self, from: ValidatorIndex, certified: CertifiedHead) -> bool {
+        let height = certified.head.height;
+        let known = self
+            .attestations
+            .newest_certified()
+            .is_some_and(|newest| **newest == certified)
+            || self
+                .ahead
+                .get(&height)
+                .is_some_and(|ahead| **ahead == certified);
+        if known {
+            return true;
+        }
+        if let Err(reason) = self.verify_head(&certified) {
+            self.refuse(from, reason);
+            return false;
+        }
+        let certified = Arc::new(certified);
+        if height > self.attestations.executed_height() {
+            self.ahead.insert(height, certified);
+            while self.ahead.len() > AHEAD_HEADS_MAX {
+                // Keep the lowest, which are executed next, and the newest.
+                let middle = self.ahead.keys().copied().nth(AHEAD_HEADS_MAX / 2);
+                if let Some(middle) = middle {
+                    self.ahead.remove(&middle);
+                }
+            }
+        } else {
+            self.adopt_executed(certified);
+        }
+        true
+    }
+
+    fn verify_head(&self, certified: &CertifiedHead) -> Result<(), String> {
+        let head = &certified.head;
+        if head.chain != *self.epoch.chain() {
+            return Err("a head of another chain".to_owned());
+        }
+        match check_certificate(&certified.certificate, head, self.committee()) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("a head whose certificate is wrong: {error}")),
+        }
+    }
+
+    fn adopt_executed(&mut self, certified: Arc<CertifiedHead>) {
+        match self.attestations.adopt(certified.clone()) {
+            Err(diverged) => self.diverged(&diverged),
+            Ok(true) => self.certified(certified),
+            Ok(false) => {}
+        }
+    }
+
+    fn certified(&mut self, certified: Arc<CertifiedHead>) {
+        self.append(Record::Certified(certified.clone()));
+        let height = certified.head.height;
+        if height >= self.attestations.certified_height() {
+            if let Some(link) = self.log.recent(certified.head.commit_index) {
+                let event = violeta_consensus::Event::Certified {
+                    leader_round: link.leader_round,
+                    commit_index: certified.head.commit_index,
+                };
+                self.core.handle(self.now, event);
+            }
+            self.output(Output::Machine(Event::Certified { height }));
+        }
+        self.notice(Notice::Certified(certified));
+    }
+
+    fn diverged(&mut self, diverged: &Diverged) {
+        self.halt(diverged.to_string());
+    }
+
+    fn equivocation(&mut self, evidence: &Evidence) {
+        let what = format!("made two vertices in round {}", evidence.round());
+        let validator = evidence.author();
+        self.notice(Notice::Evidence { validator, what });
+    }
+
+    // ── Submissions ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn submit(&mut self, ticket: Ticket, items: Vec<Bytes>) {
+        assert!(
+            !Submissions::is_own(ticket),
+            "the shell's tickets are below 2^63"
+        );
+        let refusal = if self.identity.is_none() || self.amnesia {
+            Some(SubmitError::OnlyFollows)
+        } else if self.lags() {
+            Some(overloaded("execution lags behind the log"))
+        } else if !self.submissions.has_room(items.len()) {
+            Some(overloaded("too many transactions are being checked"))
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            let verdicts = items.iter().map(|_| Err(refusal.clone())).collect();
+            return self.notice(Notice::Submitted { ticket, verdicts });
+        }
+        self.submissions.open(ticket, items.len());
+        self.output(Output::Job(Job::CheckItems { ticket, items }));
+    }
+
+    fn admitted(&mut self, ticket: Ticket, verdicts: Vec<Result<(), crate::NotAdmitted>>) {
+        let closed = self
+            .submissions
+            .admitted(ticket, verdicts, &mut self.mempool);
+        if let Some(verdicts) = closed.filter(|_| !Submissions::is_own(ticket)) {
+            self.notice(Notice::Submitted { ticket, verdicts });
+        }
+    }
+
+    // ── Jobs ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn job_done(&mut self, done: JobDone) {
+        match done {
+            JobDone::Vertex {
+                from,
+                size,
+                verdict,
+            } => {
+                let peer = self.peers.entry(from).or_default();
+                peer.checks = peer.checks.saturating_sub(1);
+                peer.check_bytes = peer.check_bytes.saturating_sub(size);
+                match verdict {
+                    Ok(vertex) => {
+                        let event = violeta_consensus::Event::Vertex { from, vertex };
+                        self.core.handle(self.now, event);
+                    }
+                    Err(invalid) => {
+                        let event = violeta_consensus::Event::PeerInvalid(from);
+                        self.core.handle(self.now, event);
+                        self.refuse(from, format!("an invalid vertex: {invalid}"));
+                    }
+                }
+            }
+            JobDone::Items { ticket, verdicts } => {
+                let items = self.submissions.judged(ticket, verdicts);
+                if items.is_empty() {
+                    self.admitted(ticket, Vec::new());
+                } else {
+                    self.output(Output::Machine(Event::Check { ticket, items }));
+                }
+            }
+            JobDone::Coin {
+                round,
+                signature,
+                bad,
+            } => self.coin(round, signature, bad),
+            JobDone::Seal {
+                height,
+                head,
+                signature,
+                bad,
+            } => self.seal(height, head, signature, &bad),
+            JobDone::CoinShare { round, share } => {
+                self.coin_shares.insert(round, share);
+            }
+        }
+    }
+
+    fn coin(
+        &mut self,
+        round: Round,
+        signature: Option<ThresholdSignature>,
+        bad: Vec<ValidatorIndex>,
+    ) {
+        for validator in &bad {
+            let what = format!("gave a bad share of the coin of round {round}");
+            let validator = *validator;
+            self.notice(Notice::Evidence { validator, what });
+        }
+        if !bad.is_empty() {
+            let event = violeta_consensus::Event::CoinBad { round, bad };
+            self.core.handle(self.now, event);
+        }
+        if let Some(signature) = signature {
+            let event = violeta_consensus::Event::Coin { round, signature };
+            self.core.handle(self.now, event);
+        }
+    }
+
+    fn make_seal(&mut self) {
+        if self.sealing || self.now.monotonic_us < self.next_seal_us || !self.has_group_key() {
+            return;
+        }
+        if let Some(ready) = self.attestations.sealable(self.committee()) {
+            self.sealing = true;
+            self.next_seal_us = self.now.monotonic_us + SEAL_INTERVAL_US;
+            self.output(Output::Job(Job::CombineSeal {
+                height: ready.height,
+                head: ready.head,
+                shares: ready.shares,
+            }));
+        }
+    }
+
+    fn has_group_key(&self) -> bool {
+        self.committee().group_key().is_some()
+    }
+
+    fn seal(
+        &mut self,
+        height: Height,
+        head: HeadId,
+        signature: Option<ThresholdSignature>,
+        bad: &[ValidatorIndex],
+    ) {
+        self.sealing = false;
+        self.attestations.drop_shares(height, bad);
+        for &validator in bad {
+            let what = format!("gave a bad share of the seal of height {height}");
+            self.notice(Notice::Evidence { validator, what });
+        }
+        if let Some(signature) = signature {
+            let seal = Seal {
+                height,
+                head,
+                signature,
+            };
+            self.attestations.sealed(&seal);
+            self.append(Record::Seal(seal.clone()));
+            self.notice(Notice::Sealed(seal));
+        }
+    }
+
+    // ── Own vertices ────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn propose(&mut self, proposal: Proposal) {
+        let Some(header_key) = self.identity.as_ref() else {
+            return;
+        };
+        let author = header_key.index;
+        let coin_share = proposal.coin_share.and_then(|round| {
+            let ready = self.coin_shares.remove(&round);
+            ready.or_else(|| self.workshop.coin_share(round))
+        });
+        if proposal.coin_share.is_some() && coin_share.is_none() {
+            return self.halt("the key for coin shares is missing".to_owned());
+        }
+        let taken = match proposal.payload && !self.lags() {
+            true => self.mempool.take(PROPOSAL_ITEMS_MAX, PROPOSAL_BYTES_MAX),
+            false => Vec::new(),
+        };
+        let metas: Vec<ItemMeta> = taken.iter().map(|pooled| pooled.meta).collect();
+        let transactions: Vec<TxId> = metas.iter().map(|meta| meta.id).collect();
+        let items: Vec<Item> = taken.into_iter().map(|p| Item::Client(p.bytes)).collect();
+        let signed = Payload::new(items)
+            .ok()
+            .and_then(|payload| self.sign_vertex(author, &proposal, coin_share, payload));
+        let Some(vertex) = signed else {
+            return self.halt("an own vertex is over the limits: this is a bug".to_owned());
+        };
+        let vertex = vertex.with_metas(metas);
+        let reference = *vertex.reference();
+        self.own_round = proposal.round;
+        if !transactions.is_empty() {
+            let vertex = reference;
+            self.notice(Notice::Proposed {
+                vertex,
+                transactions,
+            });
+        }
+        let event = violeta_consensus::Event::OwnVertex { vertex };
+        self.core.handle(self.now, event);
+        // The core persists it at once, after all that it references; one sync covers them.
+        self.drain_core();
+        let mark = self.sync();
+        self.leaving.push_back((reference, mark));
+        if let Some(round) = proposal.coin_share.map(Round::next) {
+            self.coin_shares.retain(|ready, _| *ready >= round);
+            self.output(Output::Job(Job::SignCoin { round }));
+        }
+    }
+
+    fn sign_vertex(
+        &self,
+        author: ValidatorIndex,
+        proposal: &Proposal,
+        coin_share: Option<ThresholdShare>,
+        payload: Payload,
+    ) -> Option<ValidVertex> {
+        let header = VertexHeader {
+            epoch: self.epoch.epoch(),
+            round: proposal.round,
+            author,
+            parents: proposal.parents.clone().try_into().ok()?,
+            payload: payload.commitment(),
+            coin_share,
+            end_mark: proposal.end_mark,
+            timestamp: proposal.timestamp,
+        };
+        let id = header.id(self.epoch.chain());
+        let signature = self.identity.as_ref()?.key.sign_vertex(&id);
+        let signed = SignedHeader { header, signature };
+        let bytes = Bytes::from(encode(&Vertex { signed, payload }));
+        trust_vertex(&bytes, &self.epoch).ok()
+    }
+
+    fn returned(&mut self, vertices: &[ValidVertex]) {
+        for vertex in vertices {
+            for meta in vertex.metas() {
+                self.mempool.returned(&meta.id);
+            }
+            // A vertex from before a restart comes without what the rules said of its items: they are judged anew.
+            if vertex.metas().is_empty() && !vertex.payload().is_empty() {
+                self.resubmit(vertex);
+            }
+        }
+    }
+
+    fn resubmit(&mut self, vertex: &ValidVertex) {
+        let client = |item: &Item| match item {
+            Item::Client(bytes) => Some(bytes.clone()),
+            Item::System(_) => None,
+        };
+        let items: Vec<Bytes> = vertex.payload().items().iter().filter_map(client).collect();
+        if !items.is_empty() && self.submissions.has_room(items.len()) {
+            let ticket = self.submissions.open_own(items.len());
+            self.output(Output::Job(Job::CheckItems { ticket, items }));
+        }
+    }
+
+    /// The journal doesn't know a vertex that this validator made: it counts among the faulty for the rest of the
+    /// epoch. It follows and serves (consensus.md §9).
+    fn amnesia(&mut self) {
+        self.amnesia = true;
+        let Some(validator) = self.me() else { return };
+        let what = "its journal was lost or torn, or another process runs with its keys: it makes no vertices in this epoch";
+        let what = what.to_owned();
+        self.notice(Notice::Evidence { validator, what });
+    }
+
+    // ── The journal ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn append(&mut self, record: Record) {
+        self.appended += 1;
+        self.output(Output::Append(record));
+    }
+
+    /// Asks for a sync of all that was appended; returns its mark.
+    fn sync(&mut self) -> u64 {
+        if self.sync_asked < self.appended {
+            self.sync_asked = self.appended;
+            let mark = self.appended;
+            self.output(Output::Sync { mark });
+        }
+        self.appended
+    }
+
+    fn journal_synced(&mut self, mark: u64) {
+        self.synced = self.synced.max(mark);
+        while let Some(&(reference, mark)) = self.leaving.front() {
+            if mark > self.synced {
+                break;
+            }
+            self.leaving.pop_front();
+            let event = violeta_consensus::Event::OwnDurable { reference };
+            self.core.handle(self.now, event);
+        }
+        self.attest();
+    }
+
+    // ── Commits, blocks, heads ──────────────────────────────────────────────────────────────────────────────────
+
+    fn committed(&mut self, cone: CommittedCone) {
+        let digest = match self.log.append(&cone.commit) {
+            Ok(digest) => digest,
+            Err(error) => return self.halt(format!("{error}: this is a bug")),
+        };
+        assert_eq!(digest, cone.digest, "one digest of a commit");
+        for meta in cone.vertices.iter().flat_map(|vertex| vertex.metas()) {
+            self.mempool.ordered(&meta.id);
+        }
+        let items = || -> Vec<Item> {
+            let vertices = cone.vertices.iter();
+            vertices
+                .flat_map(|v| v.payload().items().iter().cloned())
+                .collect()
+        };
+        if let Err(error) = self.handover.committed(&cone.commit, digest, items) {
+            return self.halt(error.to_string());
+        }
+        let commit = Arc::new(cone.commit);
+        self.append(Record::Commit {
+            commit: commit.clone(),
+            digest,
+        });
+        self.notice(Notice::Committed { commit, digest });
+    }
+
+    fn hand_over(&mut self) {
+        while let Some(step) = self.handover.step() {
+            match step {
+                Step::Give(commit) => self.output(Output::Machine(Event::Commit(commit))),
+                Step::Load { after } => {
+                    let bytes_max = HANDOVER_BYTES_MAX;
+                    self.output(Output::Load(LoadRequest::ForMachine { after, bytes_max }));
+                }
+            }
+        }
+    }
+
+    fn machine(&mut self, effect: Effect) {
+        match effect {
+            Effect::Checked { ticket, verdicts } => self.admitted(ticket, verdicts),
+            Effect::Block(block) => self.executed(block),
+            Effect::Applied { commit_index } => self.handover.applied(commit_index),
+            Effect::Durable(position) => {
+                self.flushing = false;
+                self.durable = self.durable.max(position.height);
+                self.attest();
+            }
+            // Nothing is ordered on a machine's behalf yet: the Database machine asks for nothing.
+            Effect::Order(_) => {
+                self.halt("a machine that orders items needs a newer replica".into())
+            }
+            Effect::Pending(pending) => self.machine_pending = pending,
+            Effect::Halt(reason) => self.halt(reason),
+        }
+    }
+
+    fn executed(&mut self, block: Arc<Block>) {
+        let height = block.head.height;
+        let id = block.head.id();
+        match self.recorded.remove(&height) {
+            // Executed again after a restart: its record is in the journal.
+            Some(recorded) if recorded == id => {}
+            Some(theirs) => {
+                let ours = id;
+                return self.diverged(&Diverged {
+                    height,
+                    ours,
+                    theirs,
+                });
+            }
+            None => self.append(Record::Block(block.clone())),
+        }
+        for outcome in &block.outcomes {
+            self.mempool.ordered(&outcome.transaction);
+        }
+        let mark = self.sync();
+        self.flush_after = Some(mark);
+        let completed = self
+            .attestations
+            .executed(&block, mark, self.epoch.committee());
+        self.notice(Notice::Executed(block));
+        match completed {
+            Err(diverged) => return self.diverged(&diverged),
+            Ok(Some(certified)) => self.certified(Arc::new(certified)),
+            Ok(None) => {}
+        }
+        if let Some(certified) = self.ahead.remove(&height) {
+            self.adopt_executed(certified);
+        }
+    }
+
+    /// Asks the machine to make durable what it executed, once the journal has the blocks: so the store is never
+    /// ahead of the journal by more than a crash can leave, and one flush serves all blocks made meanwhile.
+    fn flush_machine(&mut self) {
+        if let Some(mark) = self.flush_after
+            && mark <= self.synced
+            && !self.flushing
+        {
+            self.flushing = true;
+            self.flush_after = None;
+            self.output(Output::Machine(Event::Flush));
+        }
+    }
+
+    /// Attests what is durable.
+    pub(crate) fn attest(&mut self) {
+        for head in self.attestations.attestable(self.durable, self.synced) {
+            if let Some(attestation) = self.sign_attestation(&head) {
+                self.append(Record::Attestation(attestation.clone()));
+                self.broadcast(&Message::Attestation(attestation.clone()));
+                self.count_attestation(attestation, true);
+            }
+        }
+    }
+
+    fn sign_attestation(&self, head: &Head) -> Option<Attestation> {
+        let identity = self.identity.as_ref()?;
+        let id = head.id();
+        Some(Attestation {
+            height: head.height,
+            head: id,
+            validator: identity.index,
+            signature: identity.key.sign_attestation(&id),
+            seal_share: self.workshop.seal_share(&id),
+        })
+    }
+
+    // ── Catching up ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn ask_for_commits(&mut self) {
+        let last = self.log.last_index();
+        if let Some(peer) = self.catch_up.next_request(last, self.now.monotonic_us) {
+            self.send(peer, &Message::CommitsRequest { after: last });
+        }
+    }
+
+    fn serve_commits(&mut self, peer: ValidatorIndex, after: CommitIndex) {
+        let state = self.peers.entry(peer).or_default();
+        // One answer at a time: serving is bounded by what a peer can take.
+        if !std::mem::replace(&mut state.serving, true) {
+            let bytes_max = RANGE_BYTES_MAX;
+            self.output(Output::Load(LoadRequest::ForPeer {
+                after,
+                bytes_max,
+                peer,
+            }));
+        }
+    }
+
+    fn loaded(&mut self, loaded: Loaded) {
+        match loaded.request {
+            LoadRequest::ForMachine { .. } => {
+                let commits = loaded.commits.into_iter();
+                match commits.map(|commit| self.ordered(commit)).collect() {
+                    Ok(commits) => self.handover.loaded(commits),
+                    Err(error) => self.halt(format!("the journal can't be read back: {error}")),
+                }
+            }
+            LoadRequest::Vertices { peer, .. } => {
+                for vertices in message_sized(loaded.vertices) {
+                    let message = violeta_consensus::Message::Vertices(vertices);
+                    self.send(peer, &Message::Consensus(message));
+                }
+            }
+            LoadRequest::ForPeer { peer, .. } => {
+                self.peers.entry(peer).or_default().serving = false;
+                if let Some(range) = range_of(loaded) {
+                    self.send(peer, &Message::Commits(range));
+                }
+            }
+        }
+    }
+
+    fn ordered(&self, loaded: LoadedCommit) -> Result<OrderedCommit, violeta_types::DecodeError> {
+        let mut items = Vec::new();
+        for bytes in &loaded.vertices {
+            items.extend(Vertex::decode(bytes)?.payload.into_items());
+        }
+        let digest = loaded.commit.digest(self.epoch.chain());
+        Ok(OrderedCommit {
+            commit: loaded.commit,
+            digest,
+            items,
+        })
+    }
+
+    fn range(&mut self, from: ValidatorIndex, range: CommitRange) {
+        if !self.catch_up.is_waiting_for(from) {
+            return;
+        }
+        // What doesn't follow our last commit may be an answer to an older question: no lie, but no use either.
+        let follows = range.commits.first().map(|entry| entry.commit.index);
+        if follows != Some(self.log.last_index().next()) {
+            return self.catch_up.answered(from, true);
+        }
+        match self.verify_range(from, &range) {
+            Some(commits) => {
+                self.catch_up.answered(from, true);
+                self.adopt(commits);
+                self.adopt_head(from, range.certified);
+            }
+            None => self.catch_up.answered(from, false),
+        }
+    }
+
+    /// Takes commits without the decision rule: the core learns of them, the log and the machine get them.
+    fn adopt(&mut self, commits: Vec<(Commit, Vec<ValidVertex>)>) {
+        let Some(end) = commits.last().map(|(commit, _)| commit.index) else {
+            return;
+        };
+        let event = violeta_consensus::Event::Adopt {
+            commits: commits.clone(),
+        };
+        self.core.handle(self.now, event);
+        let mut effects = Vec::new();
+        while let Some(effect) = self.core.poll() {
+            match effect {
+                // In the journal, vertices come before the commits that name them …
+                violeta_consensus::Effect::Persist(vertex) => self.append(Record::Vertex(vertex)),
+                other => effects.push(other),
+            }
+        }
+        if self.core.last_commit().index >= end {
+            for (commit, vertices) in commits {
+                let digest = commit.digest(self.epoch.chain());
+                self.committed(CommittedCone {
+                    commit,
+                    digest,
+                    vertices,
+                });
+            }
+        }
+        // … and commits that the graph yields now come after those that were adopted.
+        for effect in effects {
+            if self.halted.is_none() {
+                self.core_effect(effect);
+            }
+        }
+        self.drain_core();
+    }
+
+    fn verify_range(
+        &mut self,
+        from: ValidatorIndex,
+        range: &CommitRange,
+    ) -> Option<Vec<(Commit, Vec<ValidVertex>)>> {
+        if let Err(error) = check_range(self.epoch.chain(), &self.log, range) {
+            self.refuse(from, format!("a range of commits is wrong: {error}"));
+            return None;
+        }
+        if let Err(reason) = self.verify_head(&range.certified) {
+            self.refuse(from, reason);
+            return None;
+        }
+        let mut commits = Vec::with_capacity(range.commits.len());
+        for entry in &range.commits {
+            let mut vertices = Vec::with_capacity(entry.vertices.len());
+            for (bytes, expected) in entry.vertices.iter().zip(&entry.commit.vertices) {
+                match trust_vertex(bytes.bytes(), &self.epoch) {
+                    Ok(vertex) if vertex.reference() == expected => vertices.push(vertex),
+                    _ => {
+                        self.refuse(from, "a range's vertex isn't the one named".to_owned());
+                        return None;
+                    }
+                }
+            }
+            commits.push((entry.commit.clone(), vertices));
+        }
+        Some(commits)
+    }
+
+    // ── Outputs ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn output(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.output(Output::Notice(notice));
+    }
+
+    fn send(&mut self, to: ValidatorIndex, message: &Message) {
+        if self.peers.get(&to).is_some_and(|peer| peer.up) {
+            let bytes = message.to_bytes();
+            self.output(Output::Send { to, bytes });
+        }
+    }
+
+    fn broadcast(&mut self, message: &Message) {
+        let up = self.peers.iter().filter(|(_, peer)| peer.up);
+        let peers: Vec<ValidatorIndex> = up.map(|(index, _)| *index).collect();
+        if peers.is_empty() {
+            return;
+        }
+        let bytes = message.to_bytes();
+        for to in peers {
+            let bytes = bytes.clone();
+            self.output(Output::Send { to, bytes });
+        }
+    }
+
+    fn refuse(&mut self, peer: ValidatorIndex, reason: String) {
+        self.output(Output::Refuse { peer, reason });
+    }
+
+    fn halt(&mut self, reason: String) {
+        if self.halted.is_none() {
+            self.halted = Some(reason.clone());
+            self.output(Output::Halt(reason));
+        }
+    }
+}
+
+/// Splits vertices into portions that fit a message.
+fn message_sized(vertices: Vec<Bytes>) -> Vec<Vec<Bytes>> {
+    let mut portions: Vec<Vec<Bytes>> = Vec::new();
+    let mut bytes = 0;
+    for vertex in vertices {
+        bytes += vertex.len();
+        match portions.last_mut() {
+            Some(portion) if bytes <= RANGE_BYTES_MAX && portion.len() < MESSAGE_VERTICES_MAX => {
+                portion.push(vertex);
+            }
+            _ => {
+                bytes = vertex.len();
+                portions.push(vec![vertex]);
+            }
+        }
+    }
+    portions
+}
+
+fn range_of(loaded: Loaded) -> Option<CommitRange> {
+    let certified = loaded.certified?;
+    let mut commits = Vec::with_capacity(loaded.commits.len());
+    for LoadedCommit { commit, vertices } in loaded.commits {
+        let vertices: Result<Vec<_>, _> = vertices.into_iter().map(TryInto::try_into).collect();
+        commits.push(RangeCommit {
+            commit,
+            vertices: vertices.ok()?.try_into().ok()?,
+        });
+    }
+    (!commits.is_empty()).then_some(CommitRange {
+        commits: commits.try_into().ok()?,
+        certified,
+    })
+}

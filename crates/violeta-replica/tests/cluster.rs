@@ -1,0 +1,218 @@
+//! Whole replicas in one process: a network that delays, journals that lose what wasn't synced, a machine that counts.
+//!
+//! The large simulation, with the store and liars, is `violeta-sim`. This one is small enough to be read in one go, and
+//! shows that the parts of this crate fit together: order, persistence, restart, catch-up.
+
+mod world;
+
+use bytes::Bytes;
+use violeta_types::Height;
+use world::{Options, World};
+
+fn item(n: u64) -> Bytes {
+    Bytes::from(format!("item {n}"))
+}
+
+#[test]
+fn what_one_validator_takes_all_execute_and_certify() {
+    let mut world = World::new(4, 1, Options::default());
+    for n in 0..20 {
+        world.submit((n % 4) as usize, vec![item(n)]);
+    }
+    world.run_ms(3_000);
+    world.assert_agreement();
+    for node in 0..4 {
+        let status = world.status(node);
+        assert_eq!(world.executed_items(node), 20, "validator {node}");
+        assert_eq!(status.certified, status.executed, "validator {node}");
+        assert!(status.certified > Height(0));
+        assert_eq!(
+            status.mempool_count, 0,
+            "what is ordered leaves the mempool"
+        );
+    }
+}
+
+#[test]
+fn an_idle_cluster_falls_quiet() {
+    let mut world = World::new(4, 2, Options::default());
+    world.submit(0, vec![item(1)]);
+    world.run_ms(5_000);
+    let rounds: Vec<_> = (0..4).map(|node| world.status(node).round).collect();
+    world.run_ms(20_000);
+    let later: Vec<_> = (0..4).map(|node| world.status(node).round).collect();
+    assert_eq!(rounds, later, "no vertex without a reason");
+}
+
+#[test]
+fn the_same_item_through_all_validators_is_ordered_and_leaves_every_mempool() {
+    let mut world = World::new(4, 3, Options::default());
+    for node in 0..4 {
+        world.submit(node, vec![item(7)]);
+    }
+    world.run_ms(3_000);
+    world.assert_agreement();
+    for node in 0..4 {
+        assert_eq!(world.executed_items(node), 1, "executed once");
+        assert_eq!(world.status(node).mempool_count, 0);
+    }
+}
+
+#[test]
+fn one_crashed_validator_stops_nobody_and_catches_up_when_it_returns() {
+    for seed in 10..20 {
+        let mut world = World::new(4, seed, Options::default());
+        world.submit(0, vec![item(1)]);
+        world.run_ms(1_000);
+        world.crash(3);
+        for n in 2..12 {
+            world.submit((n % 3) as usize, vec![item(n)]);
+            world.run_ms(200);
+        }
+        assert_eq!(world.executed_items(0), 11, "seed {seed}");
+        world.restart(3);
+        world.submit(1, vec![item(99)]);
+        world.run_ms(5_000);
+        world.assert_agreement();
+        assert_eq!(world.executed_items(3), 12, "seed {seed}");
+        assert_eq!(world.status(3).certified, world.status(0).certified);
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_all_lose_power_at_once() {
+    for seed in 20..40 {
+        let mut world = World::new(4, seed, Options::default());
+        for n in 0..30 {
+            world.submit((n % 4) as usize, vec![item(n)]);
+            world.run_ms(seed * 3);
+        }
+        let acknowledged = world.certified_items();
+        for node in 0..4 {
+            world.crash(node);
+        }
+        for node in 0..4 {
+            world.restart(node);
+        }
+        world.submit(0, vec![item(1_000)]);
+        world.run_ms(8_000);
+        world.assert_agreement();
+        for node in 0..4 {
+            let executed = world.executed_set(node);
+            assert!(
+                acknowledged.is_subset(&executed),
+                "seed {seed}, validator {node}"
+            );
+        }
+        world.assert_no_equivocation();
+    }
+}
+
+#[test]
+fn crashes_of_one_after_the_other_lose_nothing_and_equivocate_never() {
+    for seed in 40..60 {
+        let mut world = World::new(4, seed, Options::default());
+        for n in 0..40u64 {
+            let victim = (n % 4) as usize;
+            world.submit(((n + 1) % 4) as usize, vec![item(n)]);
+            world.run_ms(17 + seed);
+            world.crash(victim);
+            world.run_ms(50);
+            world.restart(victim);
+            world.run_ms(100);
+        }
+        world.submit(0, vec![item(1_000)]);
+        world.run_ms(10_000);
+        world.assert_agreement();
+        world.assert_no_equivocation();
+        for node in 0..4 {
+            let acknowledged = world.certified_items();
+            assert!(
+                acknowledged.is_subset(&world.executed_set(node)),
+                "seed {seed}"
+            );
+        }
+    }
+}
+
+#[test]
+fn loss_duplication_and_reordering_only_cost_time() {
+    for seed in 60..75 {
+        let options = Options {
+            loss_percent: 20,
+            duplicate_percent: 10,
+            delay_us_max: 80_000,
+        };
+        let mut world = World::new(4, seed, options);
+        for n in 0..20 {
+            world.submit((n % 4) as usize, vec![item(n)]);
+            world.run_ms(100);
+        }
+        world.heal();
+        world.run_ms(20_000);
+        world.assert_agreement();
+        for node in 0..4 {
+            assert_eq!(
+                world.executed_items(node),
+                20,
+                "seed {seed}, validator {node}"
+            );
+        }
+    }
+}
+
+#[test]
+fn who_was_away_for_longer_than_the_graph_reaches_back_catches_up_by_commits() {
+    let mut world = World::new(4, 80, Options::default());
+    world.crash(2);
+    for n in 0..300 {
+        world.submit((n % 2) as usize, vec![item(n)]);
+        world.run_ms(60);
+    }
+    let ahead = world.status(0).commit_index;
+    assert!(ahead.0 > 300, "far enough: {ahead}");
+    world.restart(2);
+    world.run_ms(30_000);
+    world.assert_agreement();
+    assert_eq!(world.executed_items(2), 300);
+    assert!(
+        world.served_ranges() > 0,
+        "by commits, not vertex by vertex"
+    );
+    world.submit(2, vec![item(5_000)]);
+    world.run_ms(5_000);
+    assert_eq!(world.executed_items(0), 301, "and takes part again");
+}
+
+#[test]
+fn garbage_from_a_peer_is_refused_and_hurts_nobody() {
+    let mut world = World::new(4, 90, Options::default());
+    world.submit(0, vec![item(1)]);
+    for node in 0..3 {
+        for garbage in [&b""[..], b"\x00", b"\xff\xff\xff", &[0; 5_000], &[4; 300]] {
+            world.inject(3, node, Bytes::copy_from_slice(garbage));
+        }
+    }
+    world.run_ms(3_000);
+    for node in 0..3 {
+        assert!(world.refusals(node) >= 4, "validator {node} noticed");
+        assert_eq!(world.executed_items(node), 1);
+    }
+}
+
+#[test]
+fn one_seed_gives_one_trace() {
+    let run = || {
+        let mut world = World::new(4, 100, Options::default());
+        for n in 0..10 {
+            world.submit((n % 4) as usize, vec![item(n)]);
+            world.run_ms(40);
+        }
+        world.crash(1);
+        world.run_ms(500);
+        world.restart(1);
+        world.run_ms(2_000);
+        world.trace_hash()
+    };
+    assert_eq!(run(), run());
+}

@@ -1,0 +1,539 @@
+//! The little world: virtual time, a network, journals with what was and wasn't synced.
+
+#![allow(dead_code)]
+
+mod machine;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use machine::{AnyItem, Counter, State};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+use violeta_consensus::{EpochData, Tuning};
+use violeta_crypto::{MockThreshold, ValidatorSecretKey};
+use violeta_replica::{
+    Effect, Event, Identity, Input, JobDone, LoadRequest, Loaded, LoadedCommit, Machine, Message,
+    Notice, Now, Output, RecordKind, Replica, Setup, Status, Workshop,
+};
+use violeta_types::{
+    Admission, CertifiedHead, Commit, CommitIndex, Committee, Digest, Domain, Epoch, Genesis,
+    Height, Member, NodePublicKey, OperatorPublicKey, Parameters, Stake, TimeMs, TxId,
+    ValidatorIndex, Vertex, VertexId, decode,
+};
+
+const WALL: u64 = 1_700_000_000_000;
+
+pub(crate) struct Options {
+    pub(crate) loss_percent: u64,
+    pub(crate) duplicate_percent: u64,
+    pub(crate) delay_us_max: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            loss_percent: 0,
+            duplicate_percent: 0,
+            delay_us_max: 5_000,
+        }
+    }
+}
+
+enum Happening {
+    Input(Input),
+    Machine(Event),
+    Synced { mark: u64, length: usize },
+    Load(LoadRequest),
+    Wake,
+}
+
+struct Node {
+    replica: Replica,
+    machine: Counter,
+    workshop: Workshop,
+    journal: Vec<(RecordKind, Bytes)>,
+    synced: usize,
+    up: bool,
+    boot: u64,
+    wake_us: Option<u64>,
+    machine_us: u64,
+    refusals: usize,
+    certified: Height,
+}
+
+pub(crate) struct World {
+    epoch: Arc<EpochData>,
+    threshold: Arc<MockThreshold>,
+    nodes: Vec<Node>,
+    queue: BTreeMap<(u64, u64), (usize, u64, Happening)>,
+    sequence: u64,
+    now_us: u64,
+    random: ChaCha8Rng,
+    options: Options,
+    ticket: u64,
+    served: usize,
+    certified_items: BTreeSet<TxId>,
+    block_items: BTreeMap<Height, Vec<TxId>>,
+    sent: BTreeMap<(ValidatorIndex, u64), VertexId>,
+    trace: Digest,
+}
+
+fn validator_key(index: usize) -> ValidatorSecretKey {
+    ValidatorSecretKey::from_seed([index as u8 + 1; 32])
+}
+
+fn genesis(n: usize, threshold: &MockThreshold) -> Genesis {
+    let member = |i: usize| Member {
+        stake: Stake(1),
+        validator_key: validator_key(i).public_key(),
+        share_key: Some(threshold.share_key(ValidatorIndex(i as u16))),
+        node_key: NodePublicKey([i as u8; 32]),
+        operator_key: OperatorPublicKey([i as u8; 32]),
+    };
+    let members = (0..n).map(member).collect();
+    Genesis {
+        name: "little world".to_owned(),
+        time: TimeMs(WALL),
+        committee: Committee::new(Epoch(0), members, Some(threshold.group_key())).unwrap(),
+        parameters: Parameters {
+            gc_depth: 64,
+            ..Parameters::for_validators(n)
+        },
+        admission: Admission::Open,
+        administrators: Vec::new().try_into().unwrap(),
+    }
+}
+
+impl World {
+    pub(crate) fn new(n: usize, seed: u64, options: Options) -> Self {
+        let quorum = n - (n - 1) / 3;
+        let threshold = Arc::new(MockThreshold::insecure(n, quorum, [9; 32]).unwrap());
+        let genesis = genesis(n, &threshold);
+        genesis.check().unwrap();
+        let epoch = Arc::new(EpochData::genesis(&genesis));
+        let mut world = World {
+            nodes: Vec::new(),
+            queue: BTreeMap::new(),
+            sequence: 0,
+            now_us: 1,
+            random: ChaCha8Rng::seed_from_u64(seed),
+            options,
+            ticket: 0,
+            served: 0,
+            certified_items: BTreeSet::new(),
+            block_items: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            trace: Digest::ZERO,
+            epoch,
+            threshold,
+        };
+        for index in 0..n {
+            let node = world.boot(index, Vec::new(), State::default(), 0);
+            world.nodes.push(node);
+        }
+        world.connect_all();
+        world
+    }
+
+    fn boot(&self, i: usize, journal: Vec<(RecordKind, Bytes)>, state: State, boot: u64) -> Node {
+        let index = ValidatorIndex(i as u16);
+        let machine = Counter::new(self.epoch.clone(), state);
+        let signer = Arc::new(self.threshold.signer(index));
+        let workshop = Workshop::new(
+            self.epoch.clone(),
+            Arc::new(AnyItem),
+            Some(self.threshold.clone()),
+            Some(signer),
+        );
+        let mut replica = Replica::new(Setup {
+            epoch: self.epoch.clone(),
+            identity: Some(Identity {
+                index,
+                key: validator_key(i),
+            }),
+            workshop: workshop.clone(),
+            tuning: Tuning::default(),
+        });
+        for (kind, bytes) in &journal {
+            replica.restore(*kind, bytes.clone()).unwrap();
+        }
+        replica.start(self.now(), machine.position()).unwrap();
+        let synced = journal.len();
+        Node {
+            replica,
+            machine,
+            workshop,
+            journal,
+            synced,
+            up: true,
+            boot,
+            wake_us: None,
+            machine_us: 0,
+            refusals: 0,
+            certified: Height(0),
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            monotonic_us: self.now_us,
+            wall: TimeMs(WALL + self.now_us / 1_000),
+        }
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.random.next_u64() % n.max(1)
+    }
+
+    fn connect_all(&mut self) {
+        for a in 0..self.nodes.len() {
+            self.carry_out(a);
+            for b in 0..self.nodes.len() {
+                if a != b && self.nodes[b].up {
+                    self.schedule(
+                        a,
+                        1,
+                        Happening::Input(Input::PeerUp(ValidatorIndex(b as u16))),
+                    );
+                }
+            }
+        }
+    }
+
+    fn schedule(&mut self, node: usize, delay_us: u64, what: Happening) {
+        self.schedule_at(node, self.now_us + delay_us, what);
+    }
+
+    fn schedule_at(&mut self, node: usize, at_us: u64, what: Happening) {
+        self.sequence += 1;
+        let boot = self.nodes[node].boot;
+        self.queue
+            .insert((at_us, self.sequence), (node, boot, what));
+    }
+
+    pub(crate) fn submit(&mut self, node: usize, items: Vec<Bytes>) {
+        self.ticket += 1;
+        let ticket = self.ticket;
+        self.schedule(node, 1, Happening::Input(Input::Submit { ticket, items }));
+    }
+
+    pub(crate) fn inject(&mut self, from: usize, to: usize, bytes: Bytes) {
+        let from = ValidatorIndex(from as u16);
+        self.schedule(to, 1, Happening::Input(Input::Message { from, bytes }));
+    }
+
+    pub(crate) fn heal(&mut self) {
+        self.options = Options::default();
+    }
+
+    pub(crate) fn crash(&mut self, node: usize) {
+        let lost = self.nodes[node].journal.len() - self.nodes[node].synced;
+        // Some of what wasn't synced may have reached the disk all the same.
+        let kept = self.below(lost as u64 + 1) as usize;
+        let dead = &mut self.nodes[node];
+        dead.journal.truncate(dead.synced + kept);
+        dead.up = false;
+        dead.boot += 1;
+        for other in 0..self.nodes.len() {
+            if other != node && self.nodes[other].up {
+                let down = Input::PeerDown(ValidatorIndex(node as u16));
+                self.schedule(other, 1_000, Happening::Input(down));
+            }
+        }
+    }
+
+    pub(crate) fn restart(&mut self, node: usize) {
+        let dead = &mut self.nodes[node];
+        assert!(!dead.up);
+        let journal = std::mem::take(&mut dead.journal);
+        let state = dead.machine.durable.clone();
+        let boot = dead.boot;
+        self.nodes[node] = self.boot(node, journal, state, boot);
+        self.carry_out(node);
+        for other in 0..self.nodes.len() {
+            if other != node && self.nodes[other].up {
+                let up = |i: usize| Happening::Input(Input::PeerUp(ValidatorIndex(i as u16)));
+                self.schedule(other, 2_000, up(node));
+                self.schedule(node, 2_000, up(other));
+            }
+        }
+    }
+
+    pub(crate) fn run_ms(&mut self, ms: u64) {
+        let end = self.now_us + ms * 1_000;
+        while let Some((&(at_us, sequence), _)) = self.queue.first_key_value() {
+            if at_us > end {
+                break;
+            }
+            let Some((node, boot, what)) = self.queue.remove(&(at_us, sequence)) else {
+                break;
+            };
+            self.now_us = self.now_us.max(at_us);
+            if self.nodes[node].up && self.nodes[node].boot == boot {
+                self.happen(node, what);
+            }
+        }
+        self.now_us = end;
+    }
+
+    fn happen(&mut self, node: usize, what: Happening) {
+        let now = self.now();
+        let input = match what {
+            Happening::Input(input) => input,
+            Happening::Wake => {
+                self.nodes[node].wake_us = None;
+                Input::Tick
+            }
+            Happening::Synced { mark, length } => {
+                let node = &mut self.nodes[node];
+                node.synced = node.synced.max(length);
+                Input::Synced { mark }
+            }
+            Happening::Load(request) => Input::Loaded(self.load(node, request)),
+            Happening::Machine(event) => {
+                self.nodes[node].machine.handle(event);
+                while let Some(effect) = self.nodes[node].machine.poll() {
+                    self.note(node, &effect);
+                    self.nodes[node].replica.handle(now, Input::Machine(effect));
+                    self.carry_out(node);
+                }
+                return;
+            }
+        };
+        self.nodes[node].replica.handle(now, input);
+        self.carry_out(node);
+    }
+
+    fn note(&mut self, _node: usize, effect: &Effect) {
+        if let Effect::Block(block) = effect {
+            let ids = block.outcomes.iter().map(|o| o.transaction).collect();
+            let before = self
+                .block_items
+                .entry(block.head.height)
+                .or_insert_with(Vec::new);
+            if before.is_empty() {
+                *before = ids;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, node: usize) {
+        while let Some(output) = self.nodes[node].replica.poll() {
+            self.output(node, output);
+        }
+        if let Some(wake) = self.nodes[node].replica.next_wakeup() {
+            let wake = wake.max(self.now_us + 1);
+            if self.nodes[node]
+                .wake_us
+                .is_none_or(|scheduled| wake < scheduled)
+            {
+                self.nodes[node].wake_us = Some(wake);
+                self.schedule_at(node, wake, Happening::Wake);
+            }
+        }
+    }
+
+    fn output(&mut self, node: usize, output: Output) {
+        let line = format!(
+            "{} {node} {:?}",
+            self.now_us,
+            std::mem::discriminant(&output)
+        );
+        self.trace = Domain::File.hash_parts(&[&self.trace.0, line.as_bytes()]);
+        match output {
+            Output::Send { to, bytes } => self.send(node, to, bytes),
+            Output::Append(record) => {
+                let entry = (record.kind(), record.to_bytes());
+                self.nodes[node].journal.push(entry);
+            }
+            Output::Sync { mark } => {
+                let length = self.nodes[node].journal.len();
+                let delay = 100 + self.below(900);
+                self.schedule(node, delay, Happening::Synced { mark, length });
+            }
+            Output::Job(job) => {
+                if let Some(done) = self.nodes[node].workshop.run(job) {
+                    let delay = 50 + self.below(500);
+                    self.done(node, delay, done);
+                }
+            }
+            Output::Machine(event) => {
+                let at = self.nodes[node].machine_us.max(self.now_us) + 20 + self.below(200);
+                self.nodes[node].machine_us = at;
+                self.schedule_at(node, at, Happening::Machine(event));
+            }
+            Output::Load(request) => {
+                let delay = 200 + self.below(2_000);
+                self.schedule(node, delay, Happening::Load(request));
+            }
+            Output::Refuse { .. } => self.nodes[node].refusals += 1,
+            Output::Notice(notice) => self.notice(node, notice),
+            Output::Halt(reason) => panic!("validator {node} halted: {reason}"),
+        }
+    }
+
+    fn done(&mut self, node: usize, delay: u64, done: JobDone) {
+        self.schedule(node, delay, Happening::Input(Input::JobDone(done)));
+    }
+
+    fn notice(&mut self, node: usize, notice: Notice) {
+        if let Notice::Certified(certified) = notice {
+            let height = certified.head.height;
+            self.nodes[node].certified = self.nodes[node].certified.max(height);
+            for (_, ids) in self.block_items.range(..=height) {
+                self.certified_items.extend(ids);
+            }
+        }
+    }
+
+    fn send(&mut self, from: usize, to: ValidatorIndex, bytes: Bytes) {
+        self.trace = Domain::File.hash_parts(&[&self.trace.0, &bytes]);
+        self.watch_vertices(from, &bytes);
+        if self.below(100) < self.options.loss_percent {
+            return;
+        }
+        let copies = 1 + u64::from(self.below(100) < self.options.duplicate_percent);
+        let sender = ValidatorIndex(from as u16);
+        for _ in 0..copies {
+            let delay = 100 + self.below(self.options.delay_us_max);
+            let (from, bytes) = (sender, bytes.clone());
+            let message = Happening::Input(Input::Message { from, bytes });
+            self.schedule(to.as_usize(), delay, message);
+        }
+    }
+
+    /// Remembers every vertex that an author itself ever sent: two in one round is an equivocation.
+    fn watch_vertices(&mut self, from: usize, bytes: &Bytes) {
+        match Message::decode(bytes).unwrap() {
+            Message::Consensus(violeta_consensus::Message::Vertices(vertices)) => {
+                for bytes in vertices {
+                    let header = Vertex::decode(&bytes).unwrap().signed.header;
+                    if header.author.as_usize() == from {
+                        let id = header.id(self.epoch.chain());
+                        let slot = (header.author, header.round.0);
+                        let first = *self.sent.entry(slot).or_insert(id);
+                        assert_eq!(first, id, "validator {from} equivocated in {slot:?}");
+                    }
+                }
+            }
+            Message::Commits(_) => self.served += 1,
+            _ => {}
+        }
+    }
+
+    fn load(&self, node: usize, request: LoadRequest) -> Loaded {
+        let journal = &self.nodes[node].journal;
+        let mut vertices = BTreeMap::new();
+        let mut commits: BTreeMap<CommitIndex, Commit> = BTreeMap::new();
+        let mut heads: BTreeMap<CommitIndex, CertifiedHead> = BTreeMap::new();
+        for (kind, bytes) in journal {
+            match kind {
+                RecordKind::Vertex => {
+                    let header = Vertex::decode(bytes).unwrap().signed.header;
+                    vertices.insert(header.id(self.epoch.chain()), bytes.clone());
+                }
+                RecordKind::Commit => {
+                    let commit: Commit = decode(bytes).unwrap();
+                    commits.insert(commit.index, commit);
+                }
+                RecordKind::Certified => {
+                    let certified: CertifiedHead = decode(bytes).unwrap();
+                    heads.insert(certified.head.commit_index, certified);
+                }
+                _ => {}
+            }
+        }
+        let loaded = |after: CommitIndex, end: CommitIndex| -> Vec<LoadedCommit> {
+            let range = commits
+                .range(after.next()..)
+                .take_while(|(i, _)| **i <= end);
+            let load = |commit: &Commit| LoadedCommit {
+                vertices: commit
+                    .vertices
+                    .iter()
+                    .map(|v| vertices[&v.id].clone())
+                    .collect(),
+                commit: commit.clone(),
+            };
+            range.map(|(_, commit)| load(commit)).collect()
+        };
+        let (commits, certified, found) = match &request {
+            LoadRequest::ForMachine { after, .. } => {
+                (loaded(*after, CommitIndex(after.0 + 10)), None, Vec::new())
+            }
+            LoadRequest::ForPeer { after, .. } => {
+                let limit = CommitIndex(after.0 + 100);
+                match heads.range(after.next()..=limit).next_back() {
+                    Some((end, head)) => (loaded(*after, *end), Some(head.clone()), Vec::new()),
+                    None => (Vec::new(), None, Vec::new()),
+                }
+            }
+            LoadRequest::Vertices { references, .. } => {
+                let find = |v: &violeta_types::VertexRef| vertices.get(&v.id).cloned();
+                (
+                    Vec::new(),
+                    None,
+                    references.iter().filter_map(find).collect(),
+                )
+            }
+        };
+        Loaded {
+            request,
+            commits,
+            certified,
+            vertices: found,
+        }
+    }
+
+    // ── What tests ask ──────────────────────────────────────────────────────────────────────────────────────────
+
+    pub(crate) fn status(&self, node: usize) -> Status {
+        self.nodes[node].replica.status()
+    }
+
+    pub(crate) fn executed_items(&self, node: usize) -> usize {
+        self.nodes[node].machine.state.seen.len()
+    }
+
+    pub(crate) fn executed_set(&self, node: usize) -> BTreeSet<TxId> {
+        self.nodes[node].machine.state.seen.clone()
+    }
+
+    pub(crate) fn certified_items(&self) -> BTreeSet<TxId> {
+        self.certified_items.clone()
+    }
+
+    pub(crate) fn refusals(&self, node: usize) -> usize {
+        self.nodes[node].refusals
+    }
+
+    pub(crate) fn served_ranges(&self) -> usize {
+        self.served
+    }
+
+    pub(crate) fn trace_hash(&self) -> Digest {
+        self.trace
+    }
+
+    /// No two validators have different heads at a height.
+    pub(crate) fn assert_agreement(&self) {
+        let longest = self.nodes.iter().map(|node| &node.machine.state.heads);
+        let longest = longest.max_by_key(|heads| heads.len()).unwrap();
+        for (index, node) in self.nodes.iter().enumerate() {
+            let heads = &node.machine.state.heads;
+            assert_eq!(heads[..], longest[..heads.len()], "validator {index}");
+        }
+    }
+
+    pub(crate) fn assert_no_equivocation(&self) {
+        assert!(
+            !self.sent.is_empty(),
+            "vertices were watched as they were sent"
+        );
+        for node in &self.nodes {
+            assert!(node.replica.evidence().is_empty());
+        }
+    }
+}
