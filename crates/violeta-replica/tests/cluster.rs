@@ -3,6 +3,12 @@
 //! The large simulation, with the store and liars, is `violeta-sim`. This one is small enough to be read in one go, and
 //! shows that the parts of this crate fit together: order, persistence, restart, catch-up.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the world of a test stops where it breaks"
+)]
+
 mod world;
 
 use bytes::Bytes;
