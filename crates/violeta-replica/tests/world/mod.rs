@@ -309,10 +309,7 @@ impl World {
     fn note(&mut self, _node: usize, effect: &Effect) {
         if let Effect::Block(block) = effect {
             let ids = block.outcomes.iter().map(|o| o.transaction).collect();
-            let before = self
-                .block_items
-                .entry(block.head.height)
-                .or_insert_with(Vec::new);
+            let before = self.block_items.entry(block.head.height).or_default();
             if before.is_empty() {
                 *before = ids;
             }
