@@ -1,5 +1,6 @@
 //! What can go wrong in the Database machine, apart from refusals, which are results.
 
+use violeta_journal::DiskError;
 use violeta_types::{ChainId, CommitIndex, Height};
 use violeta_vlsm::StoreError;
 
@@ -9,6 +10,9 @@ pub enum DbError {
     /// The store failed, or hasn't what was asked for.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// The directory holds the state of another chain.
     #[error(
         "the store holds chain {found}, the genesis file is of chain {expected}: check the directory"

@@ -14,6 +14,7 @@
 //! time: the time of a block is the commit's.
 //!
 //! Who opened it sees [`DbMachine`] through the replica's `Machine`, and reads through [`DbReader`].
+//! [`NullMachine`] has the same seam and no state: it measures what ordering alone costs.
 
 pub mod chain;
 pub mod error;
@@ -21,10 +22,12 @@ pub mod execution;
 mod genesis;
 pub mod machine;
 pub mod nonce;
+pub mod null;
 mod overlay;
 pub mod reader;
 pub mod records;
 pub mod rules;
+mod slots;
 pub mod state;
 #[cfg(test)]
 mod testing;
@@ -32,6 +35,7 @@ mod view;
 
 pub use error::DbError;
 pub use machine::DbMachine;
+pub use null::{NullMachine, NullRules};
 pub use reader::{
     AccountInfo, At, DbReader, HistoryEntry, HistoryPage, KeyPage, NamespaceInfo, ProvedRead,
 };
