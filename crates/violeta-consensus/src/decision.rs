@@ -25,6 +25,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use violeta_types::seeded::{self, Bug};
 use violeta_types::{Committee, Round, StakeTally, ValidatorIndex, VertexRef};
 
 use crate::layers::Layers;
@@ -127,7 +128,10 @@ impl Slot {
             return Some(Some(variant as u32));
         }
         // For every accepted variant, never for some: a twin nobody votes for must not skip its sibling.
-        let blamed = (self.variants.iter()).all(|variant| variant.blamers.is_quorum(committee));
+        let mut blamed = (self.variants.iter()).all(|variant| variant.blamers.is_quorum(committee));
+        if seeded::is(Bug::SkipOnAnyTwin) {
+            blamed |= (self.variants.iter()).any(|variant| variant.blamers.is_quorum(committee));
+        }
         (self.voters.is_quorum(committee) && blamed).then_some(None)
     }
 }
@@ -333,7 +337,7 @@ impl Decider {
             steps += 1;
             if parent.round == key.round && parent.author == leader {
                 found = Some(parent.variant);
-            } else if parent.round > key.round {
+            } else if parent.round > key.round && !seeded::is(Bug::VoteNotInherited) {
                 found = self.vertex(parent).vote(key);
             }
             if found.is_some() {

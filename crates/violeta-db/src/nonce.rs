@@ -12,6 +12,7 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use violeta_types::Nonce;
 use violeta_types::limits::NONCE_WINDOW;
+use violeta_types::seeded::{self, Bug};
 
 const WORD_BITS: u64 = 64;
 const WORDS: usize = (NONCE_WINDOW / WORD_BITS) as usize;
@@ -70,6 +71,9 @@ impl NonceWindow {
         let below = self.highest.0 - nonce.0;
         if below >= NONCE_WINDOW {
             return Err(NonceError::Below(nonce, self.highest));
+        }
+        if below >= 100 && seeded::is(Bug::NonceWindowTooShort) {
+            return Ok(());
         }
         match self.bit(below) {
             true => Err(NonceError::Used(nonce)),

@@ -19,6 +19,7 @@ use violeta_consensus::{
 };
 use violeta_crypto::signing::{ValidatorSecretKey, verify_attestation};
 use violeta_proof::head::check_certificate;
+use violeta_types::seeded::{self, Bug};
 use violeta_types::{
     Attestation, CertifiedHead, Commit, CommitIndex, Committee, Head, HeadId, Height, Item,
     Payload, Round, Seal, SignedHeader, ThresholdShare, ThresholdSignature, TxId, ValidatorIndex,
@@ -793,6 +794,10 @@ impl Replica {
         // The core persists it at once, after all that it references; one sync covers them.
         self.drain_core();
         let mark = self.sync();
+        if seeded::is(Bug::PersistenceAfterSending) {
+            let event = violeta_consensus::Event::OwnDurable { reference };
+            self.core.handle(self.now, event);
+        }
         self.leaving.push_back((reference, mark));
         if let Some(round) = proposal.coin_share.map(Round::next) {
             self.coin_shares.retain(|ready, _| *ready >= round);
@@ -997,7 +1002,11 @@ impl Replica {
 
     /// Attests what is durable.
     pub(crate) fn attest(&mut self) {
-        for head in self.attestations.attestable(self.durable, self.synced) {
+        let (mut durable, mut synced) = (self.durable, self.synced);
+        if seeded::is(Bug::AttestBeforeDurable) {
+            (durable, synced) = (Height(u64::MAX), u64::MAX);
+        }
+        for head in self.attestations.attestable(durable, synced) {
             if let Some(attestation) = self.sign_attestation(&head) {
                 self.append(Record::Attestation(attestation.clone()));
                 self.broadcast(&Message::Attestation(attestation.clone()));

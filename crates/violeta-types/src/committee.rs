@@ -10,6 +10,7 @@ use crate::keys::{
     GroupPublicKey, NodePublicKey, OperatorPublicKey, SharePublicKey, ValidatorPublicKey,
 };
 use crate::limits::VALIDATORS_MAX;
+use crate::seeded::{self, Bug};
 
 /// One validator's entry: a key for each purpose, of distinct types.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
@@ -189,12 +190,16 @@ impl Committee {
 
     /// `Q`: the stake of a quorum, total − f.
     pub fn quorum_stake(&self) -> Stake {
-        Stake(self.total - self.fault_stake().0)
+        let slip = u64::from(seeded::is(Bug::QuorumOneTooSmall));
+        Stake(self.total - self.fault_stake().0 - slip)
     }
 
     /// Number of shares that make a threshold signature: `Q` counted in members. Only where stakes are equal.
     pub fn share_threshold(&self) -> usize {
         let n = self.members.len();
+        if seeded::is(Bug::CoinAtTooFewShares) {
+            return (n - 1) / 3 + 1;
+        }
         n - (n - 1) / 3
     }
 
@@ -228,7 +233,7 @@ impl StakeTally {
             return false;
         };
         let bit = 1u128 << index.0;
-        if self.members & bit != 0 {
+        if self.members & bit != 0 && !seeded::is(Bug::AuthorsNotCountedOnce) {
             return false;
         }
         self.members |= bit;

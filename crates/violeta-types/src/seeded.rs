@@ -1,7 +1,7 @@
 //! Bugs on purpose: a test for the tests.
 //!
-//! Each is a mistake that somebody made, or nearly made, in a system like this one. With the feature `seeded-bugs`, a
-//! test switches one on and demands that the suite finds it; without the feature, [`is`] is `false` at compile time
+//! Each is a mistake that somebody made, or nearly made, in a system like this one. `scripts/seeded-bugs` builds the
+//! suite with the feature `seeded-bugs`, switches one on after the other, and demands that the suite fails each time; without the feature, [`is`] is `false` at compile time
 //! and nothing of them is in the binary. Never enable the feature for anything but those tests.
 
 macro_rules! bugs {
@@ -14,6 +14,14 @@ macro_rules! bugs {
         impl Bug {
             /// All of them.
             pub const ALL: &'static [Bug] = &[$(Bug::$name,)*];
+
+            /// The bug of this name, as it is written here.
+            pub fn named(name: &str) -> Option<Bug> {
+                match name {
+                    $(stringify!($name) => Some(Bug::$name),)*
+                    _ => None,
+                }
+            }
         }
     };
 }
@@ -45,13 +53,19 @@ bugs! {
     AttestBeforeDurable,
 }
 
-#[cfg(feature = "seeded-bugs")]
-static ACTIVE: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(u8::MAX);
+/// The environment variable that names the bug to switch on, for the whole process.
+pub const VARIABLE: &str = "VIOLETA_SEEDED_BUG";
 
 /// Whether this bug is switched on.
 #[cfg(feature = "seeded-bugs")]
 pub fn is(bug: Bug) -> bool {
-    ACTIVE.load(std::sync::atomic::Ordering::Relaxed) == bug as u8
+    static ACTIVE: std::sync::OnceLock<Option<Bug>> = std::sync::OnceLock::new();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "switches a test's bug on, nothing else"
+    )]
+    let active = ACTIVE.get_or_init(|| Bug::named(&std::env::var(VARIABLE).ok()?));
+    *active == Some(bug)
 }
 
 /// Whether this bug is switched on: never, without the feature `seeded-bugs`.
@@ -59,11 +73,4 @@ pub fn is(bug: Bug) -> bool {
 #[inline(always)]
 pub const fn is(_bug: Bug) -> bool {
     false
-}
-
-/// Switches one bug on, or all off, for the whole process.
-#[cfg(feature = "seeded-bugs")]
-pub fn switch(bug: Option<Bug>) {
-    let number = bug.map_or(u8::MAX, |bug| bug as u8);
-    ACTIVE.store(number, std::sync::atomic::Ordering::Relaxed);
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use violeta_types::seeded::{self, Bug};
 use violeta_types::{
     Commit, CommitIndex, Digest, Election, Round, ThresholdSignature, ValidatorIndex, VertexRef,
 };
@@ -134,14 +135,19 @@ impl Core {
     /// Moves the end of the log, the committed set and gc. `gc(k)` comes from committed leaders alone (§6).
     fn note_commit(&mut self, commit: &Commit, digest: Digest) {
         assert!(commit.time >= self.last.time);
-        self.graph.commit(&commit.vertices);
+        if self.started || !seeded::is(Bug::DeduplicationLostAtRestart) {
+            self.graph.commit(&commit.vertices);
+        }
         self.last = LastCommit {
             index: commit.index,
             digest,
             leader_round: commit.leader.round,
             time: commit.time,
         };
-        let gc = commit.leader.round.back(self.epoch.gc_depth());
+        let mut gc = commit.leader.round.back(self.epoch.gc_depth());
+        if seeded::is(Bug::GcByLocalState) {
+            gc = self.round().back(self.epoch.gc_depth());
+        }
         let returned = self.graph.raise_gc(gc, self.me());
         if !returned.is_empty() {
             self.effects.push_back(Effect::Returned(returned));

@@ -2,6 +2,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
+use violeta_types::seeded::{self, Bug};
 use violeta_types::{Digest, Domain};
 
 /// Slots of a node.
@@ -132,6 +133,9 @@ pub fn inner_hash(left: &Digest, right: &Digest) -> Digest {
     let mut bytes = [0; 64];
     bytes[..32].copy_from_slice(&left.0);
     bytes[32..].copy_from_slice(&right.0);
+    if seeded::is(Bug::LeafInnerDomainMissing) {
+        return Domain::TreeLeaf.hash(&bytes);
+    }
     Domain::TreeInner.hash(&bytes)
 }
 
