@@ -1,0 +1,116 @@
+//! What can go wrong, such that the caller can act on it.
+
+use std::fmt;
+
+use violeta_types::api::ErrorDetail;
+use violeta_types::{Outcome, Refusal, TimeMs, TxId};
+
+use crate::incident::Incident;
+use crate::keys::KeyError;
+use crate::nonces::NonceError;
+
+/// One validator that gave no answer, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Who was asked.
+    pub validator: String,
+    /// What happened.
+    pub why: String,
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.validator, self.why)
+    }
+}
+
+fn list(attempts: &[Attempt]) -> String {
+    let shown: Vec<String> = attempts.iter().map(Attempt::to_string).collect();
+    shown.join("; ")
+}
+
+/// Why a client couldn't do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No validator gave an answer.
+    #[error(
+        "no validator could be reached ({}); check the addresses, and that the cluster runs",
+        list(attempts)
+    )]
+    Unreachable {
+        /// Whom the client asked, and what happened.
+        attempts: Vec<Attempt>,
+    },
+    /// The answers that came don't verify, and no validator gave one that does.
+    #[error("no answer could be verified: {incident}")]
+    Unverified {
+        /// The last of them: which validator, and which part.
+        incident: Box<Incident>,
+    },
+    /// The transaction was ordered and refused. This is proved, and final.
+    #[error("the transaction was refused at height {}: {refusal}{}", outcome.height, at_operation(outcome))]
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// The whole result.
+        outcome: Outcome,
+    },
+    /// Validators of more than f of the stake (so an honest one among them) won't take the transaction.
+    #[error("the transaction isn't taken: {detail}")]
+    NotTaken {
+        /// What one of them said.
+        detail: ErrorDetail,
+    },
+    /// No validator has room for it.
+    #[error("all validators are overloaded; try again in {retry_ms} ms")]
+    Overloaded {
+        /// When trying again makes sense.
+        retry_ms: u64,
+    },
+    /// The transaction expired without having been executed. This is proved, and final: it is safe to try anew.
+    #[error(
+        "transaction {transaction} expired and will never be executed; it is safe to submit it anew"
+    )]
+    Expired {
+        /// The transaction.
+        transaction: TxId,
+    },
+    /// It isn't known what became of the transaction: it may still be executed, or have been.
+    #[error(
+        "it isn't known what became of transaction {transaction}: it may still be executed before {expires} (ms since \
+         the epoch); ask for its outcome before you submit it anew"
+    )]
+    Unresolved {
+        /// The transaction.
+        transaction: TxId,
+        /// After this time it can't be executed any more.
+        expires: TimeMs,
+    },
+    /// A validator says why it can't answer; more validators said so, or none other could be asked.
+    #[error("{validator} says: {detail}")]
+    Answer {
+        /// Who.
+        validator: String,
+        /// What it said.
+        detail: ErrorDetail,
+    },
+    /// What was asked for exceeds a limit of the protocol.
+    #[error("this can't be asked for: {0}")]
+    Invalid(String),
+    /// The nonces' file.
+    #[error(transparent)]
+    Nonces(#[from] NonceError),
+    /// A key file.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The configuration makes no client.
+    #[error("the client can't be made: {0}")]
+    Config(String),
+}
+
+fn at_operation(outcome: &Outcome) -> String {
+    match outcome.refused {
+        Some((Some(operation), _)) => format!(" (operation {operation})"),
+        _ => String::new(),
+    }
+}

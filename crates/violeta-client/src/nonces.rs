@@ -1,0 +1,585 @@
+//! Which nonces may be signed: never one twice, whatever crashes (replica.md §1, §8).
+//!
+//! ```text
+//!   reserve ─▶ next += n ─▶ written and synced ─▶ only now a signature may leave
+//!
+//!   file:  slot 0 (4096) │ slot 1 (4096)        written in turn; the valid one with the greater sequence counts:
+//!                                               a torn write leaves the other
+//!   slot:  magic (8) ‖ sequence: u64 ‖ chain (32) ‖ client key (32) ‖ next: u64 ‖ lowest: u64 ‖
+//!          highest_spent: u64 ‖ expires_max: u64 ‖ digest (32)
+//! ```
+//!
+//! Every nonce below `next` may have been signed; none from `next` on has. `lowest` is the lowest whose fate isn't known:
+//! no nonce [`CLIENT_NONCE_SPREAD`] or more above it is signed, and none more than [`NONCE_WINDOW`] above the highest
+//! known to be spent, so that whatever is signed can still be executed. What is only learnt (a nonce was resolved) is
+//! written with the next reservation: forgetting it is safe.
+//!
+//! The file is locked while it is open: two processes with one file can't both sign. A key used with two files, or on
+//! two machines, is beyond what a file can guard.
+//!
+//! A file that is lost: the next one begins [`CLIENT_NONCE_SPREAD`] above the highest nonce that the chain has seen,
+//! which is above all that the lost one can have signed, once any of it was executed ([`Nonces::begin_above`]).
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use violeta_types::limits::{CLIENT_NONCE_SPREAD, NONCE_WINDOW};
+use violeta_types::{ChainId, ClientPublicKey, Digest, Domain, Nonce, TimeMs};
+
+use crate::keys::{SECRET_MODE, sync_parent};
+
+/// Bytes between the slots: what a disk writes as one.
+const SLOT_BYTES: usize = 4_096;
+const MAGIC: [u8; 8] = *b"vlnonce1";
+
+/// Why no nonce can be had.
+#[derive(Debug, thiserror::Error)]
+pub enum NonceError {
+    /// Another process has the file.
+    #[error(
+        "{} is in use by another process: two that sign with one key could sign one nonce twice; wait for it, or use \
+         another key",
+        path.display()
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is of another chain or key.
+    #[error("{} is of another {what}: every chain and key needs a file of its own", path.display())]
+    Other {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+    },
+    /// The file is damaged.
+    #[error(
+        "{} holds no valid record: it is damaged, or isn't a nonce file; move it away to begin anew above all nonces \
+         that the chain has seen from this key",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Too many transactions are unresolved.
+    #[error(
+        "the nonces from {lowest} on aren't resolved, and {CLIENT_NONCE_SPREAD} at most may be under way: wait for \
+         their outcomes"
+    )]
+    TooManyUnresolved {
+        /// The lowest of them.
+        lowest: Nonce,
+    },
+    /// So many expired without any having been executed that the next ones would fall out of the chain's window.
+    #[error(
+        "nonce {next} is too far above {highest}, the highest that was executed: register another key for this client"
+    )]
+    OutOfWindow {
+        /// The nonce that would come next.
+        next: Nonce,
+        /// The highest executed.
+        highest: Nonce,
+    },
+    /// The operating system said no. What is in the file isn't known: nothing is signed any more.
+    #[error("can't {action} {}: {source}; nothing is signed until the file can be written again", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// A write failed before.
+    #[error("writing {} failed before; open it again", path.display())]
+    Broken {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+struct Record {
+    magic: [u8; 8],
+    sequence: u64,
+    chain: ChainId,
+    key: ClientPublicKey,
+    next: Nonce,
+    lowest: Nonce,
+    highest_spent: Nonce,
+    expires_max: TimeMs,
+}
+
+const RECORD_BYTES: usize = 8 + 8 + 32 + 32 + 4 * 8;
+
+struct Inner {
+    file: Flock<File>,
+    record: Record,
+    /// Signed, or maybe signed, and not resolved; with its expiry.
+    unresolved: BTreeMap<Nonce, TimeMs>,
+    fresh: bool,
+    broken: bool,
+}
+
+/// The nonces of one client key on one chain.
+pub struct Nonces {
+    path: PathBuf,
+    inner: Mutex<Inner>,
+}
+
+impl Nonces {
+    /// Opens the file, or makes it, and locks it.
+    ///
+    /// # Errors
+    /// If it is in use, damaged, of another chain or key, or can't be read or written.
+    pub fn open(path: &Path, chain: ChainId, key: ClientPublicKey) -> Result<Self, NonceError> {
+        let io = |action, source| NonceError::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        };
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(SECRET_MODE)
+            .open(path)
+            .map_err(|e| io("open", e))?;
+        let file =
+            Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(
+                |(_, errno)| match errno {
+                    Errno::EWOULDBLOCK => NonceError::InUse {
+                        path: path.to_owned(),
+                    },
+                    errno => io("lock", errno.into()),
+                },
+            )?;
+        let len = file.metadata().map_err(|e| io("read", e))?.len();
+        let found = read(&file).map_err(|e| io("read", e))?;
+        let fresh = len == 0;
+        let record = match found {
+            Some(record) => checked(record, path, chain, key)?,
+            None if fresh => first(chain, key),
+            None => {
+                return Err(NonceError::Damaged {
+                    path: path.to_owned(),
+                });
+            }
+        };
+        let unresolved = (record.lowest.0..record.next.0)
+            .map(|n| (Nonce(n), record.expires_max))
+            .collect();
+        let nonces = Nonces {
+            path: path.to_owned(),
+            inner: Mutex::new(Inner {
+                file,
+                record,
+                unresolved,
+                fresh,
+                broken: false,
+            }),
+        };
+        if fresh {
+            nonces.write(&mut nonces.lock(), record)?;
+            sync_parent(path).map_err(|e| io("sync the directory of", e))?;
+        }
+        Ok(nonces)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the file was made by this opening: what the chain has seen of the key isn't known yet.
+    pub fn is_fresh(&self) -> bool {
+        self.lock().fresh
+    }
+
+    /// For a file that was just made: begins above whatever a lost file may have signed, as far as the chain shows.
+    ///
+    /// # Errors
+    /// If the file can't be written.
+    pub fn begin_above(&self, highest: Nonce) -> Result<(), NonceError> {
+        let mut inner = self.lock();
+        if !inner.fresh {
+            return Ok(());
+        }
+        let mut record = inner.record;
+        if highest > Nonce(0) {
+            record.next = Nonce(highest.0.saturating_add(CLIENT_NONCE_SPREAD));
+            record.lowest = record.next;
+            record.highest_spent = highest;
+        }
+        self.write(&mut inner, record)?;
+        inner.fresh = false;
+        Ok(())
+    }
+
+    /// Takes `count` nonces for transactions that expire at `expires`. Durable when this returns: sign then.
+    ///
+    /// # Errors
+    /// If too many are unresolved, or the file can't be written.
+    pub fn reserve(&self, count: u64, expires: TimeMs) -> Result<Range<u64>, NonceError> {
+        let mut inner = self.lock();
+        let record = inner.record;
+        let lowest = inner.lowest();
+        let next = record.next.0.saturating_add(count);
+        // The last one signed is next − 1.
+        if next > lowest.0.saturating_add(CLIENT_NONCE_SPREAD) {
+            return Err(NonceError::TooManyUnresolved { lowest });
+        }
+        if next - 1 > record.highest_spent.0.saturating_add(NONCE_WINDOW) {
+            return Err(NonceError::OutOfWindow {
+                next: record.next,
+                highest: record.highest_spent,
+            });
+        }
+        let reserved = record.next.0..next;
+        let record = Record {
+            next: Nonce(next),
+            lowest,
+            expires_max: record.expires_max.max(expires),
+            ..record
+        };
+        self.write(&mut inner, record)?;
+        let signed = reserved.clone().map(|n| (Nonce(n), expires));
+        inner.unresolved.extend(signed);
+        assert!(inner.unresolved.len() as u64 <= CLIENT_NONCE_SPREAD);
+        Ok(reserved)
+    }
+
+    /// The fate of a nonce is known: it was spent.
+    pub fn spent(&self, nonce: Nonce) {
+        let mut inner = self.lock();
+        inner.unresolved.remove(&nonce);
+        inner.record.highest_spent = inner.record.highest_spent.max(nonce);
+    }
+
+    /// A certified state tells which nonces are spent. Those that aren't, and whose transactions had expired by the
+    /// state's time, can't be executed any more.
+    pub fn learn(&self, highest: Nonce, is_spent: impl Fn(Nonce) -> bool, time: TimeMs) {
+        let mut inner = self.lock();
+        inner
+            .unresolved
+            .retain(|nonce, expires| !is_spent(*nonce) && *expires >= time);
+        let next = inner.record.next;
+        // Nonces from `next` on aren't this file's: somebody else signs with the key.
+        let ours = highest.min(Nonce(next.0 - 1));
+        inner.record.highest_spent = inner.record.highest_spent.max(ours);
+    }
+
+    /// How many transactions are under way, as far as is known.
+    pub fn unresolved(&self) -> usize {
+        self.lock().unresolved.len()
+    }
+
+    fn write(&self, inner: &mut Inner, record: Record) -> Result<(), NonceError> {
+        if inner.broken {
+            return Err(NonceError::Broken {
+                path: self.path.clone(),
+            });
+        }
+        let record = Record {
+            sequence: inner.record.sequence + 1,
+            ..record
+        };
+        assert!(record.next >= inner.record.next, "nonces never go back");
+        let mut slot = violeta_types::encode(&record);
+        assert_eq!(slot.len(), RECORD_BYTES);
+        let digest = Domain::File.hash(&slot);
+        slot.extend(digest.as_bytes());
+        let at = (record.sequence % 2) * SLOT_BYTES as u64;
+        let written = inner
+            .file
+            .write_all_at(&slot, at)
+            .and_then(|()| inner.file.sync_data());
+        match written {
+            Ok(()) => {
+                inner.record = record;
+                Ok(())
+            }
+            // Whether the write reached the disk isn't known, and after a failed sync never will be.
+            Err(source) => {
+                inner.broken = true;
+                Err(NonceError::Io {
+                    action: "write",
+                    path: self.path.clone(),
+                    source,
+                })
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn lowest(&self) -> Nonce {
+        let first = self.unresolved.keys().next();
+        first.copied().unwrap_or(self.record.next)
+    }
+}
+
+fn first(chain: ChainId, key: ClientPublicKey) -> Record {
+    Record {
+        magic: MAGIC,
+        sequence: 0,
+        chain,
+        key,
+        next: Nonce(1),
+        lowest: Nonce(1),
+        highest_spent: Nonce(0),
+        expires_max: TimeMs(0),
+    }
+}
+
+fn checked(
+    record: Record,
+    path: &Path,
+    chain: ChainId,
+    key: ClientPublicKey,
+) -> Result<Record, NonceError> {
+    let what = match () {
+        () if record.chain != chain => "chain",
+        () if record.key != key => "key",
+        () => return Ok(record),
+    };
+    Err(NonceError::Other {
+        path: path.to_owned(),
+        what,
+    })
+}
+
+/// The newest valid record.
+fn read(file: &File) -> std::io::Result<Option<Record>> {
+    let mut newest: Option<Record> = None;
+    for slot in 0..2 {
+        let mut bytes = [0; RECORD_BYTES + 32];
+        match file.read_exact_at(&mut bytes, slot * SLOT_BYTES as u64) {
+            Ok(()) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => continue,
+            Err(e) => return Err(e),
+        }
+        let (record, digest) = bytes.split_at(RECORD_BYTES);
+        let whole = Domain::File.hash(record).as_bytes() == digest;
+        match violeta_types::decode::<Record>(record) {
+            Ok(record) if whole && plausible(&record) => {
+                newest = newest
+                    .filter(|n| n.sequence > record.sequence)
+                    .or(Some(record));
+            }
+            _ => {}
+        }
+    }
+    Ok(newest)
+}
+
+fn plausible(record: &Record) -> bool {
+    record.magic == MAGIC
+        && record.next >= Nonce(1)
+        && record.lowest <= record.next
+        && record.next.0 - record.lowest.0 <= CLIENT_NONCE_SPREAD
+}
+
+const _: () = assert!(size_of::<Digest>() == 32);
+const _: () = assert!(RECORD_BYTES + 32 <= SLOT_BYTES);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    const LATER: TimeMs = TimeMs(1_000_000);
+
+    fn chain(i: u8) -> ChainId {
+        ChainId(Digest([i; 32]))
+    }
+
+    fn key(i: u8) -> ClientPublicKey {
+        ClientPublicKey([i; 32])
+    }
+
+    struct Fixture {
+        _dir: tempfile::TempDir,
+        path: PathBuf,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            Fixture {
+                path: dir.path().join("nonces"),
+                _dir: dir,
+            }
+        }
+
+        fn open(&self) -> Nonces {
+            Nonces::open(&self.path, chain(1), key(1)).unwrap()
+        }
+    }
+
+    #[test]
+    fn nonces_count_from_one_and_go_on_after_a_restart() {
+        let f = Fixture::new();
+        let nonces = f.open();
+        assert!(nonces.is_fresh());
+        assert_eq!(nonces.reserve(1, LATER).unwrap(), 1..2);
+        assert_eq!(nonces.reserve(3, LATER).unwrap(), 2..5);
+        drop(nonces);
+        let nonces = f.open();
+        assert!(!nonces.is_fresh());
+        assert_eq!(
+            nonces.unresolved(),
+            4,
+            "whether they were signed isn't known"
+        );
+        assert_eq!(nonces.reserve(1, LATER).unwrap(), 5..6);
+    }
+
+    #[test]
+    fn a_second_process_with_the_same_file_is_refused() {
+        let f = Fixture::new();
+        let first = f.open();
+        let second = Nonces::open(&f.path, chain(1), key(1));
+        assert!(matches!(second, Err(NonceError::InUse { .. })));
+        drop(first);
+        f.open();
+    }
+
+    #[test]
+    fn a_file_of_another_chain_or_key_is_refused() {
+        let f = Fixture::new();
+        drop(f.open());
+        let other = |c, k| match Nonces::open(&f.path, chain(c), key(k)) {
+            Err(NonceError::Other { what, .. }) => what,
+            _ => "none",
+        };
+        assert_eq!(other(2, 1), "chain");
+        assert_eq!(other(1, 2), "key");
+    }
+
+    #[test]
+    fn crash_in_a_write_at_any_byte_loses_no_reservation_that_was_returned() {
+        let f = Fixture::new();
+        let nonces = f.open();
+        nonces.reserve(5, LATER).unwrap();
+        let before = std::fs::read(&f.path).unwrap();
+        nonces.reserve(5, LATER).unwrap();
+        drop(nonces);
+        let after = std::fs::read(&f.path).unwrap();
+        // The write in progress has reached the disk up to a byte, in either of the slots' places.
+        let changed: Vec<usize> = (0..after.len())
+            .filter(|&i| before.get(i) != after.get(i))
+            .collect();
+        assert!(changed.len() > 32);
+        for cut in 0..=changed.len() {
+            let mut torn = before.clone();
+            torn.resize(after.len().max(before.len()), 0);
+            for &i in &changed[..cut] {
+                torn[i] = after[i];
+            }
+            std::fs::write(&f.path, &torn).unwrap();
+            let next = f.open().reserve(1, LATER).unwrap().start;
+            let whole = cut == changed.len();
+            assert_eq!(next, if whole { 11 } else { 6 }, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_valid_record_is_never_begun_anew_silently() {
+        let f = Fixture::new();
+        let nonces = f.open();
+        nonces.reserve(5, LATER).unwrap();
+        drop(nonces);
+        std::fs::write(&f.path, vec![7; 2 * SLOT_BYTES]).unwrap();
+        let error = Nonces::open(&f.path, chain(1), key(1)).err().unwrap();
+        assert!(matches!(error, NonceError::Damaged { .. }), "{error}");
+    }
+
+    #[test]
+    fn no_more_than_the_spread_is_under_way() {
+        let f = Fixture::new();
+        let nonces = f.open();
+        assert_eq!(nonces.reserve(512, LATER).unwrap(), 1..513);
+        let full = nonces.reserve(1, LATER);
+        assert!(matches!(
+            full,
+            Err(NonceError::TooManyUnresolved { lowest: Nonce(1) })
+        ));
+        nonces.spent(Nonce(2));
+        assert!(nonces.reserve(1, LATER).is_err(), "nonce 1 is still open");
+        nonces.spent(Nonce(1));
+        assert_eq!(nonces.reserve(2, LATER).unwrap(), 513..515);
+        assert!(nonces.reserve(1, LATER).is_err());
+    }
+
+    #[test]
+    fn what_a_certified_state_shows_is_resolved_and_the_rest_is_not() {
+        let f = Fixture::new();
+        let nonces = f.open();
+        nonces.reserve(2, TimeMs(100)).unwrap();
+        nonces.reserve(2, TimeMs(200)).unwrap();
+        // At time 150 nonce 3 is spent; 1 and 2 have expired unspent; 4 may still come.
+        nonces.learn(Nonce(3), |n| n == Nonce(3), TimeMs(150));
+        assert_eq!(nonces.unresolved(), 1);
+        nonces.learn(Nonce(3), |n| n == Nonce(3), TimeMs(200));
+        assert_eq!(
+            nonces.unresolved(),
+            1,
+            "at its expiry itself it may be executed"
+        );
+        nonces.learn(Nonce(3), |n| n == Nonce(3), TimeMs(201));
+        assert_eq!(nonces.unresolved(), 0);
+    }
+
+    #[test]
+    fn nonces_that_die_unspent_don_t_run_out_of_the_chains_window_unnoticed() {
+        let f = Fixture::new();
+        let nonces = f.open();
+        for round in 0..2u64 {
+            nonces.reserve(512, TimeMs(round)).unwrap();
+            nonces.learn(Nonce(0), |_| false, TimeMs(round + 1));
+        }
+        let error = nonces.reserve(1, LATER).unwrap_err();
+        assert!(matches!(error, NonceError::OutOfWindow { .. }), "{error}");
+        nonces.spent(Nonce(700));
+        assert_eq!(nonces.reserve(1, LATER).unwrap(), 1_025..1_026);
+    }
+
+    #[test]
+    fn a_lost_file_is_made_anew_above_all_that_the_old_one_can_have_signed() {
+        let f = Fixture::new();
+        let nonces = f.open();
+        nonces.begin_above(Nonce(100)).unwrap();
+        assert_eq!(nonces.reserve(1, LATER).unwrap(), 612..613);
+        nonces.begin_above(Nonce(9_999)).unwrap();
+        assert_eq!(nonces.reserve(1, LATER).unwrap(), 613..614, "only once");
+    }
+
+    #[test]
+    fn threads_that_share_it_never_get_the_same_nonce() {
+        let f = Fixture::new();
+        let nonces = f.open();
+        let taken = Mutex::new(BTreeSet::new());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..10 {
+                        for n in nonces.reserve(3, LATER).unwrap() {
+                            assert!(taken.lock().unwrap().insert(n));
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(taken.lock().unwrap().len(), 120);
+    }
+}

@@ -1,0 +1,508 @@
+//! Verified reads (replica.md §7): of the newest certified version, after a barrier, or of a height.
+//!
+//! An answer is taken if all of this holds: the proof verifies against the client's trust; it is about the namespace and
+//! key that were asked for; it is of the height that was asked for, or, for the newest, of none below what this client
+//! has seen. An older one is no lie (the validator may lag), so the next one is asked, and after a while again.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use violeta_proof::{
+    KeyProof, OutcomeProof, StoredValue, TrustedHead, VerifiedAnswer, Vouch, Vouchers,
+};
+use violeta_types::api::{HeadAnswer, HistoryAnswer, KeysAnswer, NamespaceAnswer};
+use violeta_types::limits::{KEY_BYTES_MAX, NAMESPACE_BYTES_MAX};
+use violeta_types::{Height, TxId};
+
+use crate::account::{ACCOUNTS, Account};
+use crate::client::{Client, Failures};
+use crate::error::ClientError;
+use crate::http::{Failure, json};
+use crate::incident::{Incident, Part};
+use crate::limits::{FRESHNESS_TRIES_MAX, PAUSE_MS};
+use crate::submit::Receipt;
+use crate::transaction::Operations;
+
+/// Which version to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum At {
+    /// The newest certified one that a validator has, and none older than this client has seen.
+    #[default]
+    Certified,
+    /// One that holds all that was certified anywhere before the read began. Submits a barrier, so it needs a key.
+    Linearizable,
+    /// This height.
+    Height(Height),
+}
+
+/// A value, or its absence, that was proved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proved {
+    /// The value with the height that wrote it; none if the key has none.
+    pub value: Option<StoredValue>,
+    /// The head that it was proved against.
+    pub head: TrustedHead,
+    /// Whose word was taken for the head.
+    pub vouchers: Vouchers,
+    /// Who gave the answer.
+    pub validator: String,
+    /// The proof itself: whoever has the trust can check it again.
+    pub proof: KeyProof,
+}
+
+/// One version in a key's history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The height at which the key got this value, or lost it.
+    pub height: Height,
+    /// The value; none if it was deleted.
+    pub value: Option<Bytes>,
+    /// Whether that was proved. Where a height has no certificate of its own, it is a validator's word.
+    pub proved: bool,
+}
+
+/// What must be true of the height of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    AtLeast(Height),
+    Exactly(Height),
+}
+
+impl Client {
+    /// A key's value, proved; none if it has none.
+    ///
+    /// # Errors
+    /// If no validator gives an answer that verifies.
+    pub async fn get(
+        &self,
+        namespace: impl AsRef<[u8]>,
+        key: impl AsRef<[u8]>,
+        at: At,
+    ) -> Result<Option<Bytes>, ClientError> {
+        let proved = self.get_proved(namespace, key, at).await?;
+        Ok(proved.value.map(|stored| stored.value.into_inner()))
+    }
+
+    /// The proof of a key's value or absence, verified.
+    ///
+    /// # Errors
+    /// If no validator gives one that verifies.
+    pub async fn prove(
+        &self,
+        namespace: impl AsRef<[u8]>,
+        key: impl AsRef<[u8]>,
+        at: At,
+    ) -> Result<KeyProof, ClientError> {
+        Ok(self.get_proved(namespace, key, at).await?.proof)
+    }
+
+    /// A key's value or absence, with all that was proved.
+    ///
+    /// # Errors
+    /// If no validator gives an answer that verifies.
+    pub async fn get_proved(
+        &self,
+        namespace: impl AsRef<[u8]>,
+        key: impl AsRef<[u8]>,
+        at: At,
+    ) -> Result<Proved, ClientError> {
+        let question = Question::new(namespace.as_ref(), key.as_ref())?;
+        let wanted = match at {
+            At::Certified => Wanted::AtLeast(self.seen()),
+            At::Height(height) => Wanted::Exactly(height),
+            At::Linearizable => {
+                let barrier = self.transaction(Operations::new()).await?;
+                Wanted::AtLeast(barrier.outcome.height)
+            }
+        };
+        self.answer(&question, wanted).await
+    }
+
+    /// An answer to a question that may be believed, from whoever has one.
+    async fn answer(&self, question: &Question, wanted: Wanted) -> Result<Proved, ClientError> {
+        for _ in 0..FRESHNESS_TRIES_MAX {
+            match self.ask_everybody(question, wanted).await {
+                Asked::Answered(proved) => return Ok(*proved),
+                Asked::Failed(error) => return Err(error),
+                Asked::AllOld => tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await,
+            }
+        }
+        let found = self.seen();
+        let part = Part::Old { found, seen: found };
+        let incident = Incident {
+            validator: "every validator".into(),
+            asked: question.to_string(),
+            part,
+        };
+        Err(ClientError::Unverified {
+            incident: Box::new(incident),
+        })
+    }
+
+    async fn ask_everybody(&self, question: &Question, wanted: Wanted) -> Asked {
+        let path = match wanted {
+            Wanted::AtLeast(_) => format!("{}?proof=true", question.path()),
+            Wanted::Exactly(height) => format!("{}?proof=true&at={height}", question.path()),
+        };
+        let mut failures = Failures::default();
+        let mut old = false;
+        for at in self.order().await {
+            match self.get_from(at, &path, true).await {
+                Ok(answer) => match self.check(question, wanted, &answer.bytes) {
+                    Ok((proof, verified)) => {
+                        self.has_seen(&verified.head);
+                        return Asked::Answered(Box::new(Proved {
+                            value: verified.value,
+                            head: verified.head,
+                            vouchers: verified.vouchers,
+                            validator: self.name(at),
+                            proof,
+                        }));
+                    }
+                    Err(Part::Old { .. }) => old = true,
+                    Err(part) => {
+                        failures.incident = Some(self.caught(at, &question.to_string(), part));
+                    }
+                },
+                // It has nothing certified yet: it lags like one whose answer is old.
+                Err(Failure::Answer(detail))
+                    if matches!(wanted, Wanted::AtLeast(floor) if floor > Height(0))
+                        && detail.code == violeta_types::api::ErrorCode::NotYetCertified =>
+                {
+                    old = true;
+                }
+                Err(failure) => failures.add(self, at, &question.to_string(), failure),
+            }
+        }
+        match old {
+            true => Asked::AllOld,
+            false => Asked::Failed(failures.into_error()),
+        }
+    }
+
+    /// Whether bytes are an answer to this question that may be believed.
+    fn check(
+        &self,
+        question: &Question,
+        wanted: Wanted,
+        bytes: &[u8],
+    ) -> Result<(KeyProof, VerifiedAnswer), Part> {
+        let proof = KeyProof::decode(bytes)?;
+        let other = |what, asked: String, found: String| Part::OtherQuestion { what, asked, found };
+        if proof.namespace[..] != question.namespace[..] {
+            let found = readable(&proof.namespace);
+            return Err(other("namespace", readable(&question.namespace), found));
+        }
+        if proof.key[..] != question.key[..] {
+            return Err(other("key", readable(&question.key), readable(&proof.key)));
+        }
+        let verified = proof.verify(&self.0.trust)?;
+        let found = verified.head.head().height;
+        match wanted {
+            Wanted::Exactly(height) if found != height => {
+                Err(other("height", height.to_string(), found.to_string()))
+            }
+            Wanted::AtLeast(seen) if found < seen => Err(Part::Old { found, seen }),
+            _ => Ok((proof, verified)),
+        }
+    }
+
+    /// The newest certified head, verified.
+    ///
+    /// # Errors
+    /// If no validator gives one that verifies.
+    pub async fn head(&self) -> Result<TrustedHead, ClientError> {
+        let (head, _) = self.head_from("/v1/head", self.seen()).await?;
+        Ok(head)
+    }
+
+    /// The head at a height, verified, and whose word was taken.
+    ///
+    /// # Errors
+    /// If no validator gives one that verifies.
+    pub async fn head_at(&self, height: Height) -> Result<(TrustedHead, Vouchers), ClientError> {
+        let path = format!("/v1/heads/{height}");
+        let (head, vouchers) = self.head_from(&path, height).await?;
+        match head.head().height == height {
+            true => Ok((head, vouchers)),
+            false => Err(ClientError::Invalid(format!("height {height} isn't one"))),
+        }
+    }
+
+    async fn head_from(
+        &self,
+        path: &str,
+        floor: Height,
+    ) -> Result<(TrustedHead, Vouchers), ClientError> {
+        let mut failures = Failures::default();
+        for at in self.order().await {
+            let answer = match self.get_from(at, path, false).await {
+                Ok(answer) => json::<HeadAnswer>(&answer),
+                Err(failure) => Err(failure),
+            };
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(failure) => {
+                    failures.add(self, at, path, failure);
+                    continue;
+                }
+            };
+            match self.check_head(answer, floor) {
+                Ok(good) => {
+                    self.has_seen(&good.0);
+                    return Ok(good);
+                }
+                Err(part) => failures.incident = Some(self.caught(at, path, part)),
+            }
+        }
+        Err(failures.into_error())
+    }
+
+    fn check_head(
+        &self,
+        answer: HeadAnswer,
+        floor: Height,
+    ) -> Result<(TrustedHead, Vouchers), Part> {
+        let vouch = match (answer.certificate, answer.seal) {
+            (Some(certificate), _) if self.0.trust.committee().is_some() => {
+                Vouch::Certificate(certificate)
+            }
+            (_, Some(seal)) => Vouch::Seal(seal),
+            (Some(certificate), None) => Vouch::Certificate(certificate),
+            (None, None) => return Err(Part::Form("a head without certificate or seal".into())),
+        };
+        let (head, vouchers) = self.0.trust.head(&answer.head, &vouch)?;
+        let found = head.head().height;
+        match found < floor {
+            true => Err(Part::Old { found, seen: floor }),
+            false => Ok((head, vouchers)),
+        }
+    }
+
+    /// A key's versions, newest first, at most `limit`. Each is proved where its height has a certificate; that none was
+    /// left out between two proved values isn't.
+    ///
+    /// # Errors
+    /// If no validator gives a history, or none that holds true.
+    pub async fn history(
+        &self,
+        namespace: impl AsRef<[u8]>,
+        key: impl AsRef<[u8]>,
+        limit: u32,
+    ) -> Result<Vec<Entry>, ClientError> {
+        let question = Question::new(namespace.as_ref(), key.as_ref())?;
+        let path = format!("{}/history?limit={limit}", question.path());
+        let mut failures = Failures::default();
+        for at in self.order().await {
+            let answer = match self.get_from(at, &path, false).await {
+                Ok(answer) => json::<HistoryAnswer>(&answer),
+                Err(failure) => Err(failure),
+            };
+            match answer {
+                Ok(answer) => match self.check_history(&question, answer).await {
+                    Ok(entries) => return Ok(entries),
+                    Err(part) => {
+                        failures.incident = Some(self.caught(at, &question.to_string(), part));
+                    }
+                },
+                Err(failure) => failures.add(self, at, &path, failure),
+            }
+        }
+        Err(failures.into_error())
+    }
+
+    async fn check_history(
+        &self,
+        question: &Question,
+        answer: HistoryAnswer,
+    ) -> Result<Vec<Entry>, Part> {
+        let mut entries = Vec::new();
+        let mut above = Height(u64::MAX);
+        for version in answer.versions {
+            let height = version.height;
+            if height >= above {
+                return Err(Part::Form("versions out of order".into()));
+            }
+            above = height;
+            let value = version.value.map(|value| Bytes::from(value.0));
+            let proved = self.ask_everybody(question, Wanted::Exactly(height)).await;
+            if let Asked::Answered(proved) = &proved {
+                let found = proved.value.as_ref();
+                let same = found.map(|v| &v.value[..]) == value.as_deref()
+                    && found.is_none_or(|v| v.written_at == height);
+                if !same {
+                    let reason = format!("at height {height} another value is proved");
+                    return Err(Part::Form(reason));
+                }
+            }
+            entries.push(Entry {
+                height,
+                value,
+                proved: matches!(proved, Asked::Answered(_)),
+            });
+        }
+        Ok(entries)
+    }
+
+    /// What became of a transaction, proved; none if no validator has a proof of it (yet).
+    ///
+    /// # Errors
+    /// If no validator answers, or none truthfully.
+    pub async fn outcome(&self, transaction: TxId) -> Result<Option<Receipt>, ClientError> {
+        let mut failures = Failures::default();
+        let mut unknown = false;
+        for at in self.order().await {
+            match self.outcome_from(at, transaction).await {
+                Ok(receipt) => return Ok(Some(receipt)),
+                Err(Ok(Failure::Answer(detail)))
+                    if detail.code == violeta_types::api::ErrorCode::NotFound =>
+                {
+                    unknown = true;
+                }
+                Err(Ok(failure)) => failures.add(self, at, "a transaction", failure),
+                Err(Err(incident)) => failures.incident = Some(incident),
+            }
+        }
+        match unknown && failures.incident.is_none() {
+            true => Ok(None),
+            false => Err(failures.into_error()),
+        }
+    }
+
+    /// One validator's proof of what became of a transaction.
+    pub(crate) async fn outcome_from(
+        &self,
+        at: usize,
+        transaction: TxId,
+    ) -> Result<Receipt, Result<Failure, Incident>> {
+        let path = format!("/v1/transactions/{transaction}?proof=true");
+        let answer = self.get_from(at, &path, true).await.map_err(Ok)?;
+        let check = || -> Result<Receipt, Part> {
+            let proof = OutcomeProof::decode(&answer.bytes)?;
+            if proof.outcome.transaction != transaction {
+                return Err(Part::OtherQuestion {
+                    what: "transaction",
+                    asked: transaction.to_string(),
+                    found: proof.outcome.transaction.to_string(),
+                });
+            }
+            let verified = proof.verify(&self.0.trust)?;
+            Ok(Receipt {
+                outcome: verified.outcome,
+                head: verified.head,
+                vouchers: verified.vouchers,
+                validator: self.name(at),
+            })
+        };
+        let receipt = check().map_err(|part| {
+            let asked = format!("transaction {transaction}");
+            Err(self.caught(at, &asked, part))
+        })?;
+        self.has_seen(&receipt.head);
+        Ok(receipt)
+    }
+
+    /// A namespace's owner, grants and size. A validator's word; `_namespaces` can be read with proof.
+    ///
+    /// # Errors
+    /// If no validator answers.
+    pub async fn namespace(
+        &self,
+        namespace: impl AsRef<[u8]>,
+    ) -> Result<NamespaceAnswer, ClientError> {
+        let path = format!("/v1/namespaces/hex:{}", hex::encode(namespace));
+        self.ask_json(&path).await
+    }
+
+    /// A page of a namespace's keys. A validator's word: each key can be read with proof, that none is left out can't.
+    ///
+    /// # Errors
+    /// If no validator answers.
+    pub async fn keys(
+        &self,
+        namespace: impl AsRef<[u8]>,
+        after: Option<&[u8]>,
+        limit: u32,
+    ) -> Result<KeysAnswer, ClientError> {
+        let namespace = hex::encode(namespace);
+        let mut path = format!("/v1/namespaces/hex:{namespace}/keys?limit={limit}");
+        if let Some(after) = after {
+            path += &format!("&after=hex:{}", hex::encode(after));
+        }
+        self.ask_json(&path).await
+    }
+
+    /// The first answer that anybody gives.
+    async fn ask_json<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let mut failures = Failures::default();
+        for at in self.order().await {
+            let answer = self.get_from(at, path, false).await;
+            match answer.and_then(|answer| json(&answer)) {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failures.add(self, at, path, failure),
+            }
+        }
+        Err(failures.into_error())
+    }
+
+    /// This client's account as a certified state has it (none if it hasn't one), and that state's head.
+    pub(crate) async fn account(&self) -> Result<(Option<Account>, TrustedHead), ClientError> {
+        let client = self.signer()?.client;
+        let question = Question::new(ACCOUNTS, client.as_ref())?;
+        let wanted = Wanted::AtLeast(self.seen());
+        let proved = self.answer(&question, wanted).await?;
+        let account = match &proved.value {
+            None => None,
+            Some(stored) => Some(violeta_types::decode(&stored.value).map_err(|e| {
+                ClientError::Invalid(format!("the account has a form that isn't known here: {e}"))
+            })?),
+        };
+        Ok((account, proved.head))
+    }
+}
+
+enum Asked {
+    Answered(Box<Proved>),
+    /// Everybody who answered is behind what this client has seen.
+    AllOld,
+    Failed(ClientError),
+}
+
+fn readable(bytes: &[u8]) -> String {
+    violeta_types::api::Readable::from(bytes).to_string()
+}
+
+/// A namespace and a key, within their bounds.
+struct Question {
+    namespace: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Question {
+    fn new(namespace: &[u8], key: &[u8]) -> Result<Self, ClientError> {
+        let check = |what: &str, len: usize, max: usize| match len <= max {
+            true => Ok(()),
+            false => Err(ClientError::Invalid(format!(
+                "a {what} of {len} bytes, at most {max} are allowed"
+            ))),
+        };
+        check("namespace", namespace.len(), NAMESPACE_BYTES_MAX)?;
+        check("key", key.len(), KEY_BYTES_MAX)?;
+        Ok(Question {
+            namespace: namespace.to_vec(),
+            key: key.to_vec(),
+        })
+    }
+
+    /// Hexadecimal: libraries for URLs rewrite paths like `..` behind one's back.
+    fn path(&self) -> String {
+        let (namespace, key) = (hex::encode(&self.namespace), hex::encode(&self.key));
+        format!("/v1/namespaces/hex:{namespace}/keys/hex:{key}")
+    }
+}
+
+impl std::fmt::Display for Question {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", readable(&self.namespace), readable(&self.key))
+    }
+}

@@ -1,0 +1,564 @@
+//! Submitting, and client intervention (DESIGN §4, replica.md §8).
+//!
+//! ```text
+//!   t = 0           nearest validator gets the bytes and is asked to wait for the certificate
+//!   t = patience    nothing yet: the same bytes to more, until those that have them hold more than f of the stake
+//!                   (then one of them is honest, and includes them); who fails is replaced at once
+//!   certificate     the outcome's proof is fetched and verified: a Receipt, or a proved refusal
+//!   expiry          a barrier makes a block; a certified state after the expiry shows the nonce spent or not: proved
+//! ```
+//!
+//! Sending more than once is safe: it's the same transaction, executed once at the most.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use violeta_proof::{TrustedHead, Vouchers};
+use violeta_types::api::{
+    BINARY, BatchVerdict, ErrorCode, ErrorDetail, TransactionAnswer, TransactionStatus,
+    WAIT_MS_MAX, encode_batch,
+};
+use violeta_types::limits::{CLIENT_NONCE_SPREAD, TRANSACTION_BYTES_MAX};
+use violeta_types::transaction::Condition;
+use violeta_types::{Bounded, Nonce, Outcome, TimeMs, TxId};
+
+use crate::client::{Client, Failures, now_ms};
+use crate::error::ClientError;
+use crate::http::{Failure, is_busy, json};
+use crate::incident::Incident;
+use crate::limits::{PAUSE_MS, READ_MS_MAX, SETTLE_MS_MAX, WAIT_MS};
+use crate::transaction::{Operations, Signed, encoded_len, sign};
+
+const _: () = assert!(WAIT_MS <= WAIT_MS_MAX);
+
+/// A transaction's result, proved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// What became of it: height, position, executed or refused.
+    pub outcome: Outcome,
+    /// The head of its block.
+    pub head: TrustedHead,
+    /// Whose word was taken for the head.
+    pub vouchers: Vouchers,
+    /// Who gave the proof.
+    pub validator: String,
+}
+
+/// A signed transaction on its way.
+#[derive(Clone)]
+#[must_use = "nobody sees to it that the transaction arrives, unless it is waited for"]
+pub struct Pending {
+    client: Client,
+    signed: Signed,
+}
+
+/// How sending to one validator ended.
+enum End {
+    Done(Box<Receipt>),
+    Lied(Incident),
+    /// It says that this transaction will never be taken.
+    Rejected(ErrorDetail),
+    Failed(Failure),
+    /// It says that the transaction can't be ordered any more: its word, no more.
+    SaysExpired,
+}
+
+impl Client {
+    /// Gives a key a value.
+    ///
+    /// # Errors
+    /// See [`Client::transaction`].
+    pub async fn put(
+        &self,
+        namespace: impl AsRef<[u8]>,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+    ) -> Result<Receipt, ClientError> {
+        self.transaction(Operations::new().put(namespace, key, value)?)
+            .await
+    }
+
+    /// Takes a key's value away; refused if it has none.
+    ///
+    /// # Errors
+    /// See [`Client::transaction`].
+    pub async fn delete(
+        &self,
+        namespace: impl AsRef<[u8]>,
+        key: impl AsRef<[u8]>,
+    ) -> Result<Receipt, ClientError> {
+        self.transaction(Operations::new().delete(namespace, key)?)
+            .await
+    }
+
+    /// Gives a key a new value, or none, if what is expected holds.
+    ///
+    /// # Errors
+    /// See [`Client::transaction`].
+    pub async fn compare_and_set(
+        &self,
+        namespace: impl AsRef<[u8]>,
+        key: impl AsRef<[u8]>,
+        expected: Condition,
+        value: Option<&[u8]>,
+    ) -> Result<Receipt, ClientError> {
+        let operations = Operations::new().compare_and_set(namespace, key, expected, value)?;
+        self.transaction(operations).await
+    }
+
+    /// Finds out whether a condition holds, at a place in the order.
+    ///
+    /// # Errors
+    /// See [`Client::transaction`]: that the condition doesn't hold is [`ClientError::Refused`].
+    pub async fn require(
+        &self,
+        namespace: impl AsRef<[u8]>,
+        key: impl AsRef<[u8]>,
+        condition: Condition,
+    ) -> Result<Receipt, ClientError> {
+        self.transaction(Operations::new().require(namespace, key, condition)?)
+            .await
+    }
+
+    /// Submits a transaction and waits for its proved result.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] and [`ClientError::Expired`] are proved; after [`ClientError::Unresolved`] and
+    /// [`ClientError::NotTaken`] the transaction may still be executed until it expires.
+    pub async fn transaction(&self, operations: Operations) -> Result<Receipt, ClientError> {
+        self.submit(operations).await?.wait().await
+    }
+
+    /// Signs a transaction, under a nonce that is durable. It is sent when it is waited for: several may be under way.
+    ///
+    /// # Errors
+    /// If it exceeds a limit, or no nonce can be had.
+    pub async fn submit(&self, operations: Operations) -> Result<Pending, ClientError> {
+        let mut signed = self.sign(vec![operations]).await?;
+        let signed = signed.pop().ok_or_else(no_nonce)?;
+        Ok(Pending {
+            client: self.clone(),
+            signed,
+        })
+    }
+
+    /// Signs many transactions and sends them to the nearest validator in one request. What it doesn't take is sent when
+    /// it is waited for, like the rest.
+    ///
+    /// # Errors
+    /// If one exceeds a limit, or there aren't nonces for all: at most 512 may be under way.
+    pub async fn submit_batch(
+        &self,
+        transactions: Vec<Operations>,
+    ) -> Result<Vec<Pending>, ClientError> {
+        let signed = self.sign(transactions).await?;
+        let all: Vec<Bytes> = signed.iter().map(|s| s.bytes.clone()).collect();
+        for part in parts(&all) {
+            self.send_batch(part).await?;
+        }
+        let pending = |signed| Pending {
+            client: self.clone(),
+            signed,
+        };
+        Ok(signed.into_iter().map(pending).collect())
+    }
+
+    /// Gives a batch to the first validator that takes one. Verdicts are left to those that wait: they send again what
+    /// wasn't taken.
+    async fn send_batch(&self, transactions: &[Bytes]) -> Result<(), ClientError> {
+        let body = encode_batch(transactions).map_err(|e| ClientError::Invalid(e.to_string()))?;
+        let at_most = Duration::from_millis(READ_MS_MAX);
+        for at in self.order().await {
+            let url = &self.0.endpoints[at].url;
+            let http = &self.0.http;
+            let result = http
+                .post(url, "/v1/batch", body.clone(), BINARY, at_most)
+                .await;
+            self.note(at, &result, false);
+            let verdicts = result.map(|a| violeta_types::decode::<Vec<BatchVerdict>>(&a.bytes));
+            if let Ok(Ok(verdicts)) = verdicts {
+                let taken = |v: &&BatchVerdict| matches!(v, BatchVerdict::Taken(_));
+                let taken = verdicts.iter().filter(taken).count();
+                tracing::debug!(taken, of = transactions.len(), "batch submitted");
+                if taken > 0 {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Signs transactions under nonces of their own. The nonces are on disk before the first signature is made.
+    async fn sign(&self, transactions: Vec<Operations>) -> Result<Vec<Signed>, ClientError> {
+        let mut bounded = Vec::with_capacity(transactions.len());
+        for operations in transactions {
+            let operations = operations.bounded()?;
+            let len = encoded_len(&operations);
+            if len > TRANSACTION_BYTES_MAX {
+                let message =
+                    format!("a transaction of {len} bytes, at most {TRANSACTION_BYTES_MAX}");
+                return Err(ClientError::Invalid(message));
+            }
+            bounded.push(operations);
+        }
+        let count = bounded.len() as u64;
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        if count > CLIENT_NONCE_SPREAD {
+            let message =
+                format!("{count} transactions at once, at most {CLIENT_NONCE_SPREAD}: split them");
+            return Err(ClientError::Invalid(message));
+        }
+        self.synchronise().await?;
+        let expires = TimeMs(now_ms().0 + self.0.expiry.as_millis() as u64);
+        let nonces = self.reserve(count, expires).await?;
+        let signer = self.signer()?;
+        let chain = self.chain();
+        let signed = nonces
+            .zip(bounded)
+            .map(|(nonce, ops)| sign(&signer.key, chain, Nonce(nonce), expires, ops));
+        Ok(signed.collect())
+    }
+
+    /// Nonces that are on disk. Where too many are unresolved, asks the chain which of them are.
+    async fn reserve(
+        &self,
+        count: u64,
+        expires: TimeMs,
+    ) -> Result<std::ops::Range<u64>, ClientError> {
+        use crate::nonces::NonceError::{OutOfWindow, TooManyUnresolved};
+        match self.reserve_blocking(count, expires).await {
+            Err(ClientError::Nonces(TooManyUnresolved { .. } | OutOfWindow { .. })) => {
+                self.learn().await?;
+                self.reserve_blocking(count, expires).await
+            }
+            reserved => reserved,
+        }
+    }
+
+    async fn reserve_blocking(
+        &self,
+        count: u64,
+        expires: TimeMs,
+    ) -> Result<std::ops::Range<u64>, ClientError> {
+        let client = self.clone();
+        // It syncs a file.
+        let reserving = tokio::task::spawn_blocking(move || {
+            let signer = client.signer()?;
+            Ok(signer.nonces.reserve(count, expires)?)
+        });
+        match reserving.await {
+            Ok(reserved) => reserved,
+            Err(error) => Err(ClientError::Config(format!(
+                "the runtime is going down: {error}"
+            ))),
+        }
+    }
+
+    /// Before the first signature with a new state file: what has the chain seen of this key?
+    async fn synchronise(&self) -> Result<(), ClientError> {
+        let signer = self.signer()?;
+        self.0
+            .synchronised
+            .get_or_try_init(|| async {
+                if !signer.nonces.is_fresh() {
+                    return Ok(());
+                }
+                let highest = match self.account().await {
+                    Ok((account, _)) => account.map_or(Nonce(0), |account| account.highest),
+                    Err(error) if is_empty_chain(&error) => Nonce(0),
+                    Err(error) => return Err(error),
+                };
+                signer.nonces.begin_above(highest)?;
+                Ok(())
+            })
+            .await
+            .copied()
+    }
+
+    /// Learns from a certified state which nonces are resolved.
+    async fn learn(&self) -> Result<(), ClientError> {
+        let (account, head) = self.account().await?;
+        let signer = self.signer()?;
+        let time = head.head().time;
+        match account {
+            Some(account) => signer
+                .nonces
+                .learn(account.highest, |n| account.is_spent(n), time),
+            None => signer.nonces.learn(Nonce(0), |_| false, time),
+        }
+        Ok(())
+    }
+}
+
+fn no_nonce() -> ClientError {
+    ClientError::Config("no nonce was reserved".into())
+}
+
+/// On a chain without a block nobody has executed anything.
+fn is_empty_chain(error: &ClientError) -> bool {
+    matches!(error, ClientError::Answer { detail, .. } if detail.code == ErrorCode::NotYetCertified)
+}
+
+/// Cuts a list into batches within the bounds of one request.
+fn parts(transactions: &[Bytes]) -> Vec<&[Bytes]> {
+    use violeta_types::api::{BATCH_BYTES_MAX, BATCH_COUNT_MAX};
+    let mut parts = Vec::new();
+    let (mut begin, mut bytes) = (0, 4);
+    for (i, transaction) in transactions.iter().enumerate() {
+        let more = 4 + transaction.len();
+        if i > begin && (bytes + more > BATCH_BYTES_MAX || i - begin == BATCH_COUNT_MAX) {
+            parts.push(&transactions[begin..i]);
+            (begin, bytes) = (i, 4);
+        }
+        bytes += more;
+    }
+    if begin < transactions.len() {
+        parts.push(&transactions[begin..]);
+    }
+    parts
+}
+
+impl Pending {
+    /// The transaction's id.
+    pub fn id(&self) -> TxId {
+        self.signed.id
+    }
+
+    /// Its nonce.
+    pub fn nonce(&self) -> Nonce {
+        self.signed.nonce
+    }
+
+    /// The signed bytes, the same for every validator.
+    pub fn bytes(&self) -> &Bytes {
+        &self.signed.bytes
+    }
+
+    /// When it can't be executed any more.
+    pub fn expires(&self) -> TimeMs {
+        self.signed.expires
+    }
+
+    /// Sees to it that the transaction arrives, and waits for its proved result.
+    ///
+    /// # Errors
+    /// See [`Client::transaction`].
+    pub async fn wait(&self) -> Result<Receipt, ClientError> {
+        let begun = Instant::now();
+        let left = self.signed.expires.0.saturating_sub(now_ms().0);
+        let deadline = tokio::time::Instant::now() + Duration::from_millis(left);
+        let receipt = match tokio::time::timeout_at(deadline, self.carry()).await {
+            Ok(receipt) => receipt?,
+            Err(_) => self.settle().await?,
+        };
+        self.client.roster().commit.observe(begun.elapsed());
+        self.resolved(receipt)
+    }
+
+    /// The nonce is spent, and what that came to is proved.
+    fn resolved(&self, receipt: Receipt) -> Result<Receipt, ClientError> {
+        self.client.signer()?.nonces.spent(self.signed.nonce);
+        match receipt.outcome.refused {
+            None => Ok(receipt),
+            Some((_, refusal)) => Err(ClientError::Refused {
+                refusal,
+                outcome: receipt.outcome,
+            }),
+        }
+    }
+
+    /// Round after round of validators, as long as somebody may have the transaction.
+    async fn carry(&self) -> Result<Receipt, ClientError> {
+        let mut delivered = false;
+        loop {
+            match self.carry_once(&mut delivered).await {
+                Ok(receipt) => return Ok(receipt),
+                // Nobody can have it: the caller may as well know now.
+                Err(error) if !delivered => return Err(error),
+                Err(error @ ClientError::NotTaken { .. }) => return Err(error),
+                Err(error) => {
+                    tracing::debug!(%error, transaction = %self.signed.id, "asking again");
+                    tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
+                }
+            }
+        }
+    }
+
+    async fn carry_once(&self, delivered: &mut bool) -> Result<Receipt, ClientError> {
+        let client = &self.client;
+        let committee = client.0.trust.committee();
+        let mut order = client.order().await.into_iter();
+        let patience = client.roster().commit.patience();
+        let mut silence = std::pin::pin!(tokio::time::sleep(patience));
+        let mut intervened = false;
+        let mut running = FuturesUnordered::new();
+        // Those that have the bytes, as far as is known; and those that say they will never take them.
+        let (mut holders, mut rejecters) = (BTreeSet::new(), BTreeSet::new());
+        let mut failures = Failures::default();
+        let mut rejection = None;
+        if let Some(at) = order.next() {
+            holders.insert(at);
+            running.push(self.carry_to(at));
+        }
+        loop {
+            tokio::select! {
+                ended = running.next() => {
+                    let Some((at, end)) = ended else {
+                        return Err(failures.into_error());
+                    };
+                    holders.remove(&at);
+                    // Whatever it says, it may have the bytes, unless they can't have left.
+                    *delivered |= !matches!(end, End::Failed(Failure::NotSent(_)));
+                    match end {
+                        End::Done(receipt) => return Ok(*receipt),
+                        End::Lied(incident) => failures.incident = Some(incident),
+                        End::SaysExpired => {}
+                        End::Failed(failure) => failures.add(client, at, "a submission", failure),
+                        End::Rejected(detail) => {
+                            rejecters.insert(at);
+                            rejection = Some(detail);
+                        }
+                    }
+                    // One of so many is honest: it's true.
+                    let believed = client.roster().exceeds_faults(rejecters.iter().copied(), committee);
+                    if let (true, Some(detail)) = (believed || running.is_empty() && order.len() == 0, &rejection) {
+                        return Err(ClientError::NotTaken { detail: detail.clone() });
+                    }
+                    // Who failed is replaced.
+                    if let Some(at) = order.next() {
+                        holders.insert(at);
+                        running.push(self.carry_to(at));
+                    }
+                }
+                () = &mut silence, if !intervened => {
+                    intervened = true;
+                    while !client.roster().exceeds_faults(holders.iter().copied(), committee) {
+                        let Some(at) = order.next() else { break };
+                        tracing::debug!(validator = %client.name(at), "client intervention");
+                        holders.insert(at);
+                        running.push(self.carry_to(at));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives the bytes to one validator, waits there for the certificate, and verifies the proof.
+    async fn carry_to(&self, at: usize) -> (usize, End) {
+        loop {
+            match self.post(at).await {
+                Err(Failure::Answer(detail)) if is_busy(detail.code) => {
+                    return (at, End::Failed(Failure::Answer(detail)));
+                }
+                Err(Failure::Answer(detail)) => return (at, End::Rejected(detail)),
+                Err(failure) => return (at, End::Failed(failure)),
+                Ok(TransactionStatus::Certified { .. }) => {
+                    return (at, self.fetch_proof(at).await);
+                }
+                Ok(TransactionStatus::Expired) => return (at, End::SaysExpired),
+                // Not there yet: the same bytes again do no harm, and wait again.
+                Ok(_) => tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await,
+            }
+        }
+    }
+
+    async fn post(&self, at: usize) -> Result<TransactionStatus, Failure> {
+        let url = &self.client.0.endpoints[at].url;
+        let path = format!("/v1/transactions?wait=certified&timeout_ms={WAIT_MS}");
+        // The gateway answers after the wait at the latest.
+        let at_most = Duration::from_millis(WAIT_MS + READ_MS_MAX);
+        let bytes = self.signed.bytes.clone();
+        let http = &self.client.0.http;
+        let result = http
+            .post(url, &path, bytes, "application/json", at_most)
+            .await;
+        self.client.note(at, &result, false);
+        Ok(json::<TransactionAnswer>(&result?)?.status)
+    }
+
+    async fn fetch_proof(&self, at: usize) -> End {
+        match self.client.outcome_from(at, self.signed.id).await {
+            Ok(receipt) => End::Done(Box::new(receipt)),
+            Err(Err(incident)) => End::Lied(incident),
+            Err(Ok(failure)) => End::Failed(failure),
+        }
+    }
+
+    /// The transaction has expired by this machine's clock: finds out for certain what became of it.
+    async fn settle(&self) -> Result<Receipt, ClientError> {
+        let unresolved = || ClientError::Unresolved {
+            transaction: self.signed.id,
+            expires: self.signed.expires,
+        };
+        let limit = Duration::from_millis(SETTLE_MS_MAX);
+        match tokio::time::timeout(limit, self.settle_at_last()).await {
+            Ok(settled) => settled,
+            Err(_) => Err(unresolved()),
+        }
+    }
+
+    async fn settle_at_last(&self) -> Result<Receipt, ClientError> {
+        let pause = Duration::from_millis(PAUSE_MS);
+        let mut nudged = false;
+        loop {
+            if let Ok(Some(receipt)) = self.client.outcome(self.signed.id).await {
+                return Ok(receipt);
+            }
+            if let Ok((account, head)) = self.client.account().await {
+                let spent = account.is_some_and(|a| a.is_spent(self.signed.nonce));
+                let over = head.head().time > self.signed.expires;
+                if over && !spent {
+                    self.client.learn().await?;
+                    let transaction = self.signed.id;
+                    return Err(ClientError::Expired { transaction });
+                }
+                if !over && !nudged {
+                    nudged = true;
+                    self.nudge().await;
+                }
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// An idle chain makes no blocks, so its time stands still: a barrier makes one. Nobody waits for its result.
+    async fn nudge(&self) {
+        let client = &self.client;
+        let expires = TimeMs(now_ms().0 + SETTLE_MS_MAX);
+        let Ok(nonces) = client.reserve_blocking(1, expires).await else {
+            return;
+        };
+        let Ok(signer) = client.signer() else { return };
+        let none = Bounded::default();
+        let nonce = Nonce(nonces.start);
+        let barrier = sign(&signer.key, client.chain(), nonce, expires, none);
+        // To one after the other until one takes it: that is enough for a block.
+        if let Err(error) = client.send_batch(&[barrier.bytes]).await {
+            tracing::debug!(%error, "no barrier could be sent");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use violeta_types::api::BATCH_BYTES_MAX;
+
+    #[test]
+    fn batches_are_cut_within_the_bounds_and_lose_nothing() {
+        let large = Bytes::from(vec![0; TRANSACTION_BYTES_MAX]);
+        let all = vec![large; 20];
+        let parts = parts(&all);
+        assert_eq!(parts.iter().map(|p| p.len()).sum::<usize>(), 20);
+        for part in &parts {
+            assert!(encode_batch(part).unwrap().len() <= BATCH_BYTES_MAX);
+        }
+        assert_eq!(parts.len(), 3, "7 of them fit");
+        assert!(super::parts(&[]).is_empty());
+    }
+}
