@@ -27,8 +27,37 @@ pub(crate) struct Cursor {
     pub(crate) superblock: Superblock,
     /// Entries that the index on the disk doesn't have yet.
     pub(crate) unindexed: Vec<VersionEntry>,
+    /// Nodes of the newest version in memory: counted, then an upper bound.
+    pub(crate) resident: Resident,
     /// Whether a sync failed.
     pub(crate) broken: bool,
+}
+
+/// How many nodes of the newest version are in memory, at most.
+#[derive(Debug, Default)]
+pub(crate) struct Resident {
+    bound: usize,
+    since_counted: usize,
+}
+
+impl Resident {
+    /// Takes note of a version with `made` new nodes; thins its tree out if too much of it is in memory. Counting
+    /// takes as long as making an eighth of the nodes does, so it's done no more often than that.
+    fn keep(&mut self, top: Tree<Space>, made: usize, max: usize, written: u64) -> Tree<Space> {
+        self.bound += made;
+        self.since_counted += made;
+        if self.bound <= max || self.since_counted <= max / 8 {
+            return top;
+        }
+        self.since_counted = 0;
+        self.bound = top.loaded();
+        if self.bound <= max {
+            return top;
+        }
+        let thinned = top.thinned(max - max / 4, written);
+        self.bound = thinned.loaded();
+        thinned
+    }
 }
 
 /// A batch applied to the newest version, in memory only: what the next version will be. Dropping it costs nothing.
@@ -41,6 +70,8 @@ pub struct Staged {
     /// Where the root record lies among `nodes`.
     at: At,
     nodes: Vec<u8>,
+    /// How many records `nodes` are.
+    made: usize,
 }
 
 impl Staged {
@@ -81,13 +112,15 @@ impl Cursor {
         }
         let top = update(&base.top, &mut top, &shared.nodes, &mut sink)?;
         let (at, ()) = sink.record(|out| encode_tree(&top, out));
+        let (nodes, made) = sink.finish();
         Ok(Staged {
             base,
             draft,
             root: top_hash(&top.digest()),
             top,
             at,
-            nodes: sink.into_bytes(),
+            nodes,
+            made,
         })
     }
 
@@ -116,11 +149,12 @@ impl Cursor {
         let draft = staged.draft;
         let (record, checksum) = draft.finish(era, version, durable, link, &root);
         self.log.append(&record, checksum)?;
-        self.publish(shared, version, staged.nodes, staged.at, root, staged.top);
+        let top = self.keep_nodes(shared, staged.top, &staged.nodes, staged.made);
+        self.publish(shared, Version { version, root, top }, staged.at);
         Ok(())
     }
 
-    /// Makes a version of the log the newest, while the store is being opened.
+    /// Makes a version of the log the newest, while the store is being opened. `log` goes on after it.
     pub(crate) fn adopt(
         &mut self,
         shared: &Shared,
@@ -132,28 +166,32 @@ impl Cursor {
             self.write_nodes(shared)?;
         }
         self.log = log;
-        let (at, root) = (staged.at, staged.root);
-        self.publish(shared, version, staged.nodes, at, root, staged.top);
+        let root = staged.root;
+        let top = self.keep_nodes(shared, staged.top, &staged.nodes, staged.made);
+        self.publish(shared, Version { version, root, top }, staged.at);
         Ok(())
     }
 
-    fn publish(
+    fn keep_nodes(
         &mut self,
         shared: &Shared,
-        version: Height,
-        nodes: Vec<u8>,
-        at: At,
-        root: Digest,
         top: Tree<Space>,
-    ) {
-        self.nodes.append(&nodes);
+        nodes: &[u8],
+        made: usize,
+    ) -> Tree<Space> {
+        self.nodes.append(nodes);
+        let max = shared.options.resident_nodes;
+        self.resident.keep(top, made, max, self.nodes.written())
+    }
+
+    fn publish(&mut self, shared: &Shared, version: Version, at: At) {
         self.unindexed.push(VersionEntry {
-            version,
+            version: version.version,
             at,
             log_end: self.log.end(),
-            root,
+            root: version.root,
         });
-        let latest = Arc::new(Version { version, root, top });
+        let latest = Arc::new(version);
         let state = shared.state.load();
         let mut recent = state.recent.clone();
         recent.push(Arc::clone(&latest));

@@ -38,6 +38,7 @@ mod space;
 mod store;
 mod superblock;
 mod tree;
+mod verify;
 mod versions;
 mod writer;
 
@@ -48,4 +49,5 @@ pub use history::History;
 pub use limits::Options;
 pub use snapshot::{Page, PageCursor, Snapshot};
 pub use store::{Stats, Store};
+pub use verify::Verified;
 pub use writer::Writer;

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A record lies in one file. Nothing here is needed to survive a crash: what isn't below the superblock's end is made
-//! again from the log. Nothing here is trusted either: a node is served only if it has the digest that its parent
-//! says.
+//! again from the log. Nothing here is trusted either: a node is served only if its record's checksum is right and it
+//! has the digest that its parent says.
 
 use std::sync::Arc;
 
@@ -65,6 +65,11 @@ impl NodeFiles {
                 }
                 _ => StoreError::Disk(error),
             })?;
+        let record = match bytes.split_last_chunk::<4>() {
+            Some((record, crc)) if crc32fast::hash(record).to_le_bytes() == *crc => record.len(),
+            _ => return Err(self.corrupt(at, "the record's checksum is wrong")),
+        };
+        bytes.truncate(record);
         Ok(bytes)
     }
 
@@ -200,6 +205,11 @@ impl NodeWriter {
     /// A sink for the records of the next version.
     pub(crate) fn sink(&self) -> NodeSink {
         NodeSink::new(self.end(), NODE_FILE_BYTES)
+    }
+
+    /// All before it can be read.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
     }
 
     /// Takes the records of a version.

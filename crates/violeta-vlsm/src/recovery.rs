@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 use violeta_journal::{Disk, OpenMode};
 
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, Resident};
 use crate::error::StoreError;
 use crate::files::in_dir;
 use crate::limits::Options;
@@ -129,6 +129,7 @@ fn replay(
         superblocks,
         superblock,
         unindexed: Vec::new(),
+        resident: Resident::default(),
         broken: false,
     };
     let mut scan = Scan::new(&shared.log, log_position, link, Some(era));

@@ -13,8 +13,8 @@
 //! ```
 //!
 //! Numbers are little-endian. `leaves` says which of the slots in the record hold leaves. A chain of deltas ends at a
-//! full record after at most [`CHAIN_MAX`] steps. Records carry no checksum: a node is accepted only if it hashes to
-//! the digest that its parent has for it, which no rotten record does.
+//! full record after at most [`CHAIN_MAX`] steps. A crc32 follows every record, and is part of its length: a node's
+//! digests are checked against its parent's all the same, but paths and places in the log aren't bound by them.
 
 use violeta_types::Digest;
 

@@ -19,6 +19,7 @@ mod codec;
 mod find;
 mod node;
 mod page;
+mod resident;
 mod update;
 
 pub(crate) use codec::{At, CHAIN_MAX, Record, decode_tree, encode_tree};
@@ -42,6 +43,17 @@ pub(crate) trait Leaf: Clone {
     fn encode(&self, out: &mut Vec<u8>);
     /// Reads an encoding and moves past it; none if it isn't one.
     fn decode(bytes: &mut &[u8]) -> Option<Self>;
+
+    /// Nodes in memory below it.
+    fn loaded(&self) -> usize {
+        0
+    }
+
+    /// Itself, with about `budget` nodes in memory (see `Tree::thinned`).
+    #[must_use]
+    fn thinned(&self, _budget: usize, _written: u64) -> Self {
+        self.clone()
+    }
 }
 
 /// Brings nodes that aren't in memory.

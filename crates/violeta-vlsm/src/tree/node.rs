@@ -121,6 +121,19 @@ impl<L> Node<L> {
         node
     }
 
+    /// The same node, with other links to the same children.
+    pub(crate) fn with_children(&self, children: Vec<Child<L>>) -> Self {
+        assert_eq!(children.len(), self.children.len());
+        Node {
+            at: self.at,
+            chain: self.chain,
+            bitmap: self.bitmap,
+            inner: self.inner,
+            digests: self.digests.clone(),
+            children: children.into_boxed_slice(),
+        }
+    }
+
     /// The node's own digest.
     pub(crate) fn digest(&self) -> Digest {
         node_hash(self.bitmap, &self.half(1))

@@ -39,6 +39,7 @@ pub(crate) struct NodeSink {
     start: u64,
     segment_bytes: u64,
     bytes: Vec<u8>,
+    records: usize,
 }
 
 impl NodeSink {
@@ -49,6 +50,7 @@ impl NodeSink {
             start,
             segment_bytes,
             bytes: Vec::new(),
+            records: 0,
         }
     }
 
@@ -56,6 +58,8 @@ impl NodeSink {
     pub(crate) fn record<T>(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> T) -> (At, T) {
         let mut from = self.bytes.len();
         let result = encode(&mut self.bytes);
+        let crc = crc32fast::hash(&self.bytes[from..]);
+        self.bytes.extend_from_slice(&crc.to_le_bytes());
         let len = self.bytes.len() - from;
         let room = self.segment_bytes - (self.start + from as u64) % self.segment_bytes;
         if len as u64 > room {
@@ -63,11 +67,13 @@ impl NodeSink {
             self.bytes.splice(from..from, std::iter::repeat_n(0, gap));
             from += gap;
         }
+        self.records += 1;
         (At::new(self.start + from as u64, len), result)
     }
 
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+    /// The records, and how many there are.
+    pub(crate) fn finish(self) -> (Vec<u8>, usize) {
+        (self.bytes, self.records)
     }
 }
 

@@ -1,0 +1,161 @@
+//! What an update, a read and a proof cost: `cargo run --release -p violeta-vlsm --example update_costs [keys] [dir]`.
+//!
+//! Fills a space with a million keys (16 bytes each, values of 32), then measures batches of 1,000 random updates
+//! without syncs, durable commits of the same, reads, proofs, historical reads, and the time to open the store again.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "measures"
+)]
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Instant;
+
+use violeta_journal::RealDisk;
+use violeta_types::Height;
+use violeta_vlsm::{Batch, Options, Store, Writer};
+
+const BATCH: u64 = 1_000;
+const SPACE: &[u8] = b"accounts";
+
+/// splitmix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ z >> 31) % n
+    }
+}
+
+fn key(i: u64) -> [u8; 16] {
+    let mut key = *b"key 00000000____";
+    key[4..12].copy_from_slice(&i.to_be_bytes());
+    key
+}
+
+fn step(
+    writer: &mut Writer,
+    version: &mut u64,
+    keys: impl Iterator<Item = u64>,
+) -> Result<(), Box<dyn Error>> {
+    let mut batch = Batch::new();
+    *version += 1;
+    if *version == 1 {
+        batch.create_space(SPACE);
+    }
+    for i in keys {
+        let mut value = [7; 32];
+        value[..8].copy_from_slice(&version.to_le_bytes());
+        batch.put(SPACE, &key(i), value.to_vec());
+    }
+    let staged = writer.stage(&batch)?;
+    writer.append(Height(*version), staged)?;
+    Ok(())
+}
+
+fn report(what: &str, start: Instant, n: u64) {
+    let micros = start.elapsed().as_secs_f64() * 1e6;
+    println!("{what:<44} {:>9.2} µs each, {n} times", micros / n as f64);
+}
+
+/// Memory that the process holds, in MiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS"));
+    let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    number.unwrap_or(0) / 1024
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let keys: u64 = arguments.next().map_or(Ok(1_000_000), |n| n.parse())?;
+    let dir = match arguments.next() {
+        Some(dir) => std::path::PathBuf::from(dir),
+        None => std::env::temp_dir().join(format!("update_costs-{}", std::process::id())),
+    };
+    std::fs::create_dir_all(&dir)?;
+    let disk = Arc::new(RealDisk::new(dir.clone()));
+    let store = Store::open(disk.clone(), "store", Options::default())?;
+    let mut writer = store.writer()?;
+    let (mut version, mut random) = (0, Random(1));
+
+    let start = Instant::now();
+    for first in (0..keys).step_by(10_000) {
+        step(&mut writer, &mut version, first..keys.min(first + 10_000))?;
+    }
+    report("insert, 10,000 a batch", start, keys);
+    writer.checkpoint()?;
+    println!("resident {} MiB", resident());
+
+    let (warm, n) = (50, 200);
+    for _ in 0..warm {
+        step(
+            &mut writer,
+            &mut version,
+            (0..BATCH).map(|_| random.below(keys)),
+        )?;
+    }
+    let start = Instant::now();
+    for _ in 0..n {
+        step(
+            &mut writer,
+            &mut version,
+            (0..BATCH).map(|_| random.below(keys)),
+        )?;
+    }
+    report("random update, 1,000 a batch, no sync", start, n * BATCH);
+    writer.sync()?;
+    let start = Instant::now();
+    for _ in 0..n {
+        step(
+            &mut writer,
+            &mut version,
+            (0..BATCH).map(|_| random.below(keys)),
+        )?;
+        writer.sync()?;
+    }
+    report("durable commit of 1,000 random updates", start, n);
+    println!("resident {} MiB", resident());
+
+    let (n, latest, old) = (
+        200_000,
+        store.latest(),
+        store.snapshot(Height(version / 2))?,
+    );
+    let start = Instant::now();
+    for _ in 0..n {
+        latest.get(SPACE, &key(random.below(keys)))?;
+    }
+    report("read, newest version", start, n);
+    let start = Instant::now();
+    for _ in 0..n / 10 {
+        old.get(SPACE, &key(random.below(keys)))?;
+    }
+    report("read, version in the middle", start, n / 10);
+    let (start, mut bytes) = (Instant::now(), 0);
+    for _ in 0..n / 10 {
+        let (_, proof) = latest.prove(SPACE, &key(random.below(keys)))?;
+        bytes += borsh::to_vec(&proof)?.len();
+    }
+    report("proof, newest version, encoded", start, n / 10);
+    println!("proof: {} bytes on average", bytes as u64 / (n / 10));
+
+    writer.checkpoint()?;
+    drop((writer, latest, old, store));
+    let start = Instant::now();
+    let store = Store::open(disk, "store", Options::default())?;
+    report("open after a checkpoint", start, 1);
+    let start = Instant::now();
+    let verified = store.verify()?;
+    report("full check", start, 1);
+    println!("{verified:?}, resident {} MiB", resident());
+    std::fs::remove_dir_all(&dir)?;
+    Ok(())
+}

@@ -1,0 +1,333 @@
+//! Disks that fail, forget, rot and fill up; readers beside the writer.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+mod common;
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use common::naive::{self, State};
+use common::{Op, append, check, disk, name, open, open_on, small};
+use violeta_journal::{Disk, FaultyDisk, MemoryDisk, Operation};
+use violeta_types::{Digest, Height};
+use violeta_vlsm::{Batch, Store, StoreError};
+
+/// Versions 1 to `n`, each with some puts and a delete.
+fn ops(version: u64) -> Vec<Op> {
+    let mut ops = vec![Op::Create((version % 3) as u8)];
+    for i in 0..6 {
+        let key = (version * 5 + i) % 23;
+        let value = format!("{version} {i}").repeat(9).into_bytes();
+        ops.push(Op::Put((i % 3) as u8, key as u16, value));
+    }
+    ops.push(Op::Delete((version % 3) as u8, (version % 23) as u16));
+    ops
+}
+
+/// The models of versions 0 to `n`, by themselves.
+fn models(n: u64) -> Vec<State> {
+    let mut models = vec![State::new()];
+    for version in 1..=n {
+        let (mut model, mut batch) = (models[version as usize - 1].clone(), Batch::new());
+        for op in ops(version) {
+            common::apply(&op, &mut model, &mut batch);
+        }
+        models.push(model);
+    }
+    models
+}
+
+/// Appends versions, syncing every other one, until one fails. Returns the last that was acknowledged, and the last
+/// that was appended.
+fn run(store: &Store, versions: u64) -> (u64, u64, Option<StoreError>) {
+    let (mut acknowledged, mut appended) = (store.durable_version().0, store.latest().version().0);
+    let mut writer = store.writer().unwrap();
+    for version in appended + 1..=versions {
+        let mut step = || -> Result<(), StoreError> {
+            let mut batch = Batch::new();
+            let mut model = models(version - 1).pop().unwrap();
+            for op in ops(version) {
+                common::apply(&op, &mut model, &mut batch);
+            }
+            let staged = writer.stage(&batch)?;
+            assert_eq!(staged.root(), naive::root(&model));
+            writer.append(Height(version), staged)?;
+            appended = version;
+            if version.is_multiple_of(2) {
+                writer.sync()?;
+                acknowledged = version;
+            }
+            Ok(())
+        };
+        if let Err(error) = step() {
+            return (acknowledged, appended, Some(error));
+        }
+    }
+    (acknowledged, appended, None)
+}
+
+/// Opens what a crash left: the acknowledged versions are there, whole, and no half of another.
+fn check_recovered(disk: &MemoryDisk, acknowledged: u64, appended: u64, models: &[State]) {
+    let store = open(disk);
+    let recovered = store.latest().version().0;
+    assert!(
+        (acknowledged..=appended).contains(&recovered),
+        "{recovered} of {acknowledged} to {appended}"
+    );
+    let model = &models[recovered as usize];
+    assert_eq!(store.latest().root(), naive::root(model));
+    for version in 1..=recovered {
+        let snapshot = store.snapshot(Height(version)).unwrap();
+        assert_eq!(snapshot.root(), naive::root(&models[version as usize]));
+    }
+    assert_eq!(store.verify().unwrap().versions, recovered);
+    // And it goes on.
+    let (_, goes_on, error) = run(&store, recovered + 2);
+    assert_eq!(goes_on, recovered + 2, "{error:?}");
+}
+
+const VERSIONS: u64 = 12;
+
+#[test]
+fn a_crash_at_any_operation_of_the_disk_loses_nothing_acknowledged() {
+    let models = models(VERSIONS + 2);
+    let operations = {
+        let faulty = FaultyDisk::new(Arc::new(disk()));
+        let store = open_on(Arc::new(faulty.clone())).unwrap();
+        assert!(run(&store, VERSIONS).2.is_none());
+        faulty.operations()
+    };
+    assert!(operations > 40, "a workload of {operations}");
+    for number in 0..operations {
+        // Everything that wasn't synced is lost; nothing is; some of it is.
+        for kind in 0..3u64 {
+            let disk = disk();
+            let faulty = FaultyDisk::new(Arc::new(disk.clone()));
+            faulty.fail_from(number, ErrorKind::Other);
+            let (mut acknowledged, mut appended) = (0, 0);
+            if let Ok(store) = open_on(Arc::new(faulty)) {
+                (acknowledged, appended, _) = run(&store, VERSIONS);
+            }
+            let mut seed = number;
+            disk.crash(&mut || {
+                seed = seed
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(kind);
+                match kind {
+                    0 => 0,
+                    1 => u64::MAX,
+                    _ => seed ^ seed >> 29,
+                }
+            });
+            // What was being appended when the disk failed may have got there.
+            check_recovered(&disk, acknowledged, appended + 1, &models);
+        }
+    }
+}
+
+#[test]
+fn a_crash_during_a_rollback_leaves_either_version() {
+    let models = models(VERSIONS);
+    for number in 0.. {
+        let disk = disk();
+        assert!(run(&open(&disk), VERSIONS).2.is_none());
+        let faulty = FaultyDisk::new(Arc::new(disk.clone()));
+        let store = open_on(Arc::new(faulty.clone())).unwrap();
+        faulty.fail_from(faulty.operations() + number, ErrorKind::Other);
+        let mut writer = store.writer().unwrap();
+        let result = writer.rollback(Height(5));
+        drop((writer, store));
+        let mut seed = number;
+        disk.crash(&mut || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            seed ^ seed >> 29
+        });
+        let store = open(&disk);
+        let found = store.latest().version().0;
+        assert!(
+            found == 5 || (found == VERSIONS && result.is_err()),
+            "{found}"
+        );
+        assert_eq!(store.latest().root(), naive::root(&models[found as usize]));
+        store.verify().unwrap();
+        if result.is_ok() {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_failed_sync_stops_the_writer_for_good_and_readers_go_on() {
+    let disk = disk();
+    let faulty = FaultyDisk::new(Arc::new(disk.clone()));
+    let store = open_on(Arc::new(faulty.clone())).unwrap();
+    let mut writer = store.writer().unwrap();
+    let model = append(&mut writer, 1, &State::new(), &ops(1));
+    faulty.fail_next(Operation::Sync, ErrorKind::Other);
+    assert!(matches!(writer.sync(), Err(StoreError::Disk(_))));
+    assert!(matches!(writer.sync(), Err(StoreError::Broken)));
+    assert!(matches!(
+        writer.stage(&Batch::new()),
+        Err(StoreError::Broken)
+    ));
+    drop(writer);
+    let mut writer = store.writer().unwrap();
+    assert!(matches!(writer.sync(), Err(StoreError::Broken)));
+    check(&store.latest(), &model, 23);
+    assert_eq!(store.durable_version(), Height(0));
+}
+
+#[test]
+fn a_full_disk_refuses_commits_and_goes_on_once_there_is_room() {
+    let disk = disk();
+    let store = open(&disk);
+    assert!(run(&store, 3).2.is_none());
+    disk.set_capacity(Some(disk.used_bytes()));
+    let (_, appended, error) = run(&store, 40);
+    let Some(StoreError::Disk(error)) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(error.kind(), ErrorKind::StorageFull);
+    let models = models(40);
+    check(&store.latest(), &models[appended as usize], 23);
+    disk.set_capacity(None);
+    let (_, appended, error) = run(&store, 40);
+    assert_eq!(appended, 40, "{error:?}");
+    store.verify().unwrap();
+    drop(store);
+    check(&open(&disk).latest(), &models[40], 23);
+}
+
+fn files(disk: &MemoryDisk, prefix: &str) -> Vec<String> {
+    let names = disk.list("db/store").unwrap().into_iter();
+    let names = names.filter(|name| name.starts_with(prefix));
+    names.map(|name| format!("db/store/{name}")).collect()
+}
+
+#[test]
+fn rot_in_what_was_durable_is_refused_and_named() {
+    let disk = disk();
+    // No checkpoint: all of it is replayed.
+    let options = || violeta_vlsm::Options {
+        checkpoint_bytes: 1 << 30,
+        ..small()
+    };
+    let store = Store::open(Arc::new(disk.clone()), "db/store", options()).unwrap();
+    assert!(run(&store, 6).2.is_none());
+    drop(store);
+    let log = files(&disk, "log-").remove(0);
+    for offset in [3, 30, 100, 200, 400] {
+        disk.flip_bit(&log, offset, 3).unwrap();
+        let error = Store::open(Arc::new(disk.clone()), "db/store", options()).unwrap_err();
+        let StoreError::Corrupt {
+            file, offset: 0, ..
+        } = &error
+        else {
+            panic!("{error}")
+        };
+        assert_eq!(*file, log);
+        disk.flip_bit(&log, offset, 3).unwrap();
+    }
+    Store::open(Arc::new(disk.clone()), "db/store", options()).unwrap();
+}
+
+#[test]
+fn rot_anywhere_is_never_served() {
+    let disk = disk();
+    let store = open(&disk);
+    assert!(run(&store, VERSIONS).2.is_none());
+    store.writer().unwrap().checkpoint().unwrap();
+    drop(store);
+    let models = models(VERSIONS);
+    for prefix in ["log-", "nodes-", "versions"] {
+        for file in files(&disk, prefix) {
+            for step in 0..60 {
+                let offset = step * 37;
+                if disk.flip_bit(&file, offset, 1).is_err() {
+                    break;
+                }
+                if let Ok(store) = open_on(Arc::new(disk.clone())) {
+                    serves_the_truth_or_nothing(&store, &models);
+                }
+                disk.flip_bit(&file, offset, 1).unwrap();
+            }
+        }
+    }
+    open(&disk).verify().unwrap();
+}
+
+fn serves_the_truth_or_nothing(store: &Store, models: &[State]) {
+    for version in 1..=VERSIONS {
+        let Ok(snapshot) = store.snapshot(Height(version)) else {
+            continue;
+        };
+        let model = &models[snapshot.version().0 as usize];
+        assert_eq!(snapshot.root(), naive::root(model));
+        for (space, key) in (0..3).flat_map(|s| (0..23).map(move |k| (name(s), common::key(k)))) {
+            if let Ok(value) = snapshot.get(&space, &key) {
+                let expected = model.get(&space).and_then(|keys| keys.get(&key));
+                assert_eq!(value.as_deref(), expected.map(Vec::as_slice));
+            }
+        }
+    }
+}
+
+#[test]
+fn readers_see_whole_versions_while_the_writer_commits() {
+    let disk = disk();
+    let store = open(&disk);
+    let versions = 60;
+    let roots: Vec<Digest> = models(versions).iter().map(naive::root).collect();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut seen = 0;
+                while !done.load(Ordering::Relaxed) {
+                    let snapshot = store.latest();
+                    assert!(snapshot.version().0 >= seen, "versions rise");
+                    seen = snapshot.version().0;
+                    let old = store
+                        .snapshot(Height(seen / 2 + 1))
+                        .unwrap_or(snapshot.clone());
+                    for snapshot in [snapshot, old] {
+                        let root = snapshot.root();
+                        assert_eq!(root, roots[snapshot.version().0 as usize]);
+                        let (value, proof) = snapshot.prove(&name(1), &common::key(9)).unwrap();
+                        let verdict =
+                            proof.verify(&root, &name(1), &common::key(9), value.as_deref());
+                        assert_eq!(verdict, Ok(()));
+                    }
+                }
+            });
+        }
+        let (_, appended, error) = run(&store, versions);
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(appended, versions, "{error:?}");
+    });
+}
+
+#[test]
+fn a_tree_larger_than_its_memory_is_thinned_out_and_still_right() {
+    let disk = disk();
+    let store = open(&disk);
+    let mut writer = store.writer().unwrap();
+    let mut model = State::new();
+    for version in 1..=20u16 {
+        let mut ops = vec![Op::Create(1)];
+        let keys = (0..40).map(|i| 2 + version * 40 + i);
+        ops.extend(keys.map(|key| Op::Put(1, key, vec![version as u8; 8])));
+        ops.push(Op::Put(1, 2 + 45 + version, vec![9]));
+        model = append(&mut writer, u64::from(version), &model, &ops);
+        writer.maintain().unwrap();
+    }
+    check(&store.latest(), &model, 60);
+    assert_eq!(store.verify().unwrap().keys, model[&name(1)].len() as u64);
+}
