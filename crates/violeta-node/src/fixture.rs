@@ -1,10 +1,16 @@
 //! Made-up blocks and certificates, for tests.
 
-use violeta_replica::Block;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use violeta_replica::{Block, RecordKind};
 use violeta_types::{
     Certificate, CertifiedHead, ChainId, CommitIndex, Digest, Epoch, Head, HeadId, Height, Outcome,
     Seal, ThresholdSignature, TimeMs, TxId,
 };
+
+use crate::journal::{Appender, JournalError, Records, StoredRecord};
+use crate::lock::lock;
 
 pub(crate) fn chain() -> ChainId {
     ChainId(Digest([1; 32]))
@@ -64,5 +70,94 @@ pub(crate) fn seal(height: u64) -> Seal {
         height: Height(height),
         head: block(height, &[]).head.id(),
         signature: ThresholdSignature([7; 48]),
+    }
+}
+
+/// A journal in memory, whose disk can fail.
+#[derive(Clone, Default)]
+pub(crate) struct MemoryJournal {
+    state: Arc<Mutex<MemoryState>>,
+}
+
+#[derive(Default)]
+struct MemoryState {
+    records: Vec<StoredRecord>,
+    end: u64,
+    synced: u64,
+    fails: bool,
+}
+
+impl MemoryJournal {
+    pub(crate) fn fail(&self, fails: bool) {
+        lock(&self.state).fails = fails;
+    }
+
+    pub(crate) fn synced(&self) -> u64 {
+        lock(&self.state).synced
+    }
+
+    pub(crate) fn push(&self, kind: RecordKind, bytes: Vec<u8>) -> u64 {
+        let position = self.clone().append(kind as u8, &bytes).unwrap();
+        self.clone().sync().unwrap();
+        position
+    }
+}
+
+impl Appender for MemoryJournal {
+    fn end(&self) -> u64 {
+        lock(&self.state).end
+    }
+
+    fn append(&mut self, kind: u8, bytes: &[u8]) -> Result<u64, JournalError> {
+        let mut state = lock(&self.state);
+        let position = state.end;
+        state.end += 9 + bytes.len() as u64;
+        let record = StoredRecord {
+            position,
+            end: state.end,
+            kind: RecordKind::from_number(kind).unwrap(),
+            bytes: Bytes::copy_from_slice(bytes),
+        };
+        state.records.push(record);
+        Ok(position)
+    }
+
+    fn sync(&mut self) -> Result<(), JournalError> {
+        let mut state = lock(&self.state);
+        if state.fails {
+            return Err(JournalError::Journal("no space left on device".into()));
+        }
+        state.synced = state.end;
+        Ok(())
+    }
+}
+
+impl Records for MemoryJournal {
+    fn read(&self, position: u64) -> Result<StoredRecord, JournalError> {
+        let state = lock(&self.state);
+        let synced = state.synced;
+        let found = state.records.iter().find(|r| r.position == position);
+        found
+            .filter(|record| record.end <= synced)
+            .cloned()
+            .ok_or_else(|| JournalError::damaged(position, "there is no record"))
+    }
+
+    fn range(
+        &self,
+        from: u64,
+        end: u64,
+        bytes_max: usize,
+    ) -> Result<Vec<StoredRecord>, JournalError> {
+        let state = lock(&self.state);
+        let mut bytes = 0;
+        let records = state.records.iter().filter(|r| r.position >= from);
+        let records = records.take_while(|r| r.end <= end.min(state.synced));
+        let some = records.take_while(|r| {
+            let first = bytes < bytes_max;
+            bytes += r.bytes.len();
+            first
+        });
+        Ok(some.cloned().collect())
     }
 }

@@ -19,7 +19,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use crossbeam_channel::Sender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
-use violeta_replica::{Block, SubmitError};
+use violeta_db::DbReader;
+use violeta_replica::{Block, Status, SubmitError};
 use violeta_types::api::{ChainEvent, Cursor, TransactionStatus, Wait};
 use violeta_types::{
     CertifiedHead, ChainId, Committee, Genesis, Head, Height, Outcome, Seal, TxId, ValidatorIndex,
@@ -34,6 +35,8 @@ use crate::tracker::{Progress, Tracker};
 
 /// Bytes that a submission costs beyond its items.
 const SUBMISSION_COST: usize = 4 << 10;
+/// Items that are checked in one piece.
+const SUBMISSION_ITEMS: usize = 512;
 /// When who is told to come back should.
 const RETRY_MS: u64 = 100;
 
@@ -62,6 +65,17 @@ struct Waiting {
     _quota: OwnedSemaphorePermit,
 }
 
+impl Shared {
+    /// The node stops, for this reason; the first reason counts.
+    pub(crate) fn halt(&self, reason: &str) {
+        self.stop.send_if_modified(|stop| {
+            let first = stop.is_none();
+            stop.get_or_insert_with(|| reason.to_owned());
+            first
+        });
+    }
+}
+
 /// What all handles of a node share.
 pub(crate) struct Shared {
     pub(crate) genesis: Genesis,
@@ -72,6 +86,8 @@ pub(crate) struct Shared {
     pub(crate) index: Arc<Index>,
     pub(crate) hub: Arc<EventHub>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) reader: Option<DbReader>,
+    pub(crate) status: watch::Receiver<Status>,
     pub(crate) forge: Option<Arc<dyn Forge>>,
     pub(crate) submissions: Submissions,
     pub(crate) stop: watch::Sender<Option<String>>,
@@ -116,6 +132,13 @@ impl Submissions {
         Ok(Some(receiver))
     }
 
+    #[cfg(test)]
+    pub(crate) fn submit_for_test(&self) {
+        let submitted = self.submit(vec![Bytes::from_static(b"x")]);
+        // Nobody waits for the answer; the quota is held until there is one.
+        drop(submitted.unwrap().unwrap());
+    }
+
     /// The replica has judged.
     pub(crate) fn answer(&self, ticket: u64, verdicts: Verdicts) {
         if let Some(waiting) = lock(&self.waiting).remove(&ticket) {
@@ -127,6 +150,13 @@ impl Submissions {
     /// Nobody will be answered any more.
     pub(crate) fn close(&self) {
         lock(&self.waiting).clear();
+    }
+}
+
+fn overloaded() -> SubmitError {
+    SubmitError::Overloaded {
+        what: "submissions under way",
+        retry_ms: RETRY_MS,
     }
 }
 
@@ -164,6 +194,21 @@ impl Handle {
         &self.shared.metrics
     }
 
+    /// Reads the state; none where the node runs no database.
+    pub fn reader(&self) -> Option<&DbReader> {
+        self.shared.reader.as_ref()
+    }
+
+    /// Where the replica stood a moment ago.
+    pub fn replica_status(&self) -> Status {
+        self.shared.status.borrow().clone()
+    }
+
+    /// Follows where the replica stands: told at most ten times a second, and only when it moves.
+    pub fn watch_replica(&self) -> watch::Receiver<Status> {
+        self.shared.status.clone()
+    }
+
     /// What a liar says instead of the truth. None on an honest node.
     pub fn forge(&self) -> Option<&Arc<dyn Forge>> {
         self.shared.forge.as_ref()
@@ -192,16 +237,21 @@ impl Handle {
     /// If the node has stopped.
     pub async fn submit(&self, items: Vec<Bytes>) -> Result<Verdicts, Stopped> {
         let count = items.len();
-        match self.shared.submissions.submit(items)? {
-            Some(answer) => answer.await.map_err(|_| Stopped),
-            None => {
-                let overloaded = SubmitError::Overloaded {
-                    what: "submissions under way",
-                    retry_ms: RETRY_MS,
-                };
-                Ok(vec![Err(overloaded); count])
+        let mut under_way = Vec::with_capacity(count.div_ceil(SUBMISSION_ITEMS));
+        // In pieces: several threads check a large batch, and a vertex that comes meanwhile waits for none of it.
+        for piece in items.chunks(SUBMISSION_ITEMS) {
+            let submitted = self.shared.submissions.submit(piece.to_vec())?;
+            under_way.push((piece.len(), submitted));
+        }
+        let mut verdicts = Vec::with_capacity(count);
+        for (len, submitted) in under_way {
+            match submitted {
+                Some(answer) => verdicts.extend(answer.await.map_err(|_| Stopped)?),
+                None => verdicts.extend(vec![Err(overloaded()); len]),
             }
         }
+        assert_eq!(verdicts.len(), count, "a verdict for each item");
+        Ok(verdicts)
     }
 
     /// What became of a transaction so far. May touch the disk.
@@ -391,11 +441,7 @@ impl Handle {
 
     /// Asks the node to stop; says at once that it will. [`Handle::stopped`] waits for it.
     pub fn shutdown(&self, reason: &str) {
-        self.shared.stop.send_if_modified(|stop| {
-            let first = stop.is_none();
-            stop.get_or_insert_with(|| reason.to_owned());
-            first
-        });
+        self.shared.halt(reason);
     }
 
     /// Waits until the node is asked to stop, or stops itself; says why.

@@ -43,6 +43,24 @@ pub struct StoredRecord {
     pub bytes: Bytes,
 }
 
+/// A journal that can be appended to.
+pub trait Appender: Send {
+    /// Where the next record begins.
+    fn end(&self) -> u64;
+
+    /// Appends a record; gives its position. It is durable after the next [`sync`](Self::sync).
+    ///
+    /// # Errors
+    /// If the disk fails. Then, and from then on, nothing is taken any more.
+    fn append(&mut self, kind: u8, bytes: &[u8]) -> Result<u64, JournalError>;
+
+    /// Makes durable, and readable, all that was appended.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    fn sync(&mut self) -> Result<(), JournalError>;
+}
+
 /// A journal that can be read while it is written.
 pub trait Records: Send + Sync {
     /// The record at a position.

@@ -14,7 +14,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use violeta_crypto::signing::{OperatorSecretKey, ValidatorSecretKey};
+use violeta_crypto::signing::{ClientSecretKey, OperatorSecretKey, ValidatorSecretKey};
 use violeta_crypto::threshold::ShareSecretKey;
 use violeta_types::{Committee, ValidatorIndex};
 use zeroize::Zeroizing;
@@ -34,6 +34,7 @@ pub const NODE_FILE: &str = "node.key";
 const VALIDATOR_TAG: &str = "violeta-validator-key-v1";
 const SHARE_TAG: &str = "violeta-share-key-v1";
 const OPERATOR_TAG: &str = "violeta-operator-key-v1";
+const CLIENT_TAG: &str = "violeta-client-key-v1";
 const ADVICE: &str =
     "`violeta testnet` makes keys; node.keys_dir in violeta.toml says where they are looked for";
 
@@ -158,6 +159,22 @@ pub fn read_operator_key(path: &Path) -> Result<OperatorSecretKey, KeyError> {
     )?))
 }
 
+/// Reads a client's key.
+///
+/// # Errors
+/// If it is missing, exposed or malformed.
+pub fn read_client_key(path: &Path) -> Result<ClientSecretKey, KeyError> {
+    Ok(ClientSecretKey::from_seed(*read_tagged(path, CLIENT_TAG)?))
+}
+
+/// Writes a client's key.
+///
+/// # Errors
+/// If the file can't be written.
+pub fn write_client_key(path: &Path, key: &ClientSecretKey) -> Result<(), FileError> {
+    write_tagged(path, CLIENT_TAG, key.seed())
+}
+
 fn malformed(path: &Path, reason: String) -> KeyError {
     let path = path.to_owned();
     KeyError::Malformed { path, reason }
@@ -174,7 +191,7 @@ fn read_tagged(path: &Path, tag: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> 
     let shape = || malformed(path, format!("expected {tag}: and 64 hexadecimal digits"));
     let (found, digits) = text.trim_end().split_once(':').ok_or_else(shape)?;
     if found != tag {
-        let known = [VALIDATOR_TAG, SHARE_TAG, OPERATOR_TAG].contains(&found);
+        let known = [VALIDATOR_TAG, SHARE_TAG, OPERATOR_TAG, CLIENT_TAG].contains(&found);
         return Err(match known {
             true => malformed(path, format!("it holds a {found}, a {tag} is wanted")),
             false => shape(),
@@ -270,5 +287,12 @@ mod tests {
         assert!(load(&net, 0).is_err());
         assert!(read_operator_key(&keys.join(OPERATOR_FILE)).is_ok());
         assert!(read_operator_key(&keys.join(SHARE_FILE)).is_err());
+        let path = net.validators[0].directory.join("client.key");
+        write_client_key(&path, &net.administrator).unwrap();
+        assert_eq!(
+            read_client_key(&path).unwrap().seed(),
+            net.administrator.seed()
+        );
+        assert!(read_operator_key(&path).is_err());
     }
 }

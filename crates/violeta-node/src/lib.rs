@@ -2,8 +2,11 @@
 
 #![allow(dead_code, reason = "the driver, which feeds the handle, follows")]
 
+mod assembly;
 pub mod chain;
 pub mod config;
+pub mod directory;
+pub mod driver;
 pub mod events;
 pub mod files;
 #[cfg(test)]
@@ -16,6 +19,7 @@ pub mod journal;
 pub mod keys;
 mod lock;
 pub mod metrics;
+pub mod node;
 pub mod testnet;
 pub mod tracker;
 pub mod transport;

@@ -27,9 +27,9 @@ use violeta_types::{
 use zeroize::Zeroizing;
 
 use crate::config::{Config, MachineKind, peer_name};
-use crate::files::{self, FileError, PUBLIC_MODE, SECRET_MODE};
+use crate::files::{self, FileError, PUBLIC_MODE};
 use crate::genesis::{self, GenesisFileError};
-use crate::keys::NodeKeys;
+use crate::keys::{NodeKeys, write_client_key};
 use crate::transport::tls::{NodeIdentity, TlsError};
 
 /// Name of a validator's configuration file.
@@ -172,9 +172,7 @@ pub fn generate(dir: &Path, n: usize, options: &Options) -> Result<Testnet, Test
     for (i, secret) in secrets.iter().enumerate() {
         validators.push(write_validator(dir, i, &addresses, secret, options)?);
     }
-    let digits = Zeroizing::new(hex::encode(administrator.seed()));
-    let line = Zeroizing::new(format!("violeta-client-key-v1:{}\n", *digits));
-    files::write_atomic(&dir.join(ADMINISTRATOR_FILE), line.as_bytes(), SECRET_MODE)?;
+    write_client_key(&dir.join(ADMINISTRATOR_FILE), &administrator)?;
     // Last: a directory with a genesis is a whole network.
     genesis::save(&genesis_path, &genesis)?;
     Ok(Testnet {

@@ -108,13 +108,20 @@ pub const KEYS: &[Key] = &[
         section: "http",
         name: "body_mib_max",
         help: "MiB of a request's body.",
-        allowed: Allowed::Range(2, 256),
+        allowed: Allowed::Range(2, 8),
     },
     Key {
         section: "http",
         name: "requests_max",
         help: "Requests served at once; further ones are told to come back.",
         allowed: Allowed::Range(1, 65_536),
+    },
+    Key {
+        section: "http",
+        name: "barrier_key",
+        help: "Key file of a registered client of this gateway's own, with which it orders the barrier of a linearizable \
+               read. Without one, clients order their own.",
+        allowed: Allowed::Text("a path, or \"\" for none"),
     },
     Key {
         section: "limits",
@@ -130,9 +137,9 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         section: "limits",
-        name: "submissions_max",
-        help: "Submissions that wait for an answer. Further ones are told to come back.",
-        allowed: Allowed::Range(1, 1_048_576),
+        name: "submissions_mib",
+        help: "MiB of submissions that wait for the replica's verdict. Further ones are told to come back.",
+        allowed: Allowed::Range(16, 4_095),
     },
     Key {
         section: "limits",

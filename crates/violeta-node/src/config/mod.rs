@@ -116,6 +116,8 @@ pub struct HttpSection {
     pub body_mib_max: u64,
     /// Requests served at once.
     pub requests_max: u64,
+    /// Key file of a registered client, to order barriers with; empty: none.
+    pub barrier_key: PathBuf,
 }
 
 impl Default for HttpSection {
@@ -123,8 +125,9 @@ impl Default for HttpSection {
         HttpSection {
             enabled: true,
             listen: SocketAddr::from(([127, 0, 0, 1], 26700)),
-            body_mib_max: 16,
+            body_mib_max: 8,
             requests_max: 1_024,
+            barrier_key: PathBuf::new(),
         }
     }
 }
@@ -137,8 +140,8 @@ pub struct LimitsSection {
     pub send_queue_mib: u64,
     /// MiB received from one validator that wait to be handled.
     pub receive_queue_mib: u64,
-    /// Submissions that wait for an answer.
-    pub submissions_max: u64,
+    /// MiB of submissions that wait for the replica's verdict.
+    pub submissions_mib: u64,
     /// Transactions whose way is followed in memory.
     pub tracked_transactions_max: u64,
     /// MiB of the newest blocks that are kept in memory.
@@ -152,7 +155,7 @@ impl Default for LimitsSection {
         LimitsSection {
             send_queue_mib: 32,
             receive_queue_mib: 16,
-            submissions_max: 4_096,
+            submissions_mib: 64,
             tracked_transactions_max: 262_144,
             recent_blocks_mib: 16,
             subscribers_max: 1_024,
@@ -211,6 +214,9 @@ impl Config {
             &mut config.node.genesis,
         ] {
             *part = base.join(&*part);
+        }
+        if !config.http.barrier_key.as_os_str().is_empty() {
+            config.http.barrier_key = base.join(&config.http.barrier_key);
         }
         Ok(config)
     }

@@ -14,7 +14,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, at, select};
 use tracing::{info, warn};
 use violeta_types::ChainId;
 use violeta_types::api::{ChainEvent, Cursor, EventKind};
@@ -29,6 +29,8 @@ use crate::metrics::Metrics;
 pub const ENTRIES_MAX: usize = 16_384;
 /// Transaction ids that make a transaction, even before its time.
 pub const TRANSACTIONS_MAX: usize = 65_536;
+/// Batches of records taken before a load is served.
+const RECORDS_BEFORE_LOAD_MAX: usize = 64;
 /// How long to wait after a failed write.
 pub const RETRY: Duration = Duration::from_secs(5);
 /// How often progress is told while the journal is read.
@@ -45,17 +47,12 @@ pub struct Written {
     pub entries: Vec<(u64, Entry)>,
 }
 
-/// What the writer is told.
-pub enum Command<L> {
-    /// The journal has grown.
-    Written(Written),
-    /// Write all up to this position, then pass this on.
-    Load {
-        /// The position.
-        up_to: u64,
-        /// What to pass on.
-        load: L,
-    },
+/// Something to be passed on once the index has got so far.
+pub struct LoadAt<L> {
+    /// The position.
+    pub up_to: u64,
+    /// What to pass on.
+    pub load: L,
 }
 
 /// See the module.
@@ -133,21 +130,28 @@ impl<R: Records> Writer<R> {
         Ok(())
     }
 
-    /// Works until the channel is closed. `pass_on` takes the loads.
-    pub fn run<L>(mut self, commands: &Receiver<Command<L>>, mut pass_on: impl FnMut(L)) {
+    /// Works until the channels are closed. `pass_on` takes the loads.
+    pub fn run<L>(
+        mut self,
+        records: &Receiver<Written>,
+        loads: &Receiver<LoadAt<L>>,
+        mut pass_on: impl FnMut(L),
+    ) {
         loop {
-            let command = match self.due {
-                None => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(due) => commands.recv_deadline(due),
-            };
-            match command {
-                Ok(Command::Written(written)) => self.written(written),
-                Ok(Command::Load { up_to, load }) => {
+            let due = self.due.map_or_else(crossbeam_channel::never, at);
+            select! {
+                recv(records) -> written => match written {
+                    Ok(written) => self.written(written),
+                    Err(_) => break,
+                },
+                recv(loads) -> load => if let Ok(LoadAt { up_to, load }) = load {
+                    for written in records.try_iter().take(RECORDS_BEFORE_LOAD_MAX) {
+                        self.written(written);
+                    }
                     self.reach(up_to);
                     pass_on(load);
-                }
-                Err(RecvTimeoutError::Timeout) => self.write(),
-                Err(RecvTimeoutError::Disconnected) => break,
+                },
+                recv(due) -> _ => self.write(),
             }
         }
         self.write();
@@ -308,3 +312,6 @@ pub enum CatchUpError {
     #[error(transparent)]
     Journal(#[from] JournalError),
 }
+
+#[cfg(test)]
+mod tests;
