@@ -1,12 +1,15 @@
 //! The journal as its user sees it, and what is done to it.
 
+mod crashes;
+mod damage;
+mod faults;
 mod use_cases;
 
 use std::sync::Arc;
 
 use violeta_types::Digest;
 
-use crate::{Disk, Journal, JournalError, Options, Record};
+use crate::{Disk, FaultyDisk, Journal, JournalError, MemoryDisk, Options, Record};
 
 const DIR: &str = "data/journal";
 
@@ -40,4 +43,21 @@ fn record(n: usize) -> (u8, Vec<u8>) {
 
 fn records(count: usize) -> Vec<(u8, Vec<u8>)> {
     (0..count).map(record).collect()
+}
+
+/// Random numbers of a seed (SplitMix64).
+fn random(mut seed: u64) -> impl FnMut() -> u64 {
+    move || {
+        seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+/// A disk that can be told to fail, over one in memory that can crash.
+fn faulty() -> (MemoryDisk, FaultyDisk) {
+    let memory = MemoryDisk::new();
+    let faulty = FaultyDisk::new(Arc::new(memory.clone()));
+    (memory, faulty)
 }

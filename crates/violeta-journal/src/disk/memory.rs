@@ -9,6 +9,8 @@
 //! nothing else.
 
 mod content;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
