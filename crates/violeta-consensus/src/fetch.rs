@@ -6,15 +6,19 @@
 //!         something, the next request follows them; no answer in time: its word is forgotten, another peer's turn
 //! ```
 //!
-//! One range is open at a time, so a laggard isn't sent everything n-fold. Named requests are bounded for each peer
-//! ([`REQUESTED_PER_PEER_MAX`]) and in all ([`MISSING_MAX`], the lowest rounds first).
+//! One range is open at a time, so a laggard isn't sent everything n-fold. What one source makes us miss is bounded
+//! ([`MISSING_PER_SOURCE_MAX`], the lowest rounds stay), and so is what one peer is asked for
+//! ([`REQUESTED_PER_PEER_MAX`]): a flood of made-up parents crowds out nobody else's. Each further attempt waits twice
+//! as long as the one before, up to a bound, and a link that comes back makes all due at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use violeta_types::{Round, ValidatorIndex, VertexRef};
 
-use crate::limits::{MISSING_MAX, REQUEST_REFS_MAX, REQUESTED_PER_PEER_MAX};
+use crate::limits::{MISSING_PER_SOURCE_MAX, REQUEST_REFS_MAX, REQUESTED_PER_PEER_MAX};
 
+/// The pause between attempts doubles so many times at most.
+const BACKOFF_DOUBLINGS_MAX: u32 = 6;
 /// After the last vertex of an answer, how long before the next request of a range follows.
 const RANGE_PAUSE_US: u64 = 5_000;
 
@@ -43,6 +47,8 @@ struct Peer {
     /// The highest round of each author that it has shown or said to have.
     reach: Vec<Round>,
     requested: usize,
+    /// What is missing because of what it sent.
+    caused: BTreeSet<VertexRef>,
 }
 
 /// Ask a peer for these.
@@ -70,6 +76,7 @@ impl Fetch {
             up: true,
             reach: vec![Round(0); validators],
             requested: 0,
+            caused: BTreeSet::new(),
         };
         Fetch {
             me,
@@ -87,6 +94,12 @@ impl Fetch {
         }
         if !up {
             self.forget(peer);
+            return;
+        }
+        for missing in self.missing.values_mut() {
+            missing.attempts = 0;
+            missing.due_us = 0;
+            self.next_due_us = 0;
         }
     }
 
@@ -121,11 +134,29 @@ impl Fetch {
         };
         self.missing.insert(reference, missing);
         self.next_due_us = 0;
-        if self.missing.len() > MISSING_MAX
-            && let Some((_, highest)) = self.missing.pop_last()
+        let caused = &mut self.peers[source.as_usize()].caused;
+        caused.insert(reference);
+        if caused.len() > MISSING_PER_SOURCE_MAX
+            && let Some(highest) = caused.last().copied()
         {
-            self.release(&highest);
+            self.remove(&highest);
         }
+    }
+
+    /// Whether a vertex is being asked for.
+    pub(crate) fn wants(&self, reference: &VertexRef) -> bool {
+        self.missing.contains_key(reference)
+    }
+
+    fn remove(&mut self, reference: &VertexRef) -> bool {
+        let Some(missing) = self.missing.remove(reference) else {
+            return false;
+        };
+        self.release(&missing);
+        self.peers[missing.source.as_usize()]
+            .caused
+            .remove(reference);
+        true
     }
 
     fn release(&mut self, missing: &Missing) {
@@ -138,13 +169,7 @@ impl Fetch {
     /// A vertex came, from whomever; says whether it was asked for by name.
     pub(crate) fn arrived(&mut self, reference: &VertexRef, from: ValidatorIndex) -> bool {
         self.reaches(from, reference.author, reference.round);
-        match self.missing.remove(reference) {
-            Some(missing) => {
-                self.release(&missing);
-                true
-            }
-            None => false,
-        }
+        self.remove(reference)
     }
 
     /// A peer sent a vertex that is new.
@@ -173,13 +198,12 @@ impl Fetch {
 
     /// Drops what isn't needed any more.
     pub(crate) fn retain(&mut self, mut needed: impl FnMut(&VertexRef) -> bool) {
-        let (kept, gone) = std::mem::take(&mut self.missing)
-            .into_iter()
-            .partition(|(reference, _)| needed(reference));
-        self.missing = kept;
-        let gone: BTreeMap<VertexRef, Missing> = gone;
-        for missing in gone.values() {
-            self.release(missing);
+        let gone: Vec<VertexRef> = (self.missing.keys())
+            .filter(|reference| !needed(reference))
+            .copied()
+            .collect();
+        for reference in gone {
+            self.remove(&reference);
         }
     }
 
@@ -268,8 +292,9 @@ impl Fetch {
             };
             self.release(&missing);
             missing.asked = self.choose(&reference, &missing);
+            let pause = self.timeout_us << missing.attempts.min(BACKOFF_DOUBLINGS_MAX);
             missing.attempts = missing.attempts.saturating_add(1);
-            missing.due_us = now_us.saturating_add(self.timeout_us);
+            missing.due_us = now_us.saturating_add(pause);
             if let Some(peer) = missing.asked {
                 self.peers[peer.as_usize()].requested += 1;
                 asks.entry(peer).or_default().push(reference);
@@ -311,5 +336,152 @@ impl Fetch {
         let named = Some(self.next_due_us).filter(|&due| due != u64::MAX);
         let range = self.range_due_us();
         named.into_iter().chain(range).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use violeta_types::{Domain, VertexId};
+
+    use super::*;
+
+    const ME: ValidatorIndex = ValidatorIndex(0);
+    const TIMEOUT: u64 = 100;
+
+    fn fetch() -> Fetch {
+        Fetch::new(Some(ME), 4, TIMEOUT)
+    }
+
+    fn vertex(round: u64, author: u16) -> VertexRef {
+        VertexRef {
+            round: Round(round),
+            author: ValidatorIndex(author),
+            id: VertexId(Domain::Vertex.hash(&[round as u8, (round >> 8) as u8, author as u8])),
+        }
+    }
+
+    fn named(fetch: &mut Fetch, now_us: u64) -> Vec<(u16, usize)> {
+        let asks = fetch.poll(&[Round(0); 4], now_us);
+        asks.iter()
+            .map(|ask| (ask.to.0, ask.wanted.len()))
+            .collect()
+    }
+
+    #[test]
+    fn the_sender_is_asked_first_then_the_author_then_the_others_ever_more_patiently() {
+        let mut fetch = fetch();
+        fetch.want(vertex(5, 2), ValidatorIndex(3));
+        assert_eq!(named(&mut fetch, 10), [(3, 1)]);
+        assert_eq!(named(&mut fetch, 10 + TIMEOUT - 1), []);
+        assert_eq!(named(&mut fetch, 10 + TIMEOUT), [(2, 1)]);
+        let third = 10 + 3 * TIMEOUT;
+        assert_eq!(named(&mut fetch, third - 1), []);
+        assert_eq!(named(&mut fetch, third).len(), 1);
+        let mut asked = std::collections::BTreeSet::new();
+        for attempt in 1..12 {
+            asked.extend(named(&mut fetch, third + attempt * 1_000 * TIMEOUT));
+        }
+        assert!(asked.contains(&(1, 1)), "everyone has a turn");
+        assert!(!asked.contains(&(0, 1)), "but not oneself");
+    }
+
+    #[test]
+    fn what_came_is_asked_for_no_more() {
+        let mut fetch = fetch();
+        fetch.want(vertex(5, 2), ValidatorIndex(3));
+        assert_eq!(named(&mut fetch, 0), [(3, 1)]);
+        assert!(fetch.arrived(&vertex(5, 2), ValidatorIndex(1)));
+        assert!(!fetch.arrived(&vertex(5, 2), ValidatorIndex(1)));
+        assert_eq!(fetch.peers[3].requested, 0);
+        assert!(fetch.peers[3].caused.is_empty());
+        assert_eq!(named(&mut fetch, 10 * TIMEOUT), []);
+    }
+
+    #[test]
+    fn the_synchroniser_does_not_starve_after_a_link_comes_back() {
+        let mut fetch = fetch();
+        for peer in 1..4 {
+            fetch.set_up(ValidatorIndex(peer), false);
+        }
+        fetch.want(vertex(5, 2), ValidatorIndex(3));
+        for now in 0..100 {
+            assert_eq!(named(&mut fetch, now * TIMEOUT), []);
+        }
+        fetch.set_up(ValidatorIndex(1), true);
+        assert_eq!(named(&mut fetch, 100 * TIMEOUT + 1), [(1, 1)]);
+    }
+
+    #[test]
+    fn made_up_parents_of_one_source_crowd_out_nobody_elses() {
+        let mut fetch = fetch();
+        for round in 1..=2_000 {
+            fetch.want(vertex(round, 1), ValidatorIndex(1));
+        }
+        assert_eq!(fetch.missing.len(), MISSING_PER_SOURCE_MAX);
+        assert!(fetch.wants(&vertex(1, 1)), "the lowest rounds stay");
+        fetch.want(vertex(9_999, 2), ValidatorIndex(2));
+        assert!(fetch.wants(&vertex(9_999, 2)));
+    }
+
+    #[test]
+    fn one_peer_is_asked_for_so_much_at_a_time() {
+        let mut fetch = fetch();
+        for peer in 2..4 {
+            fetch.set_up(ValidatorIndex(peer), false);
+        }
+        for source in 1..4 {
+            for round in 1..=MISSING_PER_SOURCE_MAX as u64 {
+                fetch.want(vertex(round, source), ValidatorIndex(source));
+            }
+        }
+        let asks = fetch.poll(&[Round(0); 4], 0);
+        assert!(asks.iter().all(|ask| ask.wanted.len() <= REQUEST_REFS_MAX));
+        let asked: usize = asks.iter().map(|ask| ask.wanted.len()).sum();
+        assert_eq!(asked, REQUESTED_PER_PEER_MAX);
+    }
+
+    #[test]
+    fn a_range_goes_on_while_it_brings_something_and_then_goes_to_another() {
+        let mut fetch = fetch();
+        let ours = [Round(3); 4];
+        fetch.set_reach(ValidatorIndex(1), &[Round(9); 4]);
+        fetch.set_reach(ValidatorIndex(2), &[Round(9); 4]);
+        let ask = fetch.open_range(ValidatorIndex(1), &ours, 0).unwrap();
+        assert!(ask.range);
+        assert_eq!(
+            fetch.open_range(ValidatorIndex(2), &ours, 0),
+            None,
+            "one at a time"
+        );
+        // It brings nothing: its word is forgotten, the other's turn.
+        let asks = fetch.poll(&ours, TIMEOUT);
+        assert_eq!(asks[0].to, ValidatorIndex(2));
+        assert_eq!(fetch.open_range(ValidatorIndex(1), &ours, TIMEOUT), None);
+        // It brings something: the same again.
+        fetch.progress(ValidatorIndex(2), TIMEOUT + 1);
+        let next = fetch.next_wakeup().unwrap();
+        assert_eq!(fetch.poll(&ours, next)[0].to, ValidatorIndex(2));
+        // All is here: no more.
+        fetch.progress(ValidatorIndex(2), next);
+        assert_eq!(fetch.poll(&[Round(9); 4], next + RANGE_PAUSE_US), []);
+        assert_eq!(fetch.range_peer(), None);
+    }
+
+    #[test]
+    fn a_trickle_does_not_hold_a_range_for_ever() {
+        let mut fetch = fetch();
+        let ours = [Round(3); 4];
+        for peer in [1, 2] {
+            fetch.set_reach(ValidatorIndex(peer), &[Round(9); 4]);
+        }
+        let mut now = 0;
+        fetch.open_range(ValidatorIndex(1), &ours, now).unwrap();
+        while fetch.range_peer() == Some(ValidatorIndex(1)) {
+            now += 1;
+            fetch.progress(ValidatorIndex(1), now);
+            fetch.poll(&ours, now);
+            assert!(now <= 3 * TIMEOUT);
+        }
+        assert_eq!(fetch.range_peer(), Some(ValidatorIndex(2)));
     }
 }

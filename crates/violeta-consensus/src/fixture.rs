@@ -11,6 +11,7 @@ use violeta_types::{
 
 use crate::epoch::EpochData;
 use crate::rules::{ItemMeta, Rejection};
+use crate::vertex::{ValidVertex, trust_vertex};
 
 /// When test epochs begin.
 pub(crate) const START: TimeMs = TimeMs(1_000_000);
@@ -130,4 +131,51 @@ pub(crate) fn sign(epoch: &EpochData, header: VertexHeader, payload: Payload) ->
     let signature = key(signer.unwrap_or(0)).sign_vertex(&header.id(epoch.chain()));
     let signed = SignedHeader { header, signature };
     violeta_types::encode(&Vertex { signed, payload }).into()
+}
+
+/// A vertex of this header and items, signed.
+pub(crate) fn vertex_of(
+    epoch: &EpochData,
+    mut header: VertexHeader,
+    items: &[&str],
+) -> ValidVertex {
+    let item = |text: &&str| Item::Client(Bytes::copy_from_slice(text.as_bytes()));
+    let payload = Payload::new(items.iter().map(item).collect()).unwrap();
+    header.payload = payload.commitment();
+    trust_vertex(&sign(epoch, header, payload), epoch).unwrap()
+}
+
+/// A vertex without payload.
+pub(crate) fn vertex(
+    epoch: &EpochData,
+    round: u64,
+    author: u16,
+    parents: &[VertexRef],
+) -> ValidVertex {
+    vertex_of(
+        epoch,
+        header_on(epoch, round, author, parents.to_vec()),
+        &[],
+    )
+}
+
+/// Rounds `1..=upto` in which each of `authors` links each of them.
+pub(crate) fn layers(epoch: &EpochData, authors: &[u16], upto: u64) -> Vec<Vec<ValidVertex>> {
+    let mut before: Vec<VertexRef> = epoch.virtual_vertices().to_vec();
+    let mut layers = Vec::new();
+    for round in 1..=upto {
+        let layer: Vec<ValidVertex> = (authors.iter())
+            .map(|&author| vertex(epoch, round, author, &own_first(author, &before)))
+            .collect();
+        before = layer.iter().map(|vertex| *vertex.reference()).collect();
+        layers.push(layer);
+    }
+    layers
+}
+
+/// The same parents, the author's own first.
+pub(crate) fn own_first(author: u16, parents: &[VertexRef]) -> Vec<VertexRef> {
+    let mut parents = parents.to_vec();
+    parents.sort_by_key(|parent| (parent.author != ValidatorIndex(author), parent.author));
+    parents
 }

@@ -540,3 +540,273 @@ impl Graph {
 fn lowest_needed(epoch: &EpochData, round: Round) -> Round {
     round.back(epoch.gc_depth()).max(Round(1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{self, layers, own_first, vertex, vertex_of};
+
+    const G: u64 = 64;
+
+    fn graph() -> (Arc<EpochData>, Graph) {
+        let epoch = Arc::new(fixture::epoch(4, 4));
+        (epoch.clone(), Graph::new(epoch))
+    }
+
+    fn refs(layer: &[ValidVertex]) -> Vec<VertexRef> {
+        layer.iter().map(|vertex| *vertex.reference()).collect()
+    }
+
+    fn insert_all(graph: &mut Graph, layers: &[Vec<ValidVertex>]) {
+        for vertex in layers.iter().flatten() {
+            graph.insert(vertex.clone());
+        }
+    }
+
+    /// Who is linked, as (round, author), by validator 0.
+    fn parents(graph: &Graph, own: VertexRef, next: u64) -> Vec<(u64, u16)> {
+        let parents = graph.choose_parents(own, Round(next));
+        parents.iter().map(|p| (p.round.0, p.author.0)).collect()
+    }
+
+    fn accept_own(graph: &mut Graph, own: &ValidVertex) {
+        graph.insert(own.clone());
+        graph.link(*own.reference());
+    }
+
+    #[test]
+    fn own_previous_first_then_everyones_newest() {
+        let (epoch, mut graph) = graph();
+        let virtual_own = epoch.virtual_vertices()[0];
+        assert_eq!(
+            parents(&graph, virtual_own, 1),
+            [(0, 0), (0, 1), (0, 2), (0, 3)]
+        );
+        let layers = layers(&epoch, &[0, 1, 2, 3], 2);
+        insert_all(&mut graph, &layers);
+        let own = *layers[1][0].reference();
+        graph.link(own);
+        assert_eq!(parents(&graph, own, 3), [(2, 0), (2, 1), (2, 2), (2, 3)]);
+    }
+
+    #[test]
+    fn a_late_vertex_is_linked_weakly_unless_a_parent_before_has_it_in_its_cone() {
+        let (epoch, mut graph) = graph();
+        // Validator 3 has a vertex in round 1 only, which nobody has linked.
+        let others = layers(&epoch, &[0, 1, 2], 3);
+        insert_all(&mut graph, &others);
+        let late = vertex(&epoch, 1, 3, &own_first(3, epoch.virtual_vertices()));
+        graph.insert(late.clone());
+        let own = *others[2][0].reference();
+        graph.link(own);
+        assert_eq!(parents(&graph, own, 4), [(3, 0), (3, 1), (3, 2), (1, 3)]);
+        // Another one linked it: its vertex brings it along.
+        let mut with_late = own_first(1, &refs(&others[2]));
+        with_late.push(*late.reference());
+        let next: Vec<ValidVertex> = vec![
+            vertex(&epoch, 4, 0, &own_first(0, &refs(&others[2]))),
+            vertex(&epoch, 4, 1, &with_late),
+            vertex(&epoch, 4, 2, &own_first(2, &refs(&others[2]))),
+        ];
+        accept_own(&mut graph, &next[0]);
+        graph.insert(next[1].clone());
+        graph.insert(next[2].clone());
+        let own = *next[0].reference();
+        assert_eq!(parents(&graph, own, 5), [(4, 0), (4, 1), (4, 2)]);
+        // Once in the own cone, it is never linked again.
+        let five = vertex(&epoch, 5, 0, &own_first(0, &refs(&next)));
+        accept_own(&mut graph, &five);
+        assert!(graph.get(late.reference()).unwrap().linked);
+    }
+
+    #[test]
+    fn l2_an_exposed_author_is_not_linked() {
+        let (epoch, mut graph) = graph();
+        let layers = layers(&epoch, &[0, 1, 2, 3], 1);
+        insert_all(&mut graph, &layers);
+        let own = *layers[0][0].reference();
+        graph.link(own);
+        graph.expose(ValidatorIndex(3));
+        assert_eq!(parents(&graph, own, 2), [(1, 0), (1, 1), (1, 2)]);
+        let tally = graph.linkable_authors(Round(1), Round(2));
+        assert!(!tally.contains(ValidatorIndex(3)));
+    }
+
+    #[test]
+    fn l2_who_returns_after_a_liars_exposure_links_what_an_honest_vertex_took() {
+        // Only 1, 2 and 3 made round 1; 3 was exposed later. Round 2 of an honest validator took it.
+        let (epoch, mut graph) = graph();
+        let first = layers(&epoch, &[1, 2, 3], 1);
+        insert_all(&mut graph, &first);
+        graph.expose(ValidatorIndex(3));
+        let before = graph.linkable_authors(Round(1), Round(2));
+        assert!(!before.is_quorum(epoch.committee()), "no Q it may link");
+        let honest = vertex(&epoch, 2, 1, &own_first(1, &refs(&first[0])));
+        graph.insert(honest);
+        let after = graph.linkable_authors(Round(1), Round(2));
+        assert!(after.is_quorum(epoch.committee()));
+        let own = epoch.virtual_vertices()[0];
+        assert_eq!(parents(&graph, own, 2), [(0, 0), (1, 1), (1, 2), (1, 3)]);
+    }
+
+    #[test]
+    fn l2_an_exposed_authors_word_vouches_for_nothing_any_more() {
+        let (epoch, mut graph) = graph();
+        let first = layers(&epoch, &[1, 2, 3], 1);
+        insert_all(&mut graph, &first);
+        let liar = vertex(&epoch, 2, 3, &own_first(3, &refs(&first[0])));
+        graph.insert(liar);
+        graph.expose(ValidatorIndex(3));
+        let entry = graph.get(first[0][2].reference()).unwrap();
+        assert!(!graph.may_link(entry, Round(2)));
+        assert!(
+            graph
+                .get(first[0][0].reference())
+                .is_some_and(|e| graph.may_link(e, Round(2)))
+        );
+    }
+
+    #[test]
+    fn l1_a_cone_that_is_not_all_here_is_not_linked_until_it_is() {
+        // A joiner knows commits up to round 80, so gc is 16. A vertex of round 81 links an old one of round 18 that
+        // links round 16 and below: opaque, so it is accepted; but L1 asks for its cone down to 81 − 64 = 17.
+        let (epoch, mut graph) = graph();
+        let all = layers(&epoch, &[0, 1, 2], 80);
+        let old: Vec<Vec<ValidVertex>> = old_line(&epoch, &all);
+        graph.raise_gc(Round(80 - G), None);
+        for vertex in all[16..].iter().flatten() {
+            graph.insert(vertex.clone());
+        }
+        // Validator 3's vertex of round 17 is above gc, its parents at or below it aren't here.
+        let late = &old[16][0];
+        assert_eq!(late.reference().round, Round(17));
+        assert!(graph.missing_parents(late).is_empty(), "opaque: accepted");
+        graph.insert(late.clone());
+        let entry = graph.get(late.reference()).unwrap();
+        assert!(!graph.may_link(entry, Round(81)), "its cone isn't here");
+        assert!(graph.is_incomplete());
+        let missing = graph.complete();
+        assert!(missing.contains(old[15][0].reference()));
+        // What L1 asks for comes, from the top down; rounds at or below gc are kept for this alone.
+        for round in (1..=16).rev() {
+            graph.insert(old[round - 1][0].clone());
+            for vertex in &all[round - 1] {
+                graph.insert(vertex.clone());
+            }
+            graph.complete();
+        }
+        let entry = graph.get(late.reference()).unwrap();
+        assert!(graph.may_link(entry, Round(81)));
+        assert!(!graph.is_incomplete());
+    }
+
+    /// Validator 3's vertices, each on its own and on the others' of the round before.
+    fn old_line(epoch: &EpochData, others: &[Vec<ValidVertex>]) -> Vec<Vec<ValidVertex>> {
+        let mut own = epoch.virtual_vertices()[3];
+        let mut before = epoch.virtual_vertices()[..3].to_vec();
+        let mut line = Vec::new();
+        for (round, layer) in (1..).zip(others) {
+            let mut parents = vec![own];
+            parents.extend(&before);
+            let next = vertex(epoch, round, 3, &parents);
+            own = *next.reference();
+            before = refs(layer);
+            line.push(vec![next]);
+        }
+        line
+    }
+
+    #[test]
+    fn l1_what_is_older_than_g_is_not_linked() {
+        let (epoch, mut graph) = graph();
+        let layers = layers(&epoch, &[0, 1, 2], G + 2);
+        let late = vertex(&epoch, 1, 3, &own_first(3, epoch.virtual_vertices()));
+        insert_all(&mut graph, &layers);
+        graph.insert(late.clone());
+        let entry = graph.get(late.reference()).unwrap();
+        assert!(graph.may_link(entry, Round(G + 1)));
+        assert!(!graph.may_link(entry, Round(G + 2)));
+    }
+
+    #[test]
+    fn a_detached_own_previous_need_not_be_here_and_is_never_walked() {
+        let (epoch, mut graph) = graph();
+        let others = layers(&epoch, &[0, 1, 2], G + 1);
+        insert_all(&mut graph, &others);
+        let mut parents = vec![fixture::reference(&epoch, 1, 3)];
+        parents.extend(refs(&others[G as usize]));
+        let back = vertex(&epoch, G + 2, 3, &parents);
+        assert!(graph.missing_parents(&back).is_empty());
+        assert!(graph.edges(back.head()).all(|edge| edge.round > Round(1)));
+        graph.insert(back.clone());
+        let entry = graph.get(back.reference()).unwrap();
+        assert!(graph.may_link(entry, Round(G + 3)));
+    }
+
+    #[test]
+    fn open_payload_counts_until_it_or_its_twin_is_committed() {
+        let (epoch, mut graph) = graph();
+        let parents = own_first(1, epoch.virtual_vertices());
+        let header = fixture::header_on(&epoch, 1, 1, parents);
+        let payload = vertex_of(&epoch, header.clone(), &["a"]);
+        let twin = vertex_of(&epoch, header, &["b"]);
+        graph.insert(payload.clone());
+        assert!(graph.has_open_payload(Round(2)));
+        graph.insert(twin.clone());
+        graph.commit(&[*twin.reference()]);
+        assert!(
+            !graph.has_open_payload(Round(2)),
+            "twins of what is committed aside"
+        );
+        assert!(graph.is_committed(twin.reference()) && !graph.is_committed(payload.reference()));
+    }
+
+    #[test]
+    fn payload_of_an_exposed_author_that_nobody_links_keeps_nobody_awake() {
+        let (epoch, mut graph) = graph();
+        let header = fixture::header_on(&epoch, 1, 3, own_first(3, epoch.virtual_vertices()));
+        graph.insert(vertex_of(&epoch, header, &["a"]));
+        assert!(graph.has_open_payload(Round(2)));
+        graph.expose(ValidatorIndex(3));
+        assert!(!graph.has_open_payload(Round(2)));
+    }
+
+    #[test]
+    fn own_payload_under_gc_is_returned_and_memory_shrinks() {
+        let (epoch, mut graph) = graph();
+        let header = fixture::header_on(&epoch, 1, 0, own_first(0, epoch.virtual_vertices()));
+        let own = vertex_of(&epoch, header, &["mine"]);
+        graph.insert(own.clone());
+        insert_all(&mut graph, &layers(&epoch, &[1, 2, 3], 10));
+        let returned = graph.raise_gc(Round(3), Some(ValidatorIndex(0)));
+        assert_eq!(returned.len(), 1);
+        assert_eq!(returned[0].reference(), own.reference());
+        assert!(!graph.has_open_payload(Round(4)));
+        assert!(
+            graph.raise_gc(Round(2), Some(ValidatorIndex(0))).is_empty(),
+            "never back"
+        );
+        assert!(graph.decided_bytes > 0);
+        graph.shed(0);
+        assert_eq!(graph.decided_bytes, 0);
+        let entry = graph.get(own.reference()).unwrap();
+        assert!(entry.whole().is_none(), "served from the journal");
+        graph.drop_below(Round(99));
+        assert_eq!(graph.bottom(), Round(4), "never above gc");
+        assert!(graph.get(own.reference()).is_none());
+    }
+
+    #[test]
+    fn bytes_of_what_is_dropped_are_counted_out() {
+        let (epoch, mut graph) = graph();
+        let layers = layers(&epoch, &[0, 1, 2, 3], 20);
+        insert_all(&mut graph, &layers);
+        for layer in &layers[..10] {
+            graph.commit(&refs(layer));
+        }
+        graph.raise_gc(Round(15), None);
+        graph.drop_below(Round(16));
+        assert_eq!(graph.decided_bytes, 0);
+        assert!(graph.decided.is_empty());
+    }
+}

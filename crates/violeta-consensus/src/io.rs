@@ -73,7 +73,7 @@ pub enum Event {
         /// Whose share, out of those given out last, was bad.
         bad: Vec<ValidatorIndex>,
     },
-    /// The newest certified head.
+    /// The newest certified head. Also right after a restart: until it is known, certificates are taken to lag.
     Certified {
         /// The round of its commit's leader.
         leader_round: Round,

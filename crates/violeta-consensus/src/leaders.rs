@@ -97,6 +97,18 @@ mod tests {
             .collect()
     }
 
+    /// Computed from the module's head by an independent program. Part of the protocol: never changes.
+    #[test]
+    fn pinned_leaders() {
+        let coin: Vec<_> = (1..=6)
+            .map(|r| elect(&fixture::epoch(7, 4), r, 9))
+            .collect();
+        assert_eq!(coin, [[3, 1], [1, 6], [3, 5], [6, 3], [0, 1], [5, 2]]);
+        let weighted = fixture::epoch_with_stakes(&[3, 1, 4, 1, 5], 4, Election::Seeded);
+        let seeded: Vec<_> = (1..=6).map(|r| elect(&weighted, r, 0)).collect();
+        assert_eq!(seeded, [[2, 4], [4, 0], [2, 4], [2, 4], [4, 0], [4, 2]]);
+    }
+
     #[test]
     fn without_its_coin_a_round_has_no_leaders_yet() {
         let epoch = fixture::epoch(4, 4);

@@ -12,8 +12,8 @@ pub const ANSWER_BYTES_MAX: usize = 2 << 20;
 pub const REQUEST_REFS_MAX: usize = 128;
 /// Vertices that one peer has been asked for by name and hasn't sent yet.
 pub const REQUESTED_PER_PEER_MAX: usize = 512;
-/// Missing vertices that are remembered in all.
-pub const MISSING_MAX: usize = 4_096;
+/// Missing vertices that are asked for because of what one peer sent.
+pub const MISSING_PER_SOURCE_MAX: usize = 512;
 /// Vertices of one author that wait for parents.
 pub const SUSPENDED_PER_AUTHOR_MAX: usize = 512;
 /// Bytes of one author's vertices that wait for parents.
@@ -33,7 +33,7 @@ pub const EXTRA_VARIANTS_BURST: u64 = 64;
 /// How far ahead of the local clock a timestamp may be; beyond that the vertex is accepted later.
 pub const TIMESTAMP_AHEAD_MS_MAX: u64 = 1_000;
 /// What serving a request costs at least, in bytes of the peer's quota.
-pub const SERVED_BYTES_MIN: u64 = 16 << 10;
+pub const SERVED_BYTES_MIN: u64 = 64 << 10;
 /// Bytes that one peer is served within a second.
 pub const SERVED_BYTES_PER_SECOND: u64 = 32 << 20;
 /// Bytes that one peer may be served at once.
@@ -42,7 +42,10 @@ pub const SERVED_BYTES_BURST: u64 = 64 << 20;
 const _: () = assert!(ANSWER_BYTES_MAX + VERTEX_BYTES_MAX + (64 << 10) <= MESSAGE_BYTES_MAX);
 const _: () = assert!(VARIANTS_PUSHED_MAX >= 2, "two variants are the proof");
 const _: () = assert!(NOVELTY_ROUNDS_MAX as usize * 2 <= SUSPENDED_PER_AUTHOR_MAX);
-const _: () = assert!(NOVELTY_ROUNDS_MAX as usize * VALIDATORS_MAX <= MISSING_MAX);
+const _: () = assert!(
+    VALIDATORS_MAX <= MISSING_PER_SOURCE_MAX,
+    "all parents of a vertex"
+);
 const _: () = assert!(EXTRA_VARIANTS_PER_SECOND <= EXTRA_VARIANTS_BURST);
 const _: () = assert!(SERVED_BYTES_BURST >= (VERTEX_BYTES_MAX + ANSWER_BYTES_MAX) as u64);
 const _: () = assert!(SUSPENDED_BYTES_PER_AUTHOR_MAX >= VERTEX_BYTES_MAX);

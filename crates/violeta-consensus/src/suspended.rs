@@ -79,6 +79,14 @@ impl Suspended {
         self.children.contains_key(reference)
     }
 
+    /// All that is waited for, and who sent what waits.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = (VertexRef, ValidatorIndex)> {
+        self.children.iter().filter_map(|(parent, children)| {
+            let child = children.first()?;
+            Some((*parent, self.waiting.get(child)?.from))
+        })
+    }
+
     /// The suspended variants of a slot.
     pub(crate) fn variants(
         &self,
@@ -236,5 +244,145 @@ impl Suspended {
         for reference in sent {
             self.remove(&reference);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::epoch::EpochData;
+    use crate::fixture;
+
+    const FROM: ValidatorIndex = ValidatorIndex(2);
+
+    fn vertex(epoch: &EpochData, round: u64, author: u16) -> ValidVertex {
+        fixture::vertex_of(epoch, fixture::header(epoch, round, author), &[])
+    }
+
+    fn missing(vertex: &ValidVertex) -> BTreeSet<VertexRef> {
+        vertex.header().parents.iter().copied().collect()
+    }
+
+    fn count(suspended: &Suspended) -> usize {
+        suspended.waiting.len()
+    }
+
+    #[test]
+    fn the_last_missing_parent_sets_a_vertex_free() {
+        let epoch = fixture::epoch(4, 4);
+        let mut suspended = Suspended::new(4);
+        let waits = vertex(&epoch, 5, 1);
+        let parents = missing(&waits);
+        suspended.insert(FROM, waits.clone(), parents.clone(), Hold::No);
+        assert_eq!(suspended.wanted().count(), 4);
+        let mut ready = Vec::new();
+        for parent in &parents {
+            assert!(ready.is_empty());
+            assert!(suspended.is_wanted(parent));
+            ready = suspended.resolve(parent);
+        }
+        assert_eq!(ready[0].1.reference(), waits.reference());
+        assert_eq!((count(&suspended), suspended.wanted().count()), (0, 0));
+        assert_eq!(suspended.loads[1].bytes, 0);
+    }
+
+    #[test]
+    fn gc_sets_free_and_drops() {
+        let epoch = fixture::epoch(4, 4);
+        let mut suspended = Suspended::new(4);
+        for round in 5..=7 {
+            let waits = vertex(&epoch, round, 1);
+            let parents = missing(&waits);
+            suspended.insert(FROM, waits, parents, Hold::No);
+        }
+        let ready = suspended.raise_gc(Round(5));
+        let rounds: Vec<_> = ready.iter().map(|(_, v)| v.reference().round.0).collect();
+        assert_eq!(
+            rounds,
+            [6],
+            "5 is dropped, 6 waits for round 5 no more, 7 waits on"
+        );
+        assert_eq!(count(&suspended), 1);
+    }
+
+    #[test]
+    fn a_flood_pushes_out_its_own_authors_highest_only() {
+        let epoch = fixture::epoch(4, 4);
+        let mut suspended = Suspended::new(4);
+        let other = vertex(&epoch, 9_999, 3);
+        let parents = missing(&other);
+        suspended.insert(FROM, other.clone(), parents, Hold::No);
+        let flood = SUSPENDED_PER_AUTHOR_MAX as u64 + 10;
+        let mut gone = Vec::new();
+        for round in 2..2 + flood {
+            let waits = vertex(&epoch, round, 1);
+            let parents = missing(&waits);
+            gone.extend(suspended.insert(FROM, waits, parents, Hold::No));
+        }
+        assert_eq!(gone.len(), 10);
+        assert!(
+            gone.iter()
+                .all(|reference| reference.round.0 > SUSPENDED_PER_AUTHOR_MAX as u64)
+        );
+        assert!(suspended.contains(other.reference()));
+        assert_eq!(count(&suspended), SUSPENDED_PER_AUTHOR_MAX + 1);
+    }
+
+    #[test]
+    fn bytes_are_bounded_for_each_author() {
+        let epoch = fixture::epoch(4, 4);
+        let mut suspended = Suspended::new(4);
+        let big = "x".repeat(1 << 20);
+        for round in 2..40 {
+            let items = [big.as_str(), big.as_str(), big.as_str()];
+            let waits = fixture::vertex_of(&epoch, fixture::header(&epoch, round, 1), &items);
+            let parents = missing(&waits);
+            suspended.insert(FROM, waits, parents, Hold::No);
+            assert!(suspended.loads[1].bytes <= suspended.bytes_per_author_max);
+        }
+        assert_eq!(count(&suspended), 5);
+        assert!(Suspended::new(128).bytes_per_author_max >= VERTEX_BYTES_MAX);
+    }
+
+    #[test]
+    fn held_vertices_are_released_by_time_and_quota() {
+        let epoch = fixture::epoch(4, 4);
+        let mut suspended = Suspended::new(4);
+        let early = vertex(&epoch, 5, 1);
+        let variant = vertex(&epoch, 6, 3);
+        let both = vertex(&epoch, 7, 2);
+        let none = BTreeSet::new;
+        suspended.insert(FROM, early.clone(), none(), Hold::Early(TimeMs(100)));
+        suspended.insert(FROM, variant, none(), Hold::Quota);
+        let parents = missing(&both);
+        suspended.insert(FROM, both, parents, Hold::Early(TimeMs(100)));
+        assert!(suspended.release(TimeMs(99), |_| false).is_empty());
+        let ready = suspended.release(TimeMs(100), |_| false);
+        assert_eq!(ready[0].1.reference(), early.reference());
+        assert_eq!(ready.len(), 1, "the third still misses parents");
+        assert_eq!(
+            suspended.release(TimeMs(100), |author| author.0 == 3).len(),
+            1
+        );
+        assert!(!suspended.holds());
+        assert_eq!(count(&suspended), 1);
+    }
+
+    #[test]
+    fn what_a_peer_sent_is_dropped_with_it() {
+        let epoch = fixture::epoch(4, 4);
+        let mut suspended = Suspended::new(4);
+        for (round, from) in [(5, 2), (6, 3)] {
+            let waits = vertex(&epoch, round, 1);
+            let parents = missing(&waits);
+            suspended.insert(ValidatorIndex(from), waits, parents, Hold::No);
+        }
+        suspended.drop_from(FROM);
+        assert_eq!(count(&suspended), 1);
+        assert!(
+            suspended
+                .wanted()
+                .all(|(_, from)| from == ValidatorIndex(3))
+        );
     }
 }

@@ -141,6 +141,16 @@ impl Core {
         self.complete_cones();
     }
 
+    /// Asks again for what is waited for and was crowded out.
+    pub(super) fn want_again(&mut self) {
+        let lost: Vec<(VertexRef, ValidatorIndex)> = (self.suspended.wanted())
+            .filter(|(parent, _)| !self.suspended.contains(parent) && !self.fetch.wants(parent))
+            .collect();
+        for (parent, source) in lost {
+            self.fetch.want(parent, source);
+        }
+    }
+
     /// Asks for what L1 lacks of cones that begin above gc.
     pub(super) fn complete_cones(&mut self) {
         if !self.graph.is_incomplete() {

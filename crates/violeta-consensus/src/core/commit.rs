@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use violeta_types::seeded::{self, Bug};
 use violeta_types::{
-    Commit, CommitIndex, Digest, Election, Round, ThresholdSignature, ValidatorIndex, VertexRef,
+    Commit, CommitIndex, Digest, Election, Round, ThresholdSignature, TimeMs, ValidatorIndex,
+    VertexRef,
 };
 
 use super::{CertifiedLeader, Core, LastCommit};
@@ -207,6 +208,10 @@ impl Core {
             self.effects.push_back(Effect::Forked(first.index));
             return;
         }
+        if let Some(index) = self.first_impossible(&fresh) {
+            self.effects.push_back(Effect::Forked(index));
+            return;
+        }
         let Some(slot) = fresh.last().and_then(|(commit, _)| self.slot_of(commit)) else {
             return;
         };
@@ -225,6 +230,23 @@ impl Core {
         self.complete_cones();
         self.advance(now);
         self.prune();
+    }
+
+    /// The first commit that no honest validator can have made after the one before. A quorum vouched for the last.
+    fn first_impossible(&self, commits: &[(Commit, Vec<ValidVertex>)]) -> Option<CommitIndex> {
+        let mut before: Option<(CommitIndex, TimeMs, Round)> = None;
+        for (commit, _) in commits {
+            let (time, round) =
+                before.map_or((self.last.time, self.last.leader_round), |b| (b.1, b.2));
+            let in_turn = before.is_none_or(|(index, _, _)| commit.index == index.next());
+            let forward = commit.time >= time && commit.leader.round >= round;
+            let ours = commit.epoch == self.epoch.epoch() && self.slot_of(commit).is_some();
+            if !(in_turn && forward && ours) {
+                return Some(commit.index);
+            }
+            before = Some((commit.index, commit.time, commit.leader.round));
+        }
+        None
     }
 
     /// Whether commits that don't follow the own log say all that is committed above gc.
@@ -325,6 +347,9 @@ impl Core {
         }
         self.restored_slot = self.slot_of(commit);
         self.note_commit(commit, commit.digest(self.epoch.chain()));
+        // Certificates lag by little more than G (they pace the vertices), so this is below what has to be kept.
+        let kept = 4 * self.epoch.gc_depth();
+        self.graph.drop_below(self.graph.gc().back(kept));
         self.graph.shed(self.tuning.served_bytes_max);
         Ok(())
     }

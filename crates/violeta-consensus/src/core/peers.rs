@@ -52,6 +52,7 @@ impl Core {
         let message = Message::Frontier(self.frontier());
         self.effects.push_back(Effect::Broadcast(message));
         self.complete_cones();
+        self.want_again();
     }
 
     /// On every reconnect: the frontier, and the own newest vertex.
