@@ -33,6 +33,9 @@ mod commit;
 mod peers;
 mod produce;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
