@@ -111,6 +111,27 @@ impl DbMachine {
         })
     }
 
+    /// Goes back to `height`, durably, if the store has got further: what came after will be executed again. A shell
+    /// does so before the first event, when its journal doesn't hold the newest blocks (the power went, or the process
+    /// was killed, between the writes of the two).
+    ///
+    /// # Errors
+    /// If the store can't go back, or nothing is left of `height`.
+    pub fn roll_back(&mut self, genesis: &Genesis, height: Height) -> Result<(), DbError> {
+        if self.tip.position.height <= height {
+            return Ok(());
+        }
+        self.writer.rollback(height)?;
+        let tip = recover(genesis, &self.genesis, &self.store.latest())?;
+        assert_eq!(tip.position.height, height, "each block is a version");
+        self.executed = (tip.position.commit_index, tip.position.commit_digest);
+        self.time = tip.time;
+        self.durable = tip.position;
+        self.tip = tip;
+        self.effects.clear();
+        Ok(())
+    }
+
     /// A reader of this machine's state; any number, on any thread.
     pub fn reader(&self) -> DbReader {
         DbReader::new(

@@ -257,23 +257,33 @@ impl Cursor {
         })
     }
 
-    /// Returns to the version with this entry of the index, durably.
+    /// Returns to the version with this entry of the index, durably; to the empty store for none.
     pub(crate) fn rollback(
         &mut self,
         shared: &Shared,
-        index: u64,
-        entry: &VersionEntry,
+        target: Option<(u64, VersionEntry)>,
     ) -> Result<(), StoreError> {
         assert!(self.unindexed.is_empty(), "written before");
-        let top = shared.top_tree(entry.at, &entry.root)?;
-        let link = shared.log.read(entry.log_end - 32, 32)?;
-        let link = Digest(crate::tree::take(&mut &link[..]).unwrap_or_default());
+        let (latest, versions, log_end, link) = match target {
+            None => (Version::empty(), 0, 0, Digest::ZERO),
+            Some((index, entry)) => {
+                let top = shared.top_tree(entry.at, &entry.root)?;
+                let link = shared.log.read(entry.log_end - 32, 32)?;
+                let link = Digest(crate::tree::take(&mut &link[..]).unwrap_or_default());
+                let latest = Version {
+                    version: entry.version,
+                    root: entry.root,
+                    top,
+                };
+                (latest, index + 1, entry.log_end, link)
+            }
+        };
         let superblock = Superblock {
             generation: self.superblock.generation,
             era: self.log.era() + 1,
-            versions: index + 1,
+            versions,
             nodes_end: self.nodes.end(),
-            log_position: entry.log_end,
+            log_position: log_end,
             link,
         };
         self.fatal(|cursor| {
@@ -282,16 +292,12 @@ impl Cursor {
             // Both: the older one's log is about to be cut.
             cursor.write_superblock(superblock)?;
             cursor.write_superblock(superblock)?;
-            cursor.log.cut(entry.log_end, superblock.era, link)
+            cursor.log.cut(log_end, superblock.era, link)
         })?;
-        shared.durable.store(entry.version.0, Ordering::Release);
+        shared.durable.store(latest.version.0, Ordering::Release);
         shared.state.store(Arc::new(State {
-            latest: Arc::new(Version {
-                version: entry.version,
-                root: entry.root,
-                top,
-            }),
-            indexed: index + 1,
+            latest: Arc::new(latest),
+            indexed: versions,
             recent: Vec::new(),
         }));
         Ok(())

@@ -87,7 +87,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Returns to `version`, exactly and durably; what came after is gone. After a crash on the way the store is either
+    /// Returns to `version`, exactly and durably; what came after is gone. Version 0 is the empty store. After a crash on the way the store is either
     /// as before or at `version`.
     ///
     /// # Errors
@@ -97,12 +97,15 @@ impl Writer {
         let (shared, cursor) = self.cursor()?;
         cursor.check()?;
         cursor.write_nodes(shared)?;
+        if version == Height(0) {
+            return cursor.rollback(shared, None);
+        }
         let state: Arc<State> = shared.state.load_full();
         let index = shared.versions.find(state.indexed, version)?;
         let entry = index.map(|index| shared.versions.get(index)).transpose()?;
         match index.zip(entry) {
             Some((index, entry)) if entry.version == version => {
-                cursor.rollback(shared, index, &entry)
+                cursor.rollback(shared, Some((index, entry)))
             }
             _ => Err(StoreError::NoSuchVersion {
                 asked: version,

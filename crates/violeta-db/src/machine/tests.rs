@@ -531,6 +531,28 @@ fn a_restart_after_any_commit_changes_no_head() {
 }
 
 #[test]
+fn a_store_ahead_of_the_journal_goes_back_to_any_height_and_makes_the_same_heads_again() {
+    let log = busy_log();
+    let blocks = blocks_of(&log);
+    for height in 0..=blocks.len() as u64 {
+        let disk = disk();
+        let mut machine = open(&disk);
+        catch_up(&mut machine, &log);
+        machine.handle(Event::Flush);
+        drop(machine);
+        let mut machine = open(&disk);
+        let genesis = genesis(Admission::Closed);
+        machine.roll_back(&genesis, Height(height)).unwrap();
+        assert_eq!(machine.position().height, Height(height));
+        drop(machine);
+        let mut machine = open(&disk);
+        assert_eq!(machine.position().height, Height(height), "durably");
+        machine.roll_back(&genesis, Height(99)).unwrap();
+        assert_eq!(catch_up(&mut machine, &log), blocks[height as usize..]);
+    }
+}
+
+#[test]
 fn replays_after_a_restart_leave_no_trace() {
     let disk = disk();
     let mut log = busy_log();
