@@ -200,6 +200,45 @@ fn the_middle_of_an_unsynced_write_may_be_lost() {
 }
 
 #[test]
+fn whatever_a_crash_undoes_of_a_drop_leaves_no_gap() {
+    let run = |disk: &FaultyDisk| {
+        let mut journal = open(disk, SEGMENT_BYTES);
+        for (kind, bytes) in records(RECORDS) {
+            journal.append(kind, &bytes).unwrap();
+        }
+        let end = journal.sync().unwrap();
+        let before = (disk.operations(), journal.stats().segments);
+        (before, end, journal)
+    };
+    for removed in 0..3 {
+        for seed in 0..4 * SEEDS {
+            let (memory, disk) = faulty();
+            let ((operations, segments), end, mut journal) = run(&disk);
+            assert!(segments >= 4);
+            // The last of these operations isn't synced.
+            disk.fail_from(operations + 2 * removed + 1, ErrorKind::Other);
+            journal.drop_below(end).unwrap_err();
+            memory.crash(&mut random(seed));
+            let found = contents(&memory, SEGMENT_BYTES).unwrap();
+            assert_eq!(found, records(RECORDS)[RECORDS - found.len()..]);
+        }
+    }
+    // Without a failure, but with the crash: every removal was synced before the next.
+    for seed in 0..4 * SEEDS {
+        let (memory, disk) = faulty();
+        let (_, end, mut journal) = run(&disk);
+        journal.drop_below(end).unwrap();
+        memory.crash(&mut random(seed));
+        let (journal, _) = Journal::open(Arc::new(memory), DIR, options(SEGMENT_BYTES)).unwrap();
+        assert_eq!(
+            journal.stats().segments,
+            1,
+            "what was dropped stays dropped"
+        );
+    }
+}
+
+#[test]
 fn crashes_lose_something() {
     // The canary: if no crash lost a record, the tests above would prove nothing.
     let (_, whole) = faulty();

@@ -43,7 +43,11 @@ fn a_record_is_found_by_its_position_once_it_is_durable() {
         assert_eq!(rest[0], journal.read(*position).unwrap());
     }
     assert!(positions.is_sorted_by(|a, b| a < b));
-    assert!(reader.read(Position(end.0 + 5)).is_err());
+    for beyond in [end, Position(end.0 + 5), Position(u64::MAX)] {
+        let error = reader.read(beyond).unwrap_err();
+        assert!(matches!(error, JournalError::OutOfRange { .. }), "{error}");
+        assert_eq!(reader.replay(beyond).count(), 0);
+    }
     // Between records there is none.
     let between = reader.read(Position(positions[50].0 + 1)).unwrap_err();
     assert!(matches!(between, JournalError::Damaged { .. }), "{between}");
