@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+
 use super::{DirLock, Disk, DiskError, DiskFile, LOCK_FILE, OpenMode, check_path, join};
 
 /// Files below a directory of this machine.
@@ -205,13 +208,10 @@ impl DiskFile for RealFile {
             return Ok(());
         }
         self.length_changed.store(true, Ordering::Relaxed);
-        let size = |n: u64| i64::try_from(n).map_err(|_| error(io::ErrorKind::FileTooLarge.into()));
-        match nix::fcntl::posix_fallocate(&self.file, size(now)?, size(len - now)?) {
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), now, len - now) {
             Ok(()) => Ok(()),
             // A file system that can't reserve still can extend; the room is then found, or not, at the write.
-            Err(nix::errno::Errno::EOPNOTSUPP | nix::errno::Errno::EINVAL) => {
-                self.file.set_len(len).map_err(error)
-            }
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.file.set_len(len).map_err(error),
             Err(errno) => Err(error(errno.into())),
         }
     }
