@@ -95,7 +95,66 @@ fn lower_median(mut stamps: Vec<(TimeMs, u64)>) -> Option<TimeMs> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use violeta_types::ValidatorIndex;
+
     use super::*;
+    use crate::fixture::{self, own_first, vertex, vertex_of};
+    use crate::vertex::ValidVertex;
+
+    /// Round 1 with twins of validator 3, a round 2 that splits over them, and a leader of round 3 above both.
+    fn split() -> (Graph, Vec<ValidVertex>, VertexRef) {
+        let epoch = Arc::new(fixture::epoch(4, 4));
+        let mut graph = Graph::new(epoch.clone());
+        let mut first = fixture::layers(&epoch, &[0, 1, 2, 3], 1).remove(0);
+        let mut header = first[3].header().clone();
+        header.timestamp.0 += 1;
+        first.push(vertex_of(&epoch, header, &[]));
+        let all: Vec<VertexRef> = first.iter().map(|v| *v.reference()).collect();
+        let with = |twin: usize| [&all[..3], &all[twin..=twin]].concat();
+        let second: Vec<ValidVertex> = [(0, 3), (1, 4), (2, 3)]
+            .into_iter()
+            .map(|(author, twin)| vertex(&epoch, 2, author, &own_first(author, &with(twin))))
+            .collect();
+        let before: Vec<VertexRef> = second.iter().map(|v| *v.reference()).collect();
+        let leader = vertex(&epoch, 3, 0, &before);
+        for vertex in first.iter().chain(&second).chain([&leader]) {
+            graph.insert(vertex.clone());
+        }
+        (graph, first, *leader.reference())
+    }
+
+    #[test]
+    fn of_twins_in_one_cone_the_first_by_id_is_committed() {
+        let (graph, first, leader) = split();
+        let committed = cone(&graph, leader);
+        let kept: Vec<VertexRef> = (committed.iter().copied())
+            .filter(|v| v.round == Round(1) && v.author == ValidatorIndex(3))
+            .collect();
+        let twins = [*first[3].reference(), *first[4].reference()];
+        assert_eq!(kept, [*twins.iter().min().unwrap()]);
+        assert_eq!(committed.len(), 4 + 3 + 1);
+        assert!(committed.is_sorted());
+    }
+
+    #[test]
+    fn a_twin_of_what_was_committed_before_is_left_out_whole() {
+        for before in [3, 4] {
+            let (mut graph, first, leader) = split();
+            graph.commit(&[*first[before].reference()]);
+            let committed = cone(&graph, leader);
+            let of_slot = committed.iter().filter(|v| v.author == ValidatorIndex(3));
+            assert_eq!(of_slot.count(), 0);
+        }
+    }
+
+    #[test]
+    fn rounds_at_or_below_gc_are_left_out() {
+        let (mut graph, _, leader) = split();
+        graph.raise_gc(Round(1), None);
+        assert!(cone(&graph, leader).iter().all(|v| v.round > Round(1)));
+    }
 
     fn median(stamps: &[(u64, u64)]) -> Option<u64> {
         let stamps = stamps.iter().map(|&(t, stake)| (TimeMs(t), stake));
