@@ -70,7 +70,7 @@ impl Barriers {
 
     fn sign(&self, source: &Arc<dyn Source>, run: &mut Run) -> Result<Transaction, ApiError> {
         let client = self.key.public_key().client_id();
-        let account = source.account(&client, source.certified_height())?;
+        let account = source.account(&client)?;
         run.nonce = run.nonce.next().max(account.next_nonce);
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)

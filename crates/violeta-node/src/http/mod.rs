@@ -17,6 +17,7 @@
 //! There is no CORS header: pages of other origins can't use a browser to talk to a gateway. TLS is left to a proxy;
 //! by default the gateway listens on loopback.
 
+mod adapter;
 mod admission;
 mod barrier;
 mod chain;

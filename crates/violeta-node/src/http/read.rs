@@ -161,19 +161,18 @@ pub(crate) async fn keys(
     Ok(Json(answer).into_response())
 }
 
-/// `GET /v1/accounts/{client}`: key and nonces.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoQuery {}
+
+/// `GET /v1/accounts/{client}`: key and nonces, after the newest block executed here.
 pub(crate) async fn account(
     State(app): State<App>,
     Path(client): Path<String>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let wanted: VersionQuery = query(&uri)?;
+    let NoQuery {} = query(&uri)?;
     let client: ClientId = parse("client id", &client)?;
-    // Before the first block every account is as genesis made it: no nonce is spent.
-    let height = match version_at(&app, wanted.at.as_deref()).await {
-        Err(_) if wanted.at.is_none() && app.source.certified_height() == Height(0) => Height(0),
-        height => height?,
-    };
-    let answer = app.on_store(move |s| s.account(&client, height)).await?;
+    let answer = app.on_store(move |s| s.account(&client)).await?;
     Ok(Json(answer).into_response())
 }

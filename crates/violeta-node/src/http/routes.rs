@@ -238,9 +238,8 @@ pub(crate) const ROUTES: &[Route] = &[
     Route {
         path: "/v1/accounts/{client}",
         what: "A client's account: its key, and which nonce comes next as far as this node knows.",
-        query: &[AT],
         answer: Answer::Json(JsonOf::of::<api::AccountAnswer>()),
-        errors: READ,
+        errors: &[InvalidRequest, Unavailable],
         handler: || get(read::account),
         ..PLAIN
     },
@@ -414,7 +413,7 @@ async fn around(
         Err(full) => app.requests.refusal(full).into_response(),
     };
     let headers = response.headers_mut();
-    if let Some(index) = app.source.status().validator {
+    if let Some(index) = app.source.validator() {
         headers.insert(
             HeaderName::from_static(VALIDATOR_HEADER),
             HeaderValue::from(index.0),

@@ -20,7 +20,7 @@ use violeta_types::api::{
     KeysAnswer, NamespaceAnswer, StatusAnswer, TransactionStatus, Wait, WrittenValue,
 };
 use violeta_types::transaction::{Key, NamespaceName};
-use violeta_types::{ClientId, Committee, Genesis, Height, TxId};
+use violeta_types::{ClientId, Committee, Genesis, Height, TxId, ValidatorIndex};
 
 pub use violeta_replica::Block;
 
@@ -77,6 +77,8 @@ pub trait Source: Send + Sync + 'static {
     fn genesis(&self) -> Arc<Genesis>;
     /// The committee of now.
     fn committee(&self) -> Arc<Committee>;
+    /// Which validator this is; none if it only follows.
+    fn validator(&self) -> Option<ValidatorIndex>;
     /// What the node is doing.
     fn status(&self) -> StatusAnswer;
     /// How it is.
@@ -181,9 +183,9 @@ pub trait Source: Send + Sync + 'static {
         limit: usize,
         at: Height,
     ) -> Result<KeysAnswer, SourceError>;
-    /// A client's account; one that isn't registered has executed nothing.
+    /// A client's account after the newest block executed here; one that isn't registered has executed nothing.
     ///
     /// # Errors
-    /// If the version isn't there.
-    fn account(&self, client: &ClientId, at: Height) -> Result<AccountAnswer, SourceError>;
+    /// If it can't be read.
+    fn account(&self, client: &ClientId) -> Result<AccountAnswer, SourceError>;
 }

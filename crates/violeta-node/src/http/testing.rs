@@ -224,13 +224,17 @@ impl Source for Arc<Chain> {
         Arc::new(self.genesis.committee.clone())
     }
 
+    fn validator(&self) -> Option<ValidatorIndex> {
+        Some(ValidatorIndex(2))
+    }
+
     fn status(&self) -> StatusAnswer {
         let height = self.certified_height();
         StatusAnswer {
             version: "0".into(),
             name: self.genesis.name.clone(),
             chain: self.genesis.chain_id(),
-            validator: Some(ValidatorIndex(2)),
+            validator: self.validator(),
             validators: 4,
             epoch: Epoch(0),
             round: Round(5),
@@ -468,7 +472,8 @@ impl Source for Arc<Chain> {
         })
     }
 
-    fn account(&self, client: &ClientId, at: Height) -> Result<AccountAnswer, SourceError> {
+    fn account(&self, client: &ClientId) -> Result<AccountAnswer, SourceError> {
+        let at = self.certified_height();
         let nonce = self.state.lock().unwrap().nonce;
         Ok(AccountAnswer {
             client: *client,

@@ -1,0 +1,418 @@
+//! A running node, by its [`Handle`], as a [`Source`].
+//!
+//! Puts proofs together: the path from the store's snapshot, the head's vouch from the chain. A head that has a
+//! certificate of its own is vouched for by that, else by its seal; one that has neither can't be proved against
+//! directly, and the answer names the next that can.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use violeta_db::reader::{At, DbReader};
+use violeta_db::{DbError, records};
+use violeta_proof::{KeyProof, OutcomeProof, Vouch};
+use violeta_replica::SubmitError;
+use violeta_types::api::{
+    AccountAnswer, BatchVerdict, Cursor, ErrorCode, ErrorDetail, GrantEntry, HeadAnswer,
+    HealthAnswer, HistoryAnswer, KeyVersion, KeysAnswer, NamespaceAnswer, Readable, StatusAnswer,
+    TransactionStatus, Wait, WrittenValue,
+};
+use violeta_types::transaction::{Key, NamespaceName};
+use violeta_types::{
+    ClientId, Committee, Genesis, Head, Height, Nonce, StakeTally, TxId, ValidatorIndex, merkle,
+};
+use violeta_vlsm::StoreError;
+
+use super::source::{Block, Events, Source, SourceError};
+use crate::chain::ChainError;
+use crate::events::EventError;
+use crate::handle::{Handle, Stopped};
+
+/// What ends the OpenMetrics text.
+const METRICS_END: &str = "# EOF\n";
+
+fn reader(handle: &Handle) -> Result<&DbReader, SourceError> {
+    handle.reader().ok_or(SourceError::NoDatabase)
+}
+
+/// Whose word there is for a head.
+fn vouch(handle: &Handle, head: &Head) -> Result<Vouch, SourceError> {
+    let height = head.height;
+    if let Some(certified) = handle.certified_head(height)? {
+        return Ok(Vouch::Certificate(certified.certificate.clone()));
+    }
+    if let Some(seal) = handle.seal(height)? {
+        return Ok(Vouch::Seal(seal));
+    }
+    let newest = handle.tip().certified;
+    if height > newest {
+        return Err(SourceError::NotYetCertified { height, newest });
+    }
+    let next = handle.certified_from(height.next())?;
+    Err(SourceError::NoCertificate {
+        height,
+        next: next.map(|certified| certified.head.height),
+    })
+}
+
+/// What keeps this node from taking transactions or answering reads.
+fn reasons(handle: &Handle) -> Vec<String> {
+    let mut reasons = handle.complaints();
+    let status = handle.replica_status();
+    if let Some(why) = status.halted {
+        reasons.push(format!("the replica has stopped: {why}"));
+    }
+    if status.catching_up {
+        reasons.push("it catches up with the others".into());
+    }
+    if status.amnesia {
+        reasons.push("its journal was lost: it only follows, until the next epoch".into());
+    } else if !status.accepts {
+        reasons.push("it takes no transactions now: execution or disk lag behind".into());
+    }
+    let committee = handle.committee();
+    let mut connected = StakeTally::default();
+    for index in status.peers.into_iter().chain(handle.validator()) {
+        connected.add(committee, index);
+    }
+    if !connected.is_quorum(committee) {
+        let (have, need) = (connected.stake(), committee.quorum_stake());
+        reasons.push(format!(
+            "it is connected to a stake of {have}, a quorum needs {need}"
+        ));
+    }
+    reasons
+}
+
+impl From<Stopped> for SourceError {
+    fn from(Stopped: Stopped) -> Self {
+        SourceError::ShuttingDown
+    }
+}
+
+impl From<ChainError> for SourceError {
+    fn from(error: ChainError) -> Self {
+        SourceError::Failed(error.to_string())
+    }
+}
+
+impl From<EventError> for SourceError {
+    fn from(error: EventError) -> Self {
+        match error {
+            EventError::TooMany(_) => SourceError::TooManySubscribers,
+            EventError::Stopped => SourceError::ShuttingDown,
+            EventError::Index(error) => SourceError::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<DbError> for SourceError {
+    fn from(error: DbError) -> Self {
+        match error {
+            DbError::Future { asked, latest } => SourceError::NotYetCertified {
+                height: asked,
+                newest: latest,
+            },
+            DbError::Store(StoreError::NoSuchVersion { asked, oldest, .. }) => {
+                SourceError::NotRetained {
+                    height: asked,
+                    oldest,
+                }
+            }
+            error => SourceError::Failed(error.to_string()),
+        }
+    }
+}
+
+fn verdict(verdict: Result<TxId, SubmitError>) -> BatchVerdict {
+    let error = match verdict {
+        Ok(id) => return BatchVerdict::Taken(id),
+        Err(error) => error,
+    };
+    let message = error.to_string();
+    let (code, help, retry_ms) = match error {
+        SubmitError::Invalid(_) => (
+            ErrorCode::InvalidTransaction,
+            "check chain, form, limits and signature: these bytes will never be taken",
+            None,
+        ),
+        SubmitError::NotAdmitted(_) => (
+            ErrorCode::NotAdmitted,
+            "see /v1/accounts/{client} for key and nonces; sign anew with what fits",
+            None,
+        ),
+        SubmitError::Overloaded { retry_ms, .. } => (
+            ErrorCode::Overloaded,
+            "wait as Retry-After says, or ask another validator",
+            Some(retry_ms),
+        ),
+        SubmitError::OnlyFollows => (ErrorCode::OnlyFollows, "ask another validator", None),
+    };
+    BatchVerdict::Refused(ErrorDetail {
+        code,
+        message,
+        help: help.into(),
+        retry_ms,
+    })
+}
+
+impl Source for Handle {
+    fn genesis(&self) -> Arc<Genesis> {
+        Arc::new(self.genesis().clone())
+    }
+
+    fn committee(&self) -> Arc<Committee> {
+        Arc::new(self.committee().clone())
+    }
+
+    fn validator(&self) -> Option<ValidatorIndex> {
+        self.validator()
+    }
+
+    fn status(&self) -> StatusAnswer {
+        let (tip, status) = (self.tip(), self.replica_status());
+        StatusAnswer {
+            version: env!("CARGO_PKG_VERSION").into(),
+            name: self.genesis().name.clone(),
+            chain: self.chain_id(),
+            validator: self.validator(),
+            validators: self.committee().len() as u32,
+            epoch: self.committee().epoch(),
+            round: status.round,
+            commit_index: tip.commit_index,
+            height: tip.executed,
+            certified_height: tip.certified,
+            sealed_height: tip.sealed,
+            mempool_count: status.mempool_count as u64,
+            mempool_bytes: status.mempool_bytes as u64,
+            peers: status.peers,
+        }
+    }
+
+    fn health(&self) -> HealthAnswer {
+        let reasons = reasons(self);
+        HealthAnswer {
+            healthy: reasons.is_empty(),
+            reasons,
+        }
+    }
+
+    fn metrics(&self) -> String {
+        let text = self.metrics().encode();
+        let open = text.strip_suffix(METRICS_END);
+        open.map_or(text.clone(), str::to_owned)
+    }
+
+    fn certified_height(&self) -> Height {
+        let certified = self.tip().certified;
+        match self.reader() {
+            // A certificate may be here before its block was executed.
+            Some(reader) => certified.min(reader.latest_height()),
+            None => certified,
+        }
+    }
+
+    fn submit(
+        &self,
+        items: Vec<Bytes>,
+    ) -> BoxFuture<'static, Result<Vec<BatchVerdict>, SourceError>> {
+        let handle = self.clone();
+        async move {
+            let verdicts = handle.submit(items).await?;
+            Ok(verdicts.into_iter().map(verdict).collect())
+        }
+        .boxed()
+    }
+
+    fn transaction(&self, id: TxId) -> Result<TransactionStatus, SourceError> {
+        Ok(self.status(&id)?)
+    }
+
+    fn wait(
+        &self,
+        id: TxId,
+        wait: Wait,
+        at_most: Duration,
+    ) -> BoxFuture<'static, Result<TransactionStatus, SourceError>> {
+        let handle = self.clone();
+        async move { Ok(handle.wait(id, wait, at_most).await?) }.boxed()
+    }
+
+    fn outcome_proof(&self, id: TxId) -> Result<OutcomeProof, SourceError> {
+        let (outcome, block) = self
+            .outcome(&id)?
+            .ok_or_else(|| SourceError::NotFound(format!("outcome of transaction {id}")))?;
+        let vouch = vouch(self, &block.head)?;
+        let leaves: Vec<_> = block.outcomes.iter().map(|o| o.digest()).collect();
+        let path = merkle::RESULTS
+            .path(&leaves, outcome.index as usize)
+            .ok_or_else(|| {
+                let height = outcome.height;
+                SourceError::Failed(format!("block {height} lacks the outcome of {id}"))
+            })?;
+        Ok(OutcomeProof {
+            outcome,
+            path,
+            head: block.head.clone(),
+            vouch,
+        })
+    }
+
+    fn head(&self, height: Height) -> Result<HeadAnswer, SourceError> {
+        let certified = self.certified_head(height)?;
+        let head = match &certified {
+            Some(certified) => Some(certified.head.clone()),
+            None => self.head(height)?,
+        };
+        let head = head.ok_or_else(|| SourceError::NotFound(format!("head at height {height}")))?;
+        Ok(HeadAnswer {
+            id: head.id(),
+            head,
+            certificate: certified.map(|certified| certified.certificate.clone()),
+            seal: self.seal(height)?,
+        })
+    }
+
+    fn block(&self, height: Height) -> Result<Arc<Block>, SourceError> {
+        self.block(height)?
+            .ok_or_else(|| SourceError::NotFound(format!("block at height {height}")))
+    }
+
+    fn blocks(&self, from: Height, limit: usize) -> Result<Vec<Arc<Block>>, SourceError> {
+        Ok(self.blocks(from, limit)?)
+    }
+
+    fn events(&self, after: Option<Cursor>) -> Result<Events, SourceError> {
+        let stream = self.events(after)?.into_stream();
+        Ok(stream.map(|event| event.map_err(SourceError::from)).boxed())
+    }
+
+    fn read(
+        &self,
+        namespace: &NamespaceName,
+        key: &Key,
+        at: Height,
+    ) -> Result<Option<WrittenValue>, SourceError> {
+        let (_, found) = reader(self)?.get(namespace, key, At::Height(at))?;
+        Ok(found.map(|stored| WrittenValue {
+            written_at: stored.written_at,
+            value: Readable::from(&stored.value[..]),
+        }))
+    }
+
+    fn prove(
+        &self,
+        namespace: &NamespaceName,
+        key: &Key,
+        at: Height,
+    ) -> Result<KeyProof, SourceError> {
+        let read = reader(self)?.prove(namespace, key, At::Height(at))?;
+        let vouch = vouch(self, &read.head)?;
+        Ok(KeyProof {
+            namespace: namespace.clone(),
+            key: key.clone(),
+            value: read.value,
+            tree: read.tree,
+            head: read.head,
+            vouch,
+        })
+    }
+
+    fn history(
+        &self,
+        namespace: &NamespaceName,
+        key: &Key,
+        at: Height,
+        limit: usize,
+    ) -> Result<HistoryAnswer, SourceError> {
+        let page = reader(self)?.history(namespace, key, Some(at), limit)?;
+        let version = |entry: violeta_db::reader::HistoryEntry| KeyVersion {
+            height: entry.height,
+            value: entry.value.map(|value| Readable(value.to_vec())),
+        };
+        Ok(HistoryAnswer {
+            namespace: Readable::from(&namespace[..]),
+            key: Readable::from(&key[..]),
+            height: at,
+            versions: page.versions.into_iter().map(version).collect(),
+            next: page.next,
+        })
+    }
+
+    fn namespace(
+        &self,
+        namespace: &NamespaceName,
+        at: Height,
+    ) -> Result<NamespaceAnswer, SourceError> {
+        let no_such = || SourceError::NotFound(format!("namespace {}", readable(namespace)));
+        let system = records::SYSTEM_SPACES.contains(&&namespace[..]);
+        let info = match system {
+            true => None,
+            false => {
+                let found = reader(self)?.namespace(namespace, At::Height(at))?;
+                Some(found.ok_or_else(no_such)?)
+            }
+        };
+        let grants = info.iter().flat_map(|info| &info.namespace.grants);
+        Ok(NamespaceAnswer {
+            namespace: readable(namespace),
+            height: at,
+            owner: info.as_ref().map(|info| info.namespace.owner),
+            grants: grants
+                .map(|(client, right)| GrantEntry {
+                    client: *client,
+                    right: *right,
+                })
+                .collect(),
+            keys: info.as_ref().map(|info| info.keys),
+        })
+    }
+
+    fn keys(
+        &self,
+        namespace: &NamespaceName,
+        after: Option<&Key>,
+        limit: usize,
+        at: Height,
+    ) -> Result<KeysAnswer, SourceError> {
+        let after = after.map(|key| &key[..]);
+        let page = reader(self)?
+            .keys(namespace, after, limit, At::Height(at))?
+            .ok_or_else(|| SourceError::NotFound(format!("namespace {}", readable(namespace))))?;
+        Ok(KeysAnswer {
+            namespace: readable(namespace),
+            height: page.height,
+            keys: page.keys.iter().map(|key| readable(key)).collect(),
+            next: page.next.map(|key| readable(&key)),
+        })
+    }
+
+    fn account(&self, client: &ClientId) -> Result<AccountAnswer, SourceError> {
+        let reader = reader(self)?;
+        let height = reader.latest_height();
+        Ok(match reader.account(client)? {
+            Some(info) => AccountAnswer {
+                client: *client,
+                height,
+                key: Some(info.key),
+                administrator: info.administrator,
+                highest_nonce: info.highest_nonce,
+                next_nonce: info.next_nonce,
+            },
+            None => AccountAnswer {
+                client: *client,
+                height,
+                key: None,
+                administrator: false,
+                highest_nonce: Nonce(0),
+                next_nonce: Nonce(1),
+            },
+        })
+    }
+}
+
+fn readable(bytes: &[u8]) -> Readable {
+    Readable::from(bytes)
+}
