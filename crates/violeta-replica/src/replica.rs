@@ -315,6 +315,11 @@ impl Replica {
     /// The first turn, after a start.
     pub(crate) fn begin(&mut self, now: Now) {
         self.now = now;
+        if let Some(certified) = self.attestations.newest_certified().cloned() {
+            self.tell_certified(certified.head.commit_index);
+            let height = certified.head.height.min(self.durable);
+            self.output(Output::Machine(Event::Certified { height }));
+        }
         self.attest();
         self.turn();
     }
@@ -583,16 +588,22 @@ impl Replica {
         self.append(Record::Certified(certified.clone()));
         let height = certified.head.height;
         if height >= self.attestations.certified_height() {
-            if let Some(link) = self.log.recent(certified.head.commit_index) {
-                let event = violeta_consensus::Event::Certified {
-                    leader_round: link.leader_round,
-                    commit_index: certified.head.commit_index,
-                };
-                self.core.handle(self.now, event);
-            }
+            self.tell_certified(certified.head.commit_index);
             self.output(Output::Machine(Event::Certified { height }));
         }
         self.notice(Notice::Certified(certified));
+    }
+
+    /// Tells the core how far certificates have got: it paces itself by them, and keeps the graph for who lacks one.
+    fn tell_certified(&mut self, commit_index: CommitIndex) {
+        if let Some(link) = self.log.recent(commit_index) {
+            let leader_round = link.leader_round;
+            let event = violeta_consensus::Event::Certified {
+                leader_round,
+                commit_index,
+            };
+            self.core.handle(self.now, event);
+        }
     }
 
     fn diverged(&mut self, diverged: &Diverged) {
