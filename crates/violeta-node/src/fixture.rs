@@ -125,7 +125,8 @@ impl Appender for MemoryJournal {
     fn sync(&mut self) -> Result<(), JournalError> {
         let mut state = lock(&self.state);
         if state.fails {
-            return Err(JournalError::Journal("no space left on device".into()));
+            let reason = "no space left on device".into();
+            return Err(violeta_journal::JournalError::Failed { reason }.into());
         }
         state.synced = state.end;
         Ok(())

@@ -1,7 +1,5 @@
 //! The shell of a Violeta validator: sockets, TLS, LMDB, files, clock, threads, metrics, gateways.
 
-#![allow(dead_code, reason = "the driver, which feeds the handle, follows")]
-
 mod assembly;
 pub mod chain;
 pub mod config;
@@ -20,9 +18,11 @@ pub mod keys;
 mod lock;
 pub mod metrics;
 pub mod node;
+mod open;
 pub mod testnet;
 pub mod tracker;
 pub mod transport;
 
 pub use config::Config;
 pub use handle::Handle;
+pub use node::{Node, NodeError, Overrides};

@@ -54,6 +54,9 @@ pub enum NodeError {
         /// Who holds it, as far as known.
         source: DiskError,
     },
+    /// The disk fails.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// A port can't be had.
     #[error(
         "can't listen on {address} for {what}: {source}; free the port, or set {key} to another"

@@ -1,7 +1,7 @@
 //! News from the replica: who asked is answered, and what gateways see is brought up to date.
 
 use crossbeam_channel::Receiver;
-use tracing::{info, warn};
+use tracing::warn;
 use violeta_replica::Notice;
 
 use crate::handle::Shared;
@@ -15,7 +15,7 @@ pub(super) fn run(shared: &Shared, notices: &Receiver<Notice>) {
     shared.submissions.close();
 }
 
-pub(super) fn tell(shared: &Shared, notice: Notice) {
+fn tell(shared: &Shared, notice: Notice) {
     let metrics = &shared.metrics;
     match notice {
         Notice::Submitted { ticket, verdicts } => {
@@ -70,15 +70,4 @@ pub(super) fn tell(shared: &Shared, notice: Notice) {
             warn!(%validator, %what, "a validator was caught lying");
         }
     }
-}
-
-/// Says what a node begins with.
-pub(crate) fn introduce(shared: &Shared) {
-    let tip = shared.chain.tip();
-    info!(
-        chain = %shared.chain_id,
-        height = %tip.executed,
-        certified = %tip.certified,
-        "the node runs"
-    );
 }

@@ -1,0 +1,244 @@
+//! Starting a node: everything is opened, in the order in which it can be.
+//!
+//! ```text
+//!  genesis, keys ─▶ data directory: lock, marker ─▶ port ─▶ journal ──restore──▶ replica
+//!                                                              │                    │
+//!                                                              ▼                    ▼
+//!                                                            index      machine (no further than the journal)
+//!                                                              └───────▶ driver ◀───┘ ─▶ gateway
+//! ```
+//!
+//! Whatever can be refused is refused before anything runs, with what to do about it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+use violeta_consensus::EpochData;
+use violeta_crypto::signing::ValidatorSecretKey;
+use violeta_crypto::threshold::{BlsThreshold, ShareSigner, Threshold};
+use violeta_db::{DbMachine, DbReader, DbRules, NullMachine, NullRules};
+use violeta_journal::{Disk, DiskError, RealDisk};
+use violeta_replica::replica::Setup;
+use violeta_replica::{Identity, Machine, Replica, Rules, Workshop};
+use violeta_types::{Genesis, Height};
+use violeta_vlsm::Options;
+
+use crate::assembly::Assembly;
+use crate::config::{Config, HttpSection, MachineKind};
+use crate::directory::{self, INDEX, JOURNAL, STORE};
+use crate::driver::ReplicaLike;
+use crate::driver::clock::Clock;
+use crate::files;
+use crate::genesis;
+use crate::http::GatewayConfig;
+use crate::journal::{JournalFiles, JournalReader};
+use crate::keys::{self, NodeKeys};
+use crate::node::{Honest, Node, NodeError, Overrides};
+
+/// How often progress is told while the journal is read.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+/// A machine, and what reads its state.
+struct OpenMachine {
+    machine: Box<dyn Machine>,
+    reader: Option<DbReader>,
+}
+
+impl Node {
+    /// Starts a node.
+    ///
+    /// # Errors
+    /// If it can't start; the error says what to do. Nothing runs then.
+    pub fn start(config: &Config, overrides: Overrides) -> Result<Node, NodeError> {
+        let genesis = genesis::load(&config.node.genesis)?;
+        let (keys, me) = NodeKeys::load(&config.node.keys_dir, &genesis.committee)?;
+        let gateway = gateway_config(&config.http)?;
+        let data = &config.node.data_dir;
+        files::create_directory(data, 0o700)?;
+        let disk = match overrides.disk {
+            Some(disk) => disk,
+            None => Arc::new(RealDisk::new(data.clone())),
+        };
+        let lock = disk.lock("").map_err(|source| NodeError::Lock {
+            path: data.clone(),
+            source,
+        })?;
+        directory::claim(data, genesis.chain_id(), config.node.machine)?;
+        let listener = listen(config.node.listen, "other validators", "node.listen")?;
+        let http = match config.http.enabled {
+            true => Some(listen(config.http.listen, "clients", "http.listen")?),
+            false => None,
+        };
+
+        let clock = Clock::start();
+        let epoch = Arc::new(EpochData::genesis(&genesis));
+        let workshop = open_workshop(&epoch, &genesis, config.node.machine, &keys)?;
+        let journal = JournalFiles::open(disk.clone(), JOURNAL, genesis.chain_id())?;
+        let records = journal.reader();
+        let mut replica = Replica::new(Setup {
+            epoch: epoch.clone(),
+            identity: Some(Identity {
+                index: me,
+                key: copy(&keys.validator),
+            }),
+            workshop: workshop.clone(),
+            tuning: overrides.tuning.unwrap_or_default(),
+        });
+        restore(&mut replica, &records)?;
+        let open = open_machine(
+            config.node.machine,
+            &genesis,
+            &disk,
+            replica.recorded_height(),
+        )?;
+        replica.start(clock.now(), open.machine.position())?;
+        let replica: Box<dyn ReplicaLike> = match overrides.corrupt {
+            None => Box::new(replica),
+            Some(corrupt) => {
+                warn!("an adversary runs in the place of this node's replica");
+                corrupt(Honest {
+                    replica,
+                    epoch,
+                    me,
+                    key: copy(&keys.validator),
+                })
+            }
+        };
+        let running = Assembly {
+            config,
+            index_dir: data.join(INDEX),
+            genesis,
+            me,
+            identity: keys.node,
+            clock,
+            workshop,
+            replica,
+            machine: open.machine,
+            reader: open.reader,
+            forge: overrides.forge,
+            journal,
+            records,
+            listener,
+        }
+        .start()?;
+        let _ = (http, gateway);
+        Ok(Node::new(running, None, Some(lock)))
+    }
+}
+
+/// A key that is held twice: by the replica, and by whoever takes its place.
+fn copy(key: &ValidatorSecretKey) -> ValidatorSecretKey {
+    ValidatorSecretKey::from_seed(*key.seed())
+}
+
+fn listen(
+    address: SocketAddr,
+    what: &'static str,
+    key: &'static str,
+) -> Result<TcpListener, NodeError> {
+    TcpListener::bind(address).map_err(|source| NodeError::Port {
+        address,
+        what,
+        key,
+        source,
+    })
+}
+
+fn gateway_config(http: &HttpSection) -> Result<GatewayConfig, NodeError> {
+    let barrier_key = match http.barrier_key.as_os_str().is_empty() {
+        true => None,
+        false => Some(keys::read_client_key(&http.barrier_key)?),
+    };
+    Ok(GatewayConfig {
+        requests_max: http.requests_max as usize,
+        body_bytes_max: (http.body_mib_max as usize) << 20,
+        barrier_key,
+        ..GatewayConfig::default()
+    })
+}
+
+fn open_workshop(
+    epoch: &Arc<EpochData>,
+    genesis: &Genesis,
+    machine: MachineKind,
+    keys: &NodeKeys,
+) -> Result<Workshop, NodeError> {
+    let rules: Arc<dyn Rules> = match machine {
+        MachineKind::Database => Arc::new(DbRules::new(genesis.chain_id())),
+        MachineKind::Null => Arc::new(NullRules),
+    };
+    let threshold = BlsThreshold::for_committee(&genesis.committee)?
+        .map(|threshold| Arc::new(threshold) as Arc<dyn Threshold>);
+    let signer = (keys.share.clone()).map(|share| share as Arc<dyn ShareSigner>);
+    Ok(Workshop::new(epoch.clone(), rules, threshold, signer))
+}
+
+/// Gives a replica all that the journal holds.
+fn restore(replica: &mut Replica, records: &JournalReader) -> Result<(), NodeError> {
+    let (mut count, mut told) = (0u64, Instant::now());
+    for record in records.all() {
+        let record = record?;
+        replica.restore(record.kind, record.bytes)?;
+        count += 1;
+        if told.elapsed() > PROGRESS {
+            told = Instant::now();
+            info!(
+                records = count,
+                position = record.position,
+                "reading the journal"
+            );
+        }
+    }
+    info!(records = count, "the journal was read");
+    Ok(())
+}
+
+/// Opens the machine, no further than the journal's last block: the power may have gone between the store's sync and the
+/// journal's. What is taken back is executed again (replica.md §3).
+fn open_machine(
+    kind: MachineKind,
+    genesis: &Genesis,
+    disk: &Arc<dyn Disk>,
+    height_max: Height,
+) -> Result<OpenMachine, NodeError> {
+    match kind {
+        MachineKind::Database => {
+            let mut machine = DbMachine::open(genesis, disk.clone(), STORE, Options::default())?;
+            if machine.position().height > height_max {
+                let store = machine.position().height;
+                warn!(%store, journal = %height_max, "the store goes back to where the journal is");
+                machine.roll_back(genesis, height_max)?;
+            }
+            Ok(OpenMachine {
+                reader: Some(machine.reader()),
+                machine: Box::new(machine),
+            })
+        }
+        MachineKind::Null => {
+            let open = || NullMachine::open(genesis, disk.clone(), STORE);
+            let mut machine = open()?;
+            if machine.position().height > height_max {
+                // It holds a position and nothing else: without it, everything is executed again.
+                drop(machine);
+                remove_all(&**disk, STORE)?;
+                machine = open()?;
+            }
+            Ok(OpenMachine {
+                machine: Box::new(machine),
+                reader: None,
+            })
+        }
+    }
+}
+
+fn remove_all(disk: &dyn Disk, dir: &str) -> Result<(), DiskError> {
+    for name in disk.list(dir)? {
+        disk.remove(&format!("{dir}/{name}"))?;
+    }
+    disk.sync_dir(dir)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,375 @@
+//! Real nodes in one process, over loopback, with real files.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use violeta_crypto::signing::ClientSecretKey;
+use violeta_types::api::{Cursor, EventKind, TransactionStatus, Wait};
+use violeta_types::{
+    Blob, ChainId, Head, Nonce, Operation, TimeMs, Transaction, TransactionBody, TxId,
+};
+
+use super::*;
+use crate::handle::Handle;
+use crate::testnet::{self, Options as NetOptions, Testnet};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct World {
+    _dir: tempfile::TempDir,
+    net: Testnet,
+    nodes: Vec<Option<Node>>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl World {
+    fn new(n: usize, machine: MachineKind) -> World {
+        let dir = tempfile::tempdir().unwrap();
+        let options = NetOptions {
+            machine,
+            ..NetOptions::default()
+        };
+        let net = testnet::generate(dir.path(), n, &options).unwrap();
+        World {
+            nodes: (0..n).map(|_| None).collect(),
+            _dir: dir,
+            net,
+            runtime: tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap(),
+        }
+    }
+
+    fn config(&self, i: usize) -> Config {
+        let mut config = Config::load(&self.net.validators[i].config).unwrap();
+        config.http.enabled = false;
+        config.tuning.worker_threads = 1;
+        config.tuning.runtime_threads = 1;
+        config
+    }
+
+    fn try_start(&mut self, i: usize) -> Result<(), NodeError> {
+        let node = Node::start(&self.config(i), Overrides::default())?;
+        self.nodes[i] = Some(node);
+        Ok(())
+    }
+
+    fn start(&mut self, i: usize) {
+        self.try_start(i).unwrap();
+    }
+
+    fn start_all(&mut self) {
+        for i in 0..self.nodes.len() {
+            self.start(i);
+        }
+    }
+
+    fn stop(&mut self, i: usize) {
+        let complaints = self.nodes[i].take().unwrap().stop();
+        assert_eq!(complaints, Vec::<String>::new());
+    }
+
+    fn handle(&self, i: usize) -> Handle {
+        self.nodes[i].as_ref().unwrap().handle().clone()
+    }
+
+    fn data(&self, i: usize) -> std::path::PathBuf {
+        self.net.validators[i].directory.join("data")
+    }
+
+    fn chain(&self) -> ChainId {
+        self.net.genesis.chain_id()
+    }
+
+    /// Submits through one validator, waits for the certificate, gives the height.
+    fn commit(&self, through: usize, item: Bytes) -> Height {
+        let handle = self.handle(through);
+        self.runtime.block_on(async {
+            let verdict = handle.submit(vec![item]).await.unwrap().remove(0);
+            let id = verdict.unwrap();
+            let status = handle.wait(id, Wait::Certified, PATIENCE).await.unwrap();
+            match status {
+                TransactionStatus::Certified { outcome } => {
+                    assert_eq!(outcome.refused, None);
+                    outcome.height
+                }
+                other => panic!("{other:?}: {:?}", handle.replica_status()),
+            }
+        })
+    }
+
+    fn wait_certified(&self, i: usize, height: Height) {
+        let handle = self.handle(i);
+        let waited = self.runtime.block_on(async {
+            tokio::time::timeout(PATIENCE, handle.wait_certified(height)).await
+        });
+        let tip = handle.tip();
+        assert!(
+            waited.is_ok(),
+            "validator {i} stays at {tip:?}: {:?}",
+            handle.replica_status()
+        );
+    }
+
+    /// Heads up to a height, as one validator has them.
+    fn heads(&self, i: usize, height: Height) -> Vec<Head> {
+        let handle = self.handle(i);
+        (1..=height.0)
+            .map(|h| handle.head(Height(h)).unwrap().unwrap())
+            .collect()
+    }
+
+    fn agree(&self, among: &[usize], height: Height) {
+        for &i in among {
+            self.wait_certified(i, height);
+        }
+        let first = self.heads(among[0], height);
+        for &i in &among[1..] {
+            assert_eq!(self.heads(i, height), first, "validator {i}");
+        }
+    }
+}
+
+/// The journal's segment files, in order.
+fn segments(world: &World, i: usize) -> Vec<std::path::PathBuf> {
+    let files = std::fs::read_dir(world.data(i).join(JOURNAL)).unwrap();
+    let mut paths: Vec<_> = files
+        .map(|entry| entry.unwrap().path())
+        // The lock is a few bytes.
+        .filter(|path| path.metadata().unwrap().len() > 1_000)
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// A client with an account: the administrator.
+struct Client {
+    key: ClientSecretKey,
+    chain: ChainId,
+    nonce: u64,
+}
+
+impl Client {
+    fn new(world: &World) -> Client {
+        Client {
+            key: ClientSecretKey::from_seed(*world.net.administrator.seed()),
+            chain: world.chain(),
+            nonce: 0,
+        }
+    }
+
+    fn sign(&mut self, operations: Vec<Operation>) -> Bytes {
+        self.nonce += 1;
+        let now = Clock::start().now().wall;
+        let body = TransactionBody {
+            chain: self.chain,
+            key: self.key.public_key(),
+            nonce: Nonce(self.nonce),
+            expires: TimeMs(now.0 + 300_000),
+            operations: operations.try_into().unwrap(),
+        };
+        let signature = self.key.sign_transaction(&body.id());
+        Transaction { body, signature }.to_bytes()
+    }
+
+    fn namespace(&mut self) -> Bytes {
+        self.sign(vec![Operation::CreateNamespace {
+            namespace: name("things"),
+        }])
+    }
+
+    fn put(&mut self, key: &str, value: &str) -> Bytes {
+        self.sign(vec![Operation::Put {
+            namespace: name("things"),
+            key: name(key),
+            value: name(value),
+        }])
+    }
+}
+
+fn name<const MAX: usize>(text: &str) -> Blob<MAX> {
+    text.as_bytes().try_into().unwrap()
+}
+
+fn id(transaction: &Bytes) -> TxId {
+    Transaction::id_of_encoded(transaction).unwrap()
+}
+
+#[test]
+fn four_validators_agree_and_one_that_was_away_catches_up() {
+    let mut world = World::new(4, MachineKind::Database);
+    world.start_all();
+    let mut client = Client::new(&world);
+    world.commit(0, client.namespace());
+    let height = world.commit(1, client.put("a", "1"));
+    world.agree(&[0, 1, 2, 3], height);
+
+    // One is away while the others go on.
+    world.stop(3);
+    for i in 0..10 {
+        world.commit(i % 3, client.put("b", &i.to_string()));
+    }
+    let height = world.commit(2, client.put("c", "3"));
+    world.agree(&[0, 1, 2], height);
+    world.start(3);
+    world.wait_certified(3, height);
+    let height = world.commit(3, client.put("d", "4"));
+    world.agree(&[0, 1, 2, 3], height);
+
+    // All of them are away, and come back where they were.
+    for i in 0..4 {
+        world.stop(i);
+    }
+    world.start_all();
+    world.agree(&[0, 1, 2, 3], height);
+    let after = world.commit(0, client.put("e", "5"));
+    assert!(after > height);
+    world.agree(&[0, 1, 2, 3], after);
+}
+
+#[test]
+fn status_events_and_blocks_are_the_same_from_memory_index_and_a_new_index() {
+    let mut world = World::new(1, MachineKind::Database);
+    world.start(0);
+    let mut client = Client::new(&world);
+    world.commit(0, client.namespace());
+    let put = client.put("a", "1");
+    let height = world.commit(0, put.clone());
+    let look = |world: &World| {
+        let handle = world.handle(0);
+        let blocks = handle.blocks(Height(1), 100).unwrap();
+        let certified: Vec<_> = (1..=height.0)
+            .map(|h| handle.certified_head(Height(h)).unwrap())
+            .collect();
+        let status = handle.status(&id(&put)).unwrap();
+        assert_eq!(
+            handle.status(&TxId::default()).unwrap(),
+            TransactionStatus::Unknown
+        );
+        (blocks, certified, status)
+    };
+    let live = look(&world);
+    assert!(matches!(live.2, TransactionStatus::Certified { .. }));
+    world.stop(0);
+    world.start(0);
+    assert_eq!(look(&world), live, "after a restart");
+    let events = world
+        .handle(0)
+        .past_events(Cursor::default(), 1_000)
+        .unwrap();
+    let first = events.first().unwrap();
+    assert!(matches!(
+        first.kind,
+        EventKind::Block {
+            height: Height(1),
+            ..
+        }
+    ));
+    world.stop(0);
+    std::fs::remove_dir_all(world.data(0).join("index")).unwrap();
+    world.start(0);
+    assert_eq!(look(&world), live, "with a new index");
+    let again = world
+        .handle(0)
+        .past_events(Cursor::default(), 1_000)
+        .unwrap();
+    assert_eq!(again, events);
+}
+
+#[test]
+fn the_null_machine_orders_what_it_does_not_understand() {
+    let mut world = World::new(4, MachineKind::Null);
+    world.start_all();
+    let height = world.commit(0, Bytes::from_static(b"anything"));
+    world.agree(&[0, 1, 2, 3], height);
+    assert!(world.handle(0).reader().is_none());
+    for i in 0..4 {
+        world.stop(i);
+    }
+    world.start_all();
+    let after = world.commit(1, Bytes::from_static(b"something else"));
+    assert!(after > height);
+    world.agree(&[0, 1, 2, 3], after);
+}
+
+#[test]
+fn a_torn_tail_of_the_journal_costs_nothing_that_was_acknowledged() {
+    let mut world = World::new(4, MachineKind::Database);
+    world.start_all();
+    let mut client = Client::new(&world);
+    let height = world.commit(0, client.namespace());
+    world.agree(&[0, 1, 2, 3], height);
+    world.stop(0);
+    // A write that the power cut: some bytes of a record after the last.
+    let segment = segments(&world, 0).pop().unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let end = bytes.iter().rposition(|&b| b != 0).unwrap() + 1;
+    bytes[end + 3..end + 40].fill(0x5a);
+    std::fs::write(&segment, bytes).unwrap();
+    world.start(0);
+    let height = world.commit(0, client.put("a", "1"));
+    world.agree(&[0, 1, 2, 3], height);
+}
+
+#[test]
+fn damage_in_the_journal_is_refused_by_file_and_place() {
+    let mut world = World::new(1, MachineKind::Database);
+    world.start(0);
+    let mut client = Client::new(&world);
+    for i in 0..5 {
+        let item = if i == 0 {
+            client.namespace()
+        } else {
+            client.put("a", "1")
+        };
+        world.commit(0, item);
+    }
+    world.stop(0);
+    let segment = segments(&world, 0).remove(0);
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[300] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let error = world.try_start(0).unwrap_err().to_string();
+    assert!(error.contains("damaged at byte"), "{error}");
+}
+
+#[test]
+fn two_nodes_on_one_directory_are_refused() {
+    let mut world = World::new(1, MachineKind::Database);
+    world.start(0);
+    let error = world.try_start(0).unwrap_err();
+    assert!(matches!(error, NodeError::Lock { .. }), "{error}");
+    world.stop(0);
+    world.start(0);
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_what_to_do() {
+    let mut world = World::new(1, MachineKind::Database);
+    let address = world.net.validators[0].peer_address;
+    let taken = TcpListener::bind(address).unwrap();
+    let error = world.try_start(0).unwrap_err().to_string();
+    assert!(error.contains(&address.to_string()), "{error}");
+    assert!(error.contains("node.listen"), "{error}");
+    drop(taken);
+    world.start(0);
+}
+
+#[test]
+fn another_chains_directory_and_exposed_keys_are_refused() {
+    let mut world = World::new(1, MachineKind::Database);
+    world.start(0);
+    world.stop(0);
+    let other = World::new(1, MachineKind::Database);
+    let mut config = other.config(0);
+    config.node.data_dir = world.data(0);
+    let error = Node::start(&config, Overrides::default()).err().unwrap();
+    assert!(matches!(error, NodeError::Directory(_)), "{error}");
+
+    let key = world.net.validators[0].directory.join("keys/validator.key");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let error = world.try_start(0).unwrap_err().to_string();
+    assert!(error.contains("chmod 600"), "{error}");
+}
