@@ -70,6 +70,33 @@ pub struct Decision {
     pub how: How,
 }
 
+/// How slots were decided, counted: for metrics, and for tests that ask whether each way was taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DecisionCounts {
+    /// Committed by certificates of a quorum.
+    pub direct_commits: u64,
+    /// Skipped by blames of a quorum.
+    pub direct_skips: u64,
+    /// Committed by a later committed leader.
+    pub indirect_commits: u64,
+    /// Skipped by a later committed leader.
+    pub indirect_skips: u64,
+}
+
+impl DecisionCounts {
+    /// Counts a decision.
+    pub(crate) fn count(&mut self, decision: &Decision) {
+        let is_commit = matches!(decision.outcome, Outcome::Commit(_));
+        let counter = match (decision.how, is_commit) {
+            (How::Direct, true) => &mut self.direct_commits,
+            (How::Direct, false) => &mut self.direct_skips,
+            (How::Indirect, true) => &mut self.indirect_commits,
+            (How::Indirect, false) => &mut self.indirect_skips,
+        };
+        *counter += 1;
+    }
+}
+
 /// A vertex among those of this module: its position within the slot instead of its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Node {
@@ -666,6 +693,38 @@ mod tests {
         assert!(decider.steps() <= expected as u64);
         let decided = std::iter::from_fn(|| decider.next_decision()).count();
         assert_eq!(decided, 2 * (rounds as usize - 3));
+    }
+
+    #[test]
+    fn each_way_to_decide_is_counted_apart() {
+        let mut counts = DecisionCounts::default();
+        let decision = |how, outcome| Decision {
+            slot: SlotKey {
+                round: Round(1),
+                place: 0,
+            },
+            leader: ValidatorIndex(0),
+            outcome,
+            how,
+        };
+        let commit = Outcome::Commit(at(1, 0));
+        counts.count(&decision(How::Direct, commit));
+        for _ in 0..2 {
+            counts.count(&decision(How::Direct, Outcome::Skip));
+        }
+        for _ in 0..3 {
+            counts.count(&decision(How::Indirect, commit));
+        }
+        for _ in 0..4 {
+            counts.count(&decision(How::Indirect, Outcome::Skip));
+        }
+        let expected = DecisionCounts {
+            direct_commits: 1,
+            direct_skips: 2,
+            indirect_commits: 3,
+            indirect_skips: 4,
+        };
+        assert_eq!(counts, expected);
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub mod vertex;
 mod fixture;
 
 pub use self::core::{Core, LastCommit, RestoreError};
+pub use decision::DecisionCounts;
 pub use epoch::EpochData;
 pub use evidence::{Evidence, UncheckedEvidence};
 pub use io::{BehindReason, CommittedCone, Effect, Event, Misbehaviour, Now, Proposal};

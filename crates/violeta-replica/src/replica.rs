@@ -14,8 +14,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use violeta_consensus::limits::MESSAGE_VERTICES_MAX;
 use violeta_consensus::{
-    CommittedCone, Core, EpochData, Evidence, ItemMeta, Now, Proposal, Tuning, ValidVertex,
-    trust_vertex,
+    CommittedCone, Core, DecisionCounts, EpochData, Evidence, ItemMeta, Now, Proposal, Tuning,
+    ValidVertex, trust_vertex,
 };
 use violeta_crypto::signing::{ValidatorSecretKey, verify_attestation};
 use violeta_proof::head::check_certificate;
@@ -305,6 +305,11 @@ impl Replica {
             amnesia: self.amnesia,
             halted: self.halted.clone(),
         }
+    }
+
+    /// How the slots of leaders were decided since the start.
+    pub fn decisions(&self) -> DecisionCounts {
+        self.core.decisions()
     }
 
     /// The evidence that the core keeps: who was seen to equivocate.

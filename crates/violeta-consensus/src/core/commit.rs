@@ -92,6 +92,7 @@ impl Core {
     pub(super) fn advance(&mut self, now: Now) {
         let mut committed = false;
         while let Some(decision) = self.decider.next_decision() {
+            self.decisions.count(&decision);
             if let Outcome::Commit(leader) = decision.outcome {
                 self.commit(decision, leader);
                 self.after_gc(now);

@@ -45,7 +45,7 @@ use violeta_types::{
 
 use crate::bucket::Bucket;
 use crate::coin::Coins;
-use crate::decision::{Decider, SlotKey};
+use crate::decision::{Decider, DecisionCounts, SlotKey};
 use crate::epoch::EpochData;
 use crate::evidence::Evidence;
 use crate::fetch::Fetch;
@@ -134,6 +134,7 @@ pub struct Core {
     restored_slot: Option<SlotKey>,
     started: bool,
     effects: VecDeque<Effect>,
+    decisions: DecisionCounts,
 }
 
 impl Core {
@@ -173,6 +174,7 @@ impl Core {
             restored_slot: None,
             started: false,
             effects: VecDeque::new(),
+            decisions: DecisionCounts::default(),
             epoch,
             tuning,
         }
@@ -211,6 +213,11 @@ impl Core {
     /// The coin of a round that isn't decided yet, if it is known.
     pub fn coin(&self, round: Round) -> Option<&ThresholdSignature> {
         self.coins.get(round)
+    }
+
+    /// How slots were decided since the start.
+    pub fn decisions(&self) -> DecisionCounts {
+        self.decisions
     }
 
     /// Equivocation proofs, for whoever catches up.
