@@ -28,7 +28,7 @@ use violeta_types::{
     VertexRef,
 };
 
-pub(crate) use model::{Model, Predicted};
+pub(crate) use model::Model;
 
 use acknowledged::Acknowledged;
 use blocks::Blocks;

@@ -40,11 +40,6 @@ impl<'a> Trace<'a> {
         self.hasher.update(content);
     }
 
-    /// Whether somebody reads the lines: making them costs.
-    pub(crate) fn is_watched(&self) -> bool {
-        self.sink.is_some()
-    }
-
     /// A line for people. Not part of the digest.
     pub(crate) fn line(&mut self, now: Micros, who: Option<usize>, what: fmt::Arguments<'_>) {
         if let Some(sink) = &mut self.sink {

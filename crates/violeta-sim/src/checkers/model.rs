@@ -5,7 +5,7 @@
 //! open chain; another operation in a committed transaction is a violation of the model itself, so that the workload
 //! can't outgrow it unseen.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use violeta_types::transaction::{Condition, Right};
@@ -21,11 +21,14 @@ const EXPIRY_AHEAD_MS: u64 = 600_000;
 /// The nonces below the highest that are remembered, and above it that are taken (replica.md §1).
 const NONCES: u64 = 1_024;
 
+/// What was refused, at which operation (none: as a whole); none: executed.
+type Refused = Option<(Option<u32>, Refusal)>;
+
 /// What a commit must have made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Predicted {
+struct Predicted {
     height: Height,
-    outcomes: Vec<(TxId, Option<(Option<u32>, Refusal)>)>,
+    outcomes: Vec<(TxId, Refused)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -60,7 +63,8 @@ pub(crate) struct Model {
     /// A block is due when the leader is this many rounds above the last block's (replica.md §2: G/4).
     due: u64,
     predicted: BTreeMap<CommitIndex, Option<Predicted>>,
-    committed: VecDeque<TxId>,
+    /// Transactions that were committed and left no trace: duplicates, mostly.
+    skipped: u64,
 }
 
 impl Model {
@@ -73,7 +77,7 @@ impl Model {
             block_round: Round(0),
             due: gc_depth / 4,
             predicted: BTreeMap::new(),
-            committed: VecDeque::new(),
+            skipped: 0,
         }
     }
 
@@ -103,14 +107,14 @@ impl Model {
                 let Ok(transaction) = Transaction::decode(&bytes) else {
                     continue;
                 };
-                self.committed.push_back(transaction.id());
-                if let Some(refused) = self.state.execute(&transaction.body, height, commit)? {
-                    outcomes.push((transaction.id(), refused.0));
+                match self.state.execute(&transaction.body, height, commit)? {
+                    Some(refused) => outcomes.push((transaction.id(), refused.0)),
+                    None => self.skipped += 1,
                 }
             }
         }
         let due = commit.leader.round.0 >= self.block_round.0 + self.due;
-        let block = (due || !outcomes.is_empty()).then(|| Predicted { height, outcomes });
+        let block = (due || !outcomes.is_empty()).then_some(Predicted { height, outcomes });
         if block.is_some() {
             self.height = height;
             self.block_round = commit.leader.round;
@@ -162,14 +166,14 @@ impl Model {
         self.state.namespaces.keys()
     }
 
-    /// Takes the ids of the transactions that were committed since the last call, duplicates included.
-    pub(crate) fn take_committed(&mut self) -> VecDeque<TxId> {
-        std::mem::take(&mut self.committed)
+    /// How many committed transactions left no trace.
+    pub(crate) fn skipped(&self) -> u64 {
+        self.skipped
     }
 }
 
 /// What was refused, if anything: the inner none is "executed".
-struct Recorded(Option<(Option<u32>, Refusal)>);
+struct Recorded(Refused);
 
 impl State {
     /// None: it leaves no trace.

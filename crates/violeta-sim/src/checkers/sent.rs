@@ -14,14 +14,12 @@ use super::{Property, Verdict, ensure};
 pub(crate) struct Sent {
     vertices: BTreeMap<(ValidatorIndex, Round), VertexId>,
     attestations: BTreeMap<(ValidatorIndex, Height), HeadId>,
-    newest_round: Round,
 }
 
 impl Sent {
     /// A validator sent a vertex of its own.
     pub(crate) fn vertex(&mut self, reference: &VertexRef) -> Verdict {
         let slot = (reference.author, reference.round);
-        self.newest_round = self.newest_round.max(reference.round);
         let first = *self.vertices.entry(slot).or_insert(reference.id);
         ensure!(
             first == reference.id,
@@ -80,11 +78,6 @@ impl Sent {
         Ok(())
     }
 
-    /// The newest round of which an honest vertex was sent.
-    pub(crate) fn newest_round(&self) -> Round {
-        self.newest_round
-    }
-
     /// Number of honest vertices that were sent.
     pub(crate) fn vertices_count(&self) -> u64 {
         self.vertices.len() as u64
@@ -117,7 +110,7 @@ mod tests {
             sent.vertex(&vertex(1, 1, "")).unwrap();
             sent.attestation(&attestation(1, "a")).unwrap();
         }
-        assert_eq!((sent.vertices_count(), sent.newest_round()), (2, Round(1)));
+        assert_eq!(sent.vertices_count(), 2);
         sent.restarted(A, &[vertex(1, 0, "")]).unwrap();
     }
 

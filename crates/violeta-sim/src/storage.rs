@@ -1,0 +1,270 @@
+//! A validator's journal on its simulated disk, and the index over it.
+//!
+//! ```text
+//!   Append ──▶ journal (buffered) ── Sync ──▶ disk          index: where vertices, commits, certified heads
+//!                                              │                   and outcomes lie. Never stored: rebuilt at
+//!   Load ◀── index ── position ── read ◀───────┘                   each start, as LMDB may be (replica.md §3)
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use violeta_journal::{Disk, Journal, Options, Position};
+use violeta_replica::{Block, LoadRequest, Loaded, LoadedCommit, Record, RecordKind};
+use violeta_types::{
+    CertifiedHead, ChainId, Commit, CommitIndex, Height, Outcome, TxId, ValidatorIndex, Vertex,
+    VertexRef, decode,
+};
+
+/// Bytes of a segment: small, so that journals have several.
+const SEGMENT_BYTES: u64 = 128 << 10;
+/// Where the journal lies on a validator's disk.
+const DIRECTORY: &str = "journal";
+
+/// Why a journal can't be used: for the report.
+pub(crate) type StorageError = String;
+
+fn text(error: impl std::fmt::Display) -> StorageError {
+    error.to_string()
+}
+
+/// Where things lie.
+#[derive(Default)]
+struct Index {
+    vertices: BTreeMap<VertexRef, Position>,
+    commits: BTreeMap<CommitIndex, Position>,
+    /// Certified heads by the commit that made their block.
+    certified: BTreeMap<CommitIndex, Position>,
+    certified_height: Height,
+    outcomes: BTreeMap<TxId, Outcome>,
+}
+
+/// The journal and its index.
+pub(crate) struct Storage {
+    journal: Journal,
+    index: Index,
+    /// What was appended and can't be read from the journal before it is durable.
+    unsynced: BTreeMap<Position, Bytes>,
+    chain: ChainId,
+}
+
+/// What a journal held when it was opened.
+#[derive(Default)]
+pub(crate) struct Recovered {
+    pub(crate) own: Vec<VertexRef>,
+    pub(crate) commits: u64,
+    pub(crate) records: u64,
+    /// Where the records end.
+    pub(crate) end: Position,
+}
+
+impl Storage {
+    /// Opens the journal of validator `me`; every record in it goes to `restore`, in order.
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        chain: ChainId,
+        me: ValidatorIndex,
+        restore: &mut dyn FnMut(RecordKind, Bytes) -> Result<(), StorageError>,
+    ) -> Result<(Self, Recovered), StorageError> {
+        let options = Options {
+            segment_bytes: SEGMENT_BYTES,
+            ..Options::for_directory(chain.0)
+        };
+        let (journal, replay) = Journal::open(disk, DIRECTORY, options).map_err(text)?;
+        let mut storage = Storage {
+            journal,
+            index: Index::default(),
+            unsynced: BTreeMap::new(),
+            chain,
+        };
+        let mut recovered = Recovered::default();
+        for record in replay {
+            let record = record.map_err(text)?;
+            let kind = RecordKind::from_number(record.kind)
+                .ok_or_else(|| format!("a record of unknown kind {}", record.kind))?;
+            let bytes = Bytes::from(record.bytes);
+            storage.note(kind, &bytes, record.position, me, &mut recovered)?;
+            restore(kind, bytes)?;
+            recovered.records += 1;
+        }
+        recovered.end = storage.journal.stats().end;
+        Ok((storage, recovered))
+    }
+
+    fn note(
+        &mut self,
+        kind: RecordKind,
+        bytes: &Bytes,
+        position: Position,
+        me: ValidatorIndex,
+        recovered: &mut Recovered,
+    ) -> Result<(), StorageError> {
+        match kind {
+            RecordKind::Vertex => {
+                let vertex = Vertex::decode(bytes).map_err(text)?;
+                let reference = vertex.signed.header.vertex_ref(&self.chain);
+                if reference.author == me {
+                    recovered.own.push(reference);
+                }
+                self.index.vertices.insert(reference, position);
+            }
+            RecordKind::Commit => {
+                let commit: Commit = decode(bytes).map_err(text)?;
+                recovered.commits = commit.index.0;
+                self.index.commits.insert(commit.index, position);
+            }
+            RecordKind::Block => {
+                let block: Block = decode(bytes).map_err(text)?;
+                self.index.block(&block);
+            }
+            RecordKind::Certified => {
+                let certified: CertifiedHead = decode(bytes).map_err(text)?;
+                self.index.certified(&certified, position);
+            }
+            RecordKind::Attestation | RecordKind::Evidence | RecordKind::Seal => {}
+        }
+        Ok(())
+    }
+
+    /// Appends a record.
+    pub(crate) fn append(&mut self, record: &Record) -> Result<(), StorageError> {
+        let bytes = record.to_bytes();
+        let position = self
+            .journal
+            .append(record.kind() as u8, &bytes)
+            .map_err(text)?;
+        self.unsynced.insert(position, bytes);
+        match record {
+            Record::Vertex(vertex) => {
+                self.index.vertices.insert(*vertex.reference(), position);
+            }
+            Record::Commit { commit, .. } => {
+                self.index.commits.insert(commit.index, position);
+            }
+            Record::Block(block) => self.index.block(block),
+            Record::Certified(certified) => self.index.certified(certified, position),
+            Record::Attestation(_) | Record::Evidence(_) | Record::Seal(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Makes durable what was appended.
+    pub(crate) fn sync(&mut self) -> Result<(), StorageError> {
+        self.journal.sync().map_err(text)?;
+        self.unsynced.clear();
+        Ok(())
+    }
+
+    /// Where what is durable ends, and where what was appended ends.
+    pub(crate) fn ends(&self) -> (Position, Position) {
+        let stats = self.journal.stats();
+        (stats.synced, stats.end)
+    }
+
+    /// What became of a transaction, if a certificate vouches for it.
+    pub(crate) fn certified_outcome(&self, id: &TxId) -> Option<&Outcome> {
+        let outcome = self.index.outcomes.get(id)?;
+        (outcome.height <= self.index.certified_height).then_some(outcome)
+    }
+
+    /// The newest height with a certificate in the journal.
+    pub(crate) fn certified_height(&self) -> Height {
+        self.index.certified_height
+    }
+
+    /// Answers a request.
+    pub(crate) fn load(&self, request: LoadRequest) -> Result<Loaded, StorageError> {
+        let mut loaded = Loaded {
+            request: request.clone(),
+            commits: Vec::new(),
+            certified: None,
+            vertices: Vec::new(),
+        };
+        match request {
+            LoadRequest::ForMachine { after, bytes_max } => {
+                loaded.commits = self.commits(after, bytes_max)?;
+            }
+            LoadRequest::ForPeer {
+                after, bytes_max, ..
+            } => {
+                loaded.commits = self.commits(after, bytes_max)?;
+                loaded.certified = self.cut_at_certified(&mut loaded.commits)?;
+            }
+            LoadRequest::Vertices { references, .. } => {
+                for reference in references {
+                    if let Some(position) = self.index.vertices.get(&reference) {
+                        loaded.vertices.push(self.read(*position)?);
+                    }
+                }
+            }
+        }
+        Ok(loaded)
+    }
+
+    fn read(&self, position: Position) -> Result<Bytes, StorageError> {
+        if let Some(bytes) = self.unsynced.get(&position) {
+            return Ok(bytes.clone());
+        }
+        let record = self.journal.read(position).map_err(text)?;
+        Ok(record.bytes.into())
+    }
+
+    fn commits(
+        &self,
+        after: CommitIndex,
+        bytes_max: usize,
+    ) -> Result<Vec<LoadedCommit>, StorageError> {
+        let mut commits = Vec::new();
+        let mut bytes = 0;
+        for (index, position) in self.index.commits.range(after.next()..) {
+            if !commits.is_empty() && bytes >= bytes_max {
+                break;
+            }
+            let expected = CommitIndex(after.0 + 1 + commits.len() as u64);
+            if *index != expected {
+                break;
+            }
+            let record = self.read(*position)?;
+            let commit: Commit = decode(&record).map_err(text)?;
+            let mut vertices = Vec::with_capacity(commit.vertices.len());
+            for reference in &commit.vertices {
+                let position = self.index.vertices.get(reference);
+                let position = position
+                    .ok_or_else(|| format!("commit {index} holds {reference:?}, not journaled"))?;
+                vertices.push(self.read(*position)?);
+            }
+            bytes += record.len() + vertices.iter().map(Bytes::len).sum::<usize>();
+            commits.push(LoadedCommit { commit, vertices });
+        }
+        Ok(commits)
+    }
+
+    /// Drops commits after the last one with a certified head; returns that head.
+    fn cut_at_certified(
+        &self,
+        commits: &mut Vec<LoadedCommit>,
+    ) -> Result<Option<CertifiedHead>, StorageError> {
+        while let Some(last) = commits.last() {
+            if let Some(position) = self.index.certified.get(&last.commit.index) {
+                let bytes = self.read(*position)?;
+                return decode(&bytes).map(Some).map_err(text);
+            }
+            commits.pop();
+        }
+        Ok(None)
+    }
+}
+
+impl Index {
+    fn block(&mut self, block: &Block) {
+        for outcome in &block.outcomes {
+            self.outcomes.insert(outcome.transaction, outcome.clone());
+        }
+    }
+
+    fn certified(&mut self, certified: &CertifiedHead, position: Position) {
+        self.certified.insert(certified.head.commit_index, position);
+        self.certified_height = self.certified_height.max(certified.head.height);
+    }
+}
