@@ -37,6 +37,8 @@ mod roster;
 mod submit;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod transaction;
 
 pub use client::{Client, ClientConfig, Endpoint};

@@ -1,7 +1,29 @@
-//! A committee for the tests of this crate.
+//! A cluster for the tests of this crate: one true chain, and gateways that serve it honestly or not.
+//!
+//! The chain's state is one space whose few keys all hang from one node of the tree, so that proofs can be put together
+//! by hand from the tree's hash rules: no code of a server is needed to have its true answers.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use violeta_crypto::ValidatorSecretKey;
-use violeta_types::{Committee, Epoch, Member, NodePublicKey, OperatorPublicKey, Stake};
+use violeta_proof::tree::{
+    Branch, End, FANOUT, KeyPath, Place, SpaceRecord, leaf_hash, node_hash, slots_root, top_hash,
+};
+use violeta_proof::{KeyProof, OutcomeProof, StoredValue, TreeProof, Trust, Vouch};
+use violeta_types::api::*;
+use violeta_types::merkle::RESULTS;
+use violeta_types::*;
+
+pub(crate) const SPACE: &[u8] = b"bank";
 
 pub(crate) fn secret(i: u8) -> ValidatorSecretKey {
     ValidatorSecretKey::from_seed([i + 1; 32])
@@ -16,4 +38,551 @@ pub(crate) fn committee(n: u8) -> Committee {
         operator_key: OperatorPublicKey([i; 32]),
     });
     Committee::new(Epoch(0), members.collect(), None).unwrap()
+}
+
+/// How a gateway treats its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    Honest,
+    /// Another value than the true one, with the true proof of that.
+    ForgesValue,
+    /// An honest proof, of height 1.
+    ServesOldHeads,
+    /// A chain of its own, properly certified by keys of its own.
+    ServesAnotherChain,
+    /// Cuts its answers short.
+    Truncates,
+    /// A head of its own making, with a certificate of signatures that nobody made.
+    FabricatesCertificates,
+    /// The true proof of another key.
+    ProvesAnotherKey,
+    /// Says of every key that there is none.
+    DeniesKeys,
+    /// Says of every executed transaction that it was refused.
+    ForgesOutcomes,
+    /// Takes requests, and never answers submissions.
+    Stalls,
+    /// Says that it is full.
+    IsBusy,
+    /// Says that it will never take this.
+    Rejects,
+    /// Takes transactions and does nothing with them.
+    Swallows,
+}
+
+type State_ = BTreeMap<Vec<u8>, StoredValue>;
+
+struct Block {
+    head: Head,
+    outcome: Outcome,
+    state: State_,
+}
+
+/// The one true chain.
+pub(crate) struct Chain {
+    blocks: Mutex<Vec<Block>>,
+    clock: Mutex<u64>,
+    /// Transactions are refused instead of executed.
+    pub(crate) refuses: Mutex<Option<Refusal>>,
+}
+
+pub(crate) fn chain_id() -> ChainId {
+    ChainId(Domain::File.hash(b"chain"))
+}
+
+impl Chain {
+    fn new() -> Arc<Self> {
+        Arc::new(Chain {
+            blocks: Mutex::default(),
+            clock: Mutex::new(crate::client::now_ms().0),
+            refuses: Mutex::default(),
+        })
+    }
+
+    /// Time of the blocks to come.
+    pub(crate) fn set_time(&self, time: TimeMs) {
+        *self.clock.lock().unwrap() = time.0;
+    }
+
+    pub(crate) fn height(&self) -> u64 {
+        self.blocks.lock().unwrap().len() as u64
+    }
+
+    /// Executes a transaction, once.
+    pub(crate) fn execute(&self, transaction: &Transaction) -> Outcome {
+        let mut blocks = self.blocks.lock().unwrap();
+        let id = transaction.id();
+        if let Some(block) = blocks.iter().find(|b| b.outcome.transaction == id) {
+            return block.outcome.clone();
+        }
+        let height = Height(blocks.len() as u64 + 1);
+        let mut state = blocks.last().map_or_else(State_::new, |b| b.state.clone());
+        let refused = self
+            .refuses
+            .lock()
+            .unwrap()
+            .map(|refusal| (Some(0), refusal));
+        for operation in &transaction.body.operations {
+            match operation {
+                _ if refused.is_some() => {}
+                Operation::Put { key, value, .. } => {
+                    let value = StoredValue {
+                        written_at: height,
+                        value: value.clone(),
+                    };
+                    state.insert(key.to_vec(), value);
+                }
+                Operation::Delete { key, .. } => {
+                    state.remove(&key[..]);
+                }
+                _ => {}
+            }
+        }
+        let outcome = Outcome {
+            height,
+            index: 0,
+            transaction: id,
+            refused,
+        };
+        let time = TimeMs(*self.clock.lock().unwrap());
+        let head = Head {
+            state_root: top_hash(&record(&state).leaf_hash(SPACE)),
+            results_root: RESULTS.root([outcome.digest()]),
+            ..head(height, chain_id(), &committee(4), time)
+        };
+        blocks.push(Block {
+            head,
+            outcome: outcome.clone(),
+            state,
+        });
+        outcome
+    }
+
+    fn outcome_proof(&self, id: &TxId) -> Option<OutcomeProof> {
+        let blocks = self.blocks.lock().unwrap();
+        let block = blocks.iter().find(|b| b.outcome.transaction == *id)?;
+        Some(OutcomeProof {
+            path: RESULTS.path(&[block.outcome.digest()], 0)?,
+            outcome: block.outcome.clone(),
+            vouch: Vouch::Certificate(certificate(&block.head, secret)),
+            head: block.head.clone(),
+        })
+    }
+
+    fn key_proof(&self, namespace: &[u8], key: &[u8], height: u64) -> Option<KeyProof> {
+        let blocks = self.blocks.lock().unwrap();
+        let block = blocks.get(height.checked_sub(1)? as usize)?;
+        let record = record(&block.state);
+        let (value, place) = match namespace == SPACE {
+            true => place(&block.state, key),
+            // The one space is alone in the top tree: its leaf is in every other one's place.
+            false => (
+                None,
+                Place::Other {
+                    name: SPACE.try_into().unwrap(),
+                    record,
+                },
+            ),
+        };
+        Some(KeyProof {
+            namespace: namespace.try_into().unwrap(),
+            key: key.try_into().unwrap(),
+            value,
+            tree: TreeProof {
+                top: Branch::default(),
+                place,
+            },
+            vouch: Vouch::Certificate(certificate(&block.head, secret)),
+            head: block.head.clone(),
+        })
+    }
+}
+
+fn head(height: Height, chain: ChainId, committee: &Committee, time: TimeMs) -> Head {
+    Head {
+        chain,
+        epoch: Epoch(0),
+        height,
+        previous: HeadId::default(),
+        commit_index: CommitIndex(height.0),
+        commit_digest: Digest::ZERO,
+        time,
+        transactions_root: Digest::ZERO,
+        results_root: Digest::ZERO,
+        state_root: Digest::ZERO,
+        history_root: Digest::ZERO,
+        committee: committee.digest(),
+        next_committee: committee.digest(),
+    }
+}
+
+fn certificate(head: &Head, secret: impl Fn(u8) -> ValidatorSecretKey) -> Certificate {
+    let id = head.id();
+    let sign = |i: u8| (ValidatorIndex(i.into()), secret(i).sign_attestation(&id));
+    Certificate {
+        height: head.height,
+        head: id,
+        signatures: (0..3).map(sign).collect::<Vec<_>>().try_into().unwrap(),
+    }
+}
+
+fn slots(state: &State_) -> [Option<Digest>; FANOUT] {
+    let mut slots = [None; FANOUT];
+    for (key, value) in state {
+        let slot = &mut slots[KeyPath::of(key).slot(0)];
+        assert!(
+            slot.is_none(),
+            "these keys need more than one node: choose others"
+        );
+        *slot = Some(leaf_hash(key, &value.to_stored()));
+    }
+    slots
+}
+
+fn bitmap(state: &State_) -> u16 {
+    let filled = slots(state).into_iter().zip(0..);
+    filled.map(|(slot, i)| u16::from(slot.is_some()) << i).sum()
+}
+
+/// A tree of one leaf is that leaf; a tree of several here is one node.
+fn record(state: &State_) -> SpaceRecord {
+    let root = match (state.len(), slots_root(&slots(state))) {
+        (_, None) => return SpaceRecord::EMPTY,
+        (1, Some(leaf)) => leaf,
+        (_, Some(root)) => node_hash(bitmap(state), &root),
+    };
+    SpaceRecord {
+        count: state.len() as u64,
+        root,
+        ..SpaceRecord::EMPTY
+    }
+}
+
+fn place(state: &State_, key: &[u8]) -> (Option<StoredValue>, Place) {
+    let (slots, slot) = (slots(state), KeyPath::of(key).slot(0));
+    let beside = |width: usize| {
+        let start = (slot ^ width) & !(width - 1);
+        let mut half = [None; FANOUT];
+        half[start..start + width].copy_from_slice(&slots[start..start + width]);
+        slots_root(&half)
+    };
+    let branch = match state.len() {
+        0 | 1 => Branch::default(),
+        _ => Branch {
+            bitmaps: vec![bitmap(state)].try_into().unwrap(),
+            siblings: [1, 2, 4, 8]
+                .into_iter()
+                .filter_map(beside)
+                .collect::<Vec<_>>()
+                .try_into()
+                .unwrap(),
+        },
+    };
+    let value = state.get(key).cloned();
+    // Whose leaf ends the way: its own, another's, or nobody's.
+    let there = state
+        .iter()
+        .find(|(k, _)| state.len() == 1 || KeyPath::of(k).slot(0) == slot);
+    let end = match there {
+        Some((found, _)) if found == key => End::Leaf,
+        Some((found, other)) => End::Other {
+            key: found[..].try_into().unwrap(),
+            value_hash: violeta_proof::tree::value_hash(&other.to_stored()),
+        },
+        None => End::Empty,
+    };
+    let record = record(state);
+    (
+        value,
+        Place::Present {
+            record,
+            branch,
+            end,
+        },
+    )
+}
+
+/// One gateway, and what it was sent.
+pub(crate) struct Gateway {
+    index: u16,
+    manner: Mutex<Manner>,
+    chain: Arc<Chain>,
+    received: Mutex<Vec<Bytes>>,
+    pub(crate) address: SocketAddr,
+}
+
+impl Gateway {
+    /// The bodies of all submissions.
+    pub(crate) fn received(&self) -> Vec<Bytes> {
+        self.received.lock().unwrap().clone()
+    }
+
+    pub(crate) fn becomes(&self, manner: Manner) {
+        *self.manner.lock().unwrap() = manner;
+    }
+
+    fn manner(&self) -> Manner {
+        *self.manner.lock().unwrap()
+    }
+}
+
+type Shared = State<Arc<Gateway>>;
+
+fn error(code: ErrorCode) -> Response {
+    let detail = ErrorDetail {
+        code,
+        message: format!("{code:?}"),
+        help: "wait".into(),
+        retry_ms: Some(20),
+    };
+    let status = StatusCode::from_u16(code.status()).unwrap();
+    (status, axum::Json(ErrorBody { error: detail })).into_response()
+}
+
+async fn take(State(gateway): Shared, body: Bytes) -> Response {
+    gateway.received.lock().unwrap().push(body.clone());
+    let transaction = Transaction::decode(&body).unwrap();
+    let id = transaction.id();
+    let status = match gateway.manner() {
+        Manner::Stalls => {
+            tokio::time::sleep(Duration::from_secs(3_600)).await;
+            TransactionStatus::Unknown
+        }
+        Manner::IsBusy => return error(ErrorCode::Overloaded),
+        Manner::Rejects => return error(ErrorCode::NotAdmitted),
+        Manner::Swallows => {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            TransactionStatus::Queued
+        }
+        _ => TransactionStatus::Certified {
+            outcome: gateway.chain.execute(&transaction),
+        },
+    };
+    axum::Json(TransactionAnswer {
+        transaction: id,
+        status,
+    })
+    .into_response()
+}
+
+async fn take_batch(State(gateway): Shared, body: Bytes) -> Response {
+    let manner = gateway.manner();
+    let verdicts: Vec<_> = decode_batch(body)
+        .unwrap()
+        .iter()
+        .map(|bytes| {
+            gateway.received.lock().unwrap().push(bytes.clone());
+            let transaction = Transaction::decode(bytes).unwrap();
+            match manner {
+                Manner::Swallows | Manner::Stalls => {}
+                _ => drop(gateway.chain.execute(&transaction)),
+            }
+            BatchVerdict::Taken(transaction.id())
+        })
+        .collect();
+    violeta_types::encode(&verdicts).into_response()
+}
+
+async fn outcome(State(gateway): Shared, Path(id): Path<String>) -> Response {
+    let Some(mut proof) = gateway.chain.outcome_proof(&id.parse().unwrap()) else {
+        return error(ErrorCode::NotFound);
+    };
+    if gateway.manner() == Manner::ForgesOutcomes {
+        proof.outcome.refused = Some((None, Refusal::Unauthorised));
+    }
+    violeta_types::encode(&proof).into_response()
+}
+
+async fn key(
+    State(gateway): Shared,
+    Path((namespace, key)): Path<(String, String)>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Response {
+    let namespace = namespace.parse::<Readable>().unwrap().0;
+    let key = key.parse::<Readable>().unwrap().0;
+    let newest = gateway.chain.height();
+    let asked = query.get("at").map(|at| at.parse().unwrap());
+    let manner = gateway.manner();
+    let height = match manner {
+        Manner::ServesOldHeads => 1,
+        _ => asked.unwrap_or(newest),
+    };
+    let about = match manner {
+        Manner::ProvesAnotherKey if namespace == SPACE => b"bob".to_vec(),
+        _ => key.clone(),
+    };
+    let Some(mut proof) = gateway.chain.key_proof(&namespace, &about, height) else {
+        return error(ErrorCode::NotYetCertified);
+    };
+    match manner {
+        Manner::ForgesValue => {
+            proof.value = Some(StoredValue {
+                written_at: proof.head.height,
+                value: b"9999"[..].try_into().unwrap(),
+            });
+        }
+        Manner::DeniesKeys => proof.value = None,
+        Manner::ServesAnotherChain => {
+            proof.head.chain = ChainId::default();
+            proof.vouch = Vouch::Certificate(certificate(&proof.head, secret));
+        }
+        Manner::FabricatesCertificates => {
+            proof.head.state_root = Digest::ZERO;
+            let nobody = |i: u8| ValidatorSecretKey::from_seed([i + 100; 32]);
+            proof.vouch = Vouch::Certificate(certificate(&proof.head, nobody));
+        }
+        _ => {}
+    }
+    let mut bytes = violeta_types::encode(&proof);
+    if manner == Manner::Truncates {
+        bytes.truncate(bytes.len() / 2);
+    }
+    bytes.into_response()
+}
+
+async fn newest_head(State(gateway): Shared) -> Response {
+    let blocks = gateway.chain.blocks.lock().unwrap();
+    let Some(block) = blocks.last() else {
+        return error(ErrorCode::NotYetCertified);
+    };
+    let mut head = block.head.clone();
+    if gateway.manner() == Manner::FabricatesCertificates {
+        head.time = TimeMs(7);
+    }
+    axum::Json(HeadAnswer {
+        id: head.id(),
+        certificate: Some(certificate(&block.head, secret)),
+        head,
+        seal: None,
+    })
+    .into_response()
+}
+
+async fn status(State(gateway): Shared) -> Response {
+    axum::Json(StatusAnswer {
+        version: "0".into(),
+        name: "test".into(),
+        chain: chain_id(),
+        validator: Some(ValidatorIndex(gateway.index)),
+        validators: 4,
+        epoch: Epoch(0),
+        round: Round(0),
+        commit_index: CommitIndex(0),
+        height: Height(gateway.chain.height()),
+        certified_height: Height(gateway.chain.height()),
+        sealed_height: Height(0),
+        mempool_count: 0,
+        mempool_bytes: 0,
+        peers: vec![],
+    })
+    .into_response()
+}
+
+async fn say_who(
+    State(gateway): Shared,
+    request: axum::extract::Request,
+    next: axum::middleware::Next,
+) -> Response {
+    let mut response = next.run(request).await;
+    let mut headers = HeaderMap::new();
+    headers.insert(VALIDATOR_HEADER, gateway.index.into());
+    response.headers_mut().extend(headers);
+    response
+}
+
+/// A chain and a gateway for each of four validators.
+pub(crate) struct Cluster {
+    pub(crate) chain: Arc<Chain>,
+    pub(crate) gateways: Vec<Arc<Gateway>>,
+    servers: Vec<tokio::task::JoinHandle<()>>,
+    dir: tempfile::TempDir,
+}
+
+impl Cluster {
+    pub(crate) async fn new(manners: [Manner; 4]) -> Self {
+        let chain = Chain::new();
+        let (mut gateways, mut servers) = (Vec::new(), Vec::new());
+        for (index, manner) in (0..).zip(manners) {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let gateway = Arc::new(Gateway {
+                index,
+                manner: Mutex::new(manner),
+                chain: chain.clone(),
+                received: Mutex::default(),
+                address: listener.local_addr().unwrap(),
+            });
+            let router = Router::new()
+                .route("/v1/status", get(status))
+                .route("/v1/head", get(newest_head))
+                .route("/v1/transactions", post(take))
+                .route("/v1/batch", post(take_batch))
+                .route("/v1/transactions/{id}", get(outcome))
+                .route("/v1/namespaces/{namespace}/keys/{key}", get(key))
+                .layer(axum::middleware::from_fn_with_state(
+                    gateway.clone(),
+                    say_who,
+                ))
+                .with_state(gateway.clone());
+            gateways.push(gateway);
+            servers.push(tokio::spawn(async move {
+                axum::serve(listener, router).await.unwrap();
+            }));
+        }
+        Cluster {
+            chain,
+            gateways,
+            servers,
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub(crate) async fn honest() -> Self {
+        Cluster::new([Manner::Honest; 4]).await
+    }
+
+    /// Nobody listens there any more.
+    pub(crate) fn kill(&mut self, at: usize) {
+        self.servers[at].abort();
+    }
+
+    pub(crate) fn config(&self) -> crate::ClientConfig {
+        let endpoints = self.gateways.iter().map(|gateway| crate::Endpoint {
+            validator: Some(ValidatorIndex(gateway.index)),
+            url: format!("http://{}", gateway.address).parse().unwrap(),
+        });
+        crate::ClientConfig {
+            endpoints: endpoints.collect(),
+            trust: Trust::in_committee(chain_id(), committee(4)),
+            key: Some(violeta_crypto::ClientSecretKey::from_seed([9; 32])),
+            account: None,
+            state_path: Some(self.dir.path().join("nonces")),
+            expiry: Duration::from_secs(20),
+        }
+    }
+
+    /// A client that asks the gateways in their order.
+    pub(crate) async fn client(&self) -> crate::Client {
+        self.client_with(self.config()).await
+    }
+
+    pub(crate) async fn client_with(&self, config: crate::ClientConfig) -> crate::Client {
+        let client = crate::Client::new(config).unwrap();
+        client.order().await;
+        // On one machine all are equally near: the tests say which is nearest.
+        let mut roster = client.roster();
+        for at in 0..self.gateways.len() {
+            let near = Duration::from_millis(1_000 * (at as u64 + 1));
+            for _ in 0..60 {
+                roster.answered(at, Some(near));
+            }
+        }
+        drop(roster);
+        client
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.servers.iter().for_each(|server| server.abort());
+    }
 }

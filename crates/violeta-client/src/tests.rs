@@ -1,0 +1,387 @@
+//! The client against gateways that lie, stall, refuse and go away.
+
+use std::time::{Duration, Instant};
+
+use violeta_proof::ProofError;
+use violeta_types::{Height, Refusal, TimeMs, Transaction};
+
+use crate::nonces::NonceError;
+use crate::testing::Manner::{self, *};
+use crate::testing::{Cluster, SPACE};
+use crate::{At, Client, ClientError, Operations, Part};
+
+async fn cluster_with_first(manner: Manner) -> Cluster {
+    Cluster::new([manner, Honest, Honest, Honest]).await
+}
+
+/// A cluster whose first gateway turned to `manner` after alice and bob had got their values, and a client.
+async fn with_liar(manner: Manner) -> (Cluster, Client) {
+    let cluster = Cluster::honest().await;
+    let client = cluster.client().await;
+    client.put(SPACE, "alice", "500").await.unwrap();
+    client.put(SPACE, "bob", "20").await.unwrap();
+    client.put(SPACE, "alice", "1000").await.unwrap();
+    cluster.gateways[0].becomes(manner);
+    (cluster, client)
+}
+
+#[tokio::test]
+async fn a_write_is_proved_and_read_back_with_proof() {
+    let cluster = Cluster::honest().await;
+    let client = cluster.client().await;
+    let receipt = client.put(SPACE, "alice", "1000").await.unwrap();
+    assert_eq!(receipt.outcome.height, Height(1));
+    let proved = client
+        .get_proved(SPACE, "alice", At::Certified)
+        .await
+        .unwrap();
+    let value = proved.value.unwrap();
+    assert_eq!(
+        (&value.value[..], value.written_at),
+        (&b"1000"[..], Height(1))
+    );
+    assert_eq!(
+        client.get(SPACE, "nobody", At::Certified).await.unwrap(),
+        None
+    );
+    assert!(client.incidents().is_empty());
+    assert_eq!(client.unresolved(), 0);
+    assert_eq!(client.head().await.unwrap().head().height, Height(1));
+}
+
+#[tokio::test]
+async fn every_lie_is_refused_with_its_part_and_the_next_validator_tells_the_truth() {
+    type Expected = fn(&Part) -> bool;
+    let table: [(Manner, Expected); 6] = [
+        (ForgesValue, |p| {
+            matches!(p, Part::Proof(ProofError::Tree(_)))
+        }),
+        (DeniesKeys, |p| {
+            matches!(p, Part::Proof(ProofError::Tree(_)))
+        }),
+        (ServesAnotherChain, |p| {
+            matches!(p, Part::Proof(ProofError::OtherChain { .. }))
+        }),
+        (Truncates, |p| {
+            matches!(p, Part::Proof(ProofError::Encoding(_)))
+        }),
+        (FabricatesCertificates, |p| {
+            matches!(p, Part::Proof(ProofError::BadSignature(_)))
+        }),
+        (ProvesAnotherKey, |p| {
+            matches!(p, Part::OtherQuestion { what: "key", .. })
+        }),
+    ];
+    for (manner, expected) in table {
+        let (_cluster, client) = with_liar(manner).await;
+        let proved = client
+            .get_proved(SPACE, "alice", At::Certified)
+            .await
+            .unwrap();
+        assert_eq!(&proved.value.unwrap().value[..], b"1000", "{manner:?}");
+        assert!(proved.validator.starts_with("validator 1 "), "{manner:?}");
+        let incidents = client.incidents();
+        assert_eq!(incidents.len(), 1, "{manner:?}: {incidents:?}");
+        assert!(
+            incidents[0].validator.starts_with("validator 0 "),
+            "{manner:?}"
+        );
+        assert_eq!(incidents[0].asked, "bank/alice");
+        assert!(
+            expected(&incidents[0].part),
+            "{manner:?}: {:?}",
+            incidents[0].part
+        );
+        // Who lied is asked last from now on.
+        client.get(SPACE, "alice", At::Certified).await.unwrap();
+        assert_eq!(client.incidents().len(), 1, "{manner:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_old_head_is_no_lie_and_no_answer_either() {
+    let (_cluster, client) = with_liar(ServesOldHeads).await;
+    let value = client.get(SPACE, "alice", At::Certified).await.unwrap();
+    assert_eq!(value.unwrap(), "1000", "not the 500 of height 1");
+    // Asked for a height, it must answer for that one.
+    let value = client
+        .get(SPACE, "alice", At::Height(Height(2)))
+        .await
+        .unwrap();
+    assert_eq!(value.unwrap(), "500");
+    let part = client.incidents().pop().unwrap().part;
+    assert!(
+        matches!(part, Part::OtherQuestion { what: "height", .. }),
+        "{part}"
+    );
+}
+
+#[tokio::test]
+async fn where_all_lie_nothing_is_believed() {
+    let cluster = Cluster::honest().await;
+    let client = cluster.client().await;
+    client.put(SPACE, "alice", "1000").await.unwrap();
+    for gateway in &cluster.gateways {
+        gateway.becomes(ForgesValue);
+    }
+    let error = client.get(SPACE, "alice", At::Certified).await.unwrap_err();
+    let ClientError::Unverified { incident } = &error else {
+        panic!("{error}");
+    };
+    assert!(matches!(incident.part, Part::Proof(ProofError::Tree(_))));
+    assert_eq!(client.incidents().len(), 4);
+    for gateway in &cluster.gateways {
+        gateway.becomes(FabricatesCertificates);
+    }
+    assert!(matches!(
+        client.head().await,
+        Err(ClientError::Unverified { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_forged_outcome_is_refused_and_the_true_one_found() {
+    let cluster = cluster_with_first(ForgesOutcomes).await;
+    let client = cluster.client().await;
+    let receipt = client.put(SPACE, "alice", "1000").await.unwrap();
+    assert_eq!(receipt.outcome.refused, None);
+    assert!(receipt.validator.starts_with("validator 1 "));
+    let part = client.incidents().pop().unwrap().part;
+    assert_eq!(part, Part::Proof(ProofError::Results));
+}
+
+#[tokio::test]
+async fn a_refusal_is_proved_and_final() {
+    let cluster = Cluster::honest().await;
+    *cluster.chain.refuses.lock().unwrap() = Some(Refusal::ConditionFailed);
+    let client = cluster.client().await;
+    let error = client.put(SPACE, "alice", "1").await.unwrap_err();
+    let ClientError::Refused { refusal, outcome } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(
+        (*refusal, outcome.height),
+        (Refusal::ConditionFailed, Height(1))
+    );
+    assert!(error.to_string().contains("(operation 0)"), "{error}");
+    assert_eq!(client.unresolved(), 0);
+}
+
+#[tokio::test]
+async fn silence_brings_the_same_bytes_to_as_many_as_can_t_all_be_faulty() {
+    let cluster = cluster_with_first(Stalls).await;
+    let client = cluster.client().await;
+    let begun = Instant::now();
+    let receipt = client.put(SPACE, "alice", "1000").await.unwrap();
+    assert!(receipt.validator.starts_with("validator 1 "));
+    let patience = Duration::from_millis(crate::limits::PATIENCE_MS_MAX);
+    assert!(begun.elapsed() >= patience, "it gave the first one time");
+    let received: Vec<_> = cluster.gateways.iter().map(|g| g.received()).collect();
+    assert_eq!(received[0], received[1], "the same bytes");
+    assert_eq!(received[0].len(), 1);
+    assert!(
+        received[2].is_empty() && received[3].is_empty(),
+        "two of four are enough"
+    );
+    assert_eq!(cluster.chain.height(), 1);
+}
+
+#[tokio::test]
+async fn one_who_takes_transactions_and_drops_them_only_costs_time() {
+    let cluster = cluster_with_first(Swallows).await;
+    let client = cluster.client().await;
+    client.put(SPACE, "alice", "1").await.unwrap();
+    assert!(cluster.gateways[2].received().is_empty());
+    assert_eq!(cluster.chain.height(), 1, "executed once");
+}
+
+#[tokio::test]
+async fn who_is_gone_busy_or_unwilling_is_replaced_at_once() {
+    let mut cluster = Cluster::new([Honest, IsBusy, Rejects, Honest]).await;
+    let client = cluster.client().await;
+    cluster.kill(0);
+    tokio::task::yield_now().await;
+    let begun = Instant::now();
+    let receipt = client.put(SPACE, "alice", "1").await.unwrap();
+    assert!(receipt.validator.starts_with("validator 3 "));
+    let patience = Duration::from_millis(crate::limits::PATIENCE_MS_MAX);
+    assert!(begun.elapsed() < patience);
+}
+
+#[tokio::test]
+async fn what_more_than_f_of_the_stake_won_t_take_isn_t_taken() {
+    let cluster = Cluster::new([Rejects, Rejects, Stalls, Stalls]).await;
+    let client = cluster.client().await;
+    let error = client.put(SPACE, "alice", "1").await.unwrap_err();
+    assert!(matches!(error, ClientError::NotTaken { .. }), "{error}");
+    assert_eq!(
+        client.unresolved(),
+        1,
+        "one of them may have lied: the nonce stays taken"
+    );
+}
+
+#[tokio::test]
+async fn nobody_there_is_said_at_once_with_whom_was_asked() {
+    let mut cluster = Cluster::honest().await;
+    let client = cluster.client().await;
+    client.put(SPACE, "alice", "1").await.unwrap();
+    for at in 0..4 {
+        cluster.kill(at);
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let error = client.get(SPACE, "alice", At::Certified).await.unwrap_err();
+    let ClientError::Unreachable { attempts } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(attempts.len(), 4);
+    assert!(error.to_string().contains("validator 3 "), "{error}");
+}
+
+#[tokio::test]
+async fn a_transaction_that_came_to_nothing_is_proved_to_have() {
+    let cluster = Cluster::honest().await;
+    let mut config = cluster.config();
+    config.expiry = Duration::from_millis(600);
+    let client = cluster.client_with(config).await;
+    client.put(SPACE, "alice", "1").await.unwrap();
+    for gateway in &cluster.gateways {
+        gateway.becomes(Swallows);
+    }
+    let pending = client
+        .submit(Operations::new().put(SPACE, "alice", "2").unwrap())
+        .await
+        .unwrap();
+    let settling = async {
+        // After the expiry a block is made again, by whomever.
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        cluster.chain.set_time(TimeMs(pending.expires().0 + 1));
+        let other = Transaction::decode(pending.bytes()).unwrap();
+        let other = Transaction {
+            body: violeta_types::TransactionBody {
+                nonce: violeta_types::Nonce(77),
+                operations: Default::default(),
+                ..other.body
+            },
+            signature: other.signature,
+        };
+        cluster.chain.execute(&other);
+    };
+    let (result, ()) = tokio::join!(pending.wait(), settling);
+    let error = result.unwrap_err();
+    assert!(matches!(error, ClientError::Expired { transaction } if transaction == pending.id()));
+    assert_eq!(
+        client
+            .get(SPACE, "alice", At::Certified)
+            .await
+            .unwrap()
+            .unwrap(),
+        "1"
+    );
+}
+
+#[tokio::test]
+async fn a_linearizable_read_orders_a_barrier_of_its_own() {
+    let cluster = Cluster::honest().await;
+    let client = cluster.client().await;
+    client.put(SPACE, "alice", "1").await.unwrap();
+    let proved = client
+        .get_proved(SPACE, "alice", At::Linearizable)
+        .await
+        .unwrap();
+    assert_eq!(proved.head.head().height, Height(2), "the barrier's block");
+    assert_eq!(&proved.value.unwrap().value[..], b"1");
+}
+
+#[tokio::test]
+async fn a_batch_leaves_in_one_request_and_each_is_proved() {
+    let cluster = Cluster::honest().await;
+    let client = cluster.client().await;
+    let puts = ["alice", "bob", "carol"].map(|key| Operations::new().put(SPACE, key, "1").unwrap());
+    let pending = client.submit_batch(puts.to_vec()).await.unwrap();
+    assert_eq!(client.unresolved(), 3);
+    let nonces: Vec<_> = pending.iter().map(|p| p.nonce().0).collect();
+    assert_eq!(nonces, [1, 2, 3]);
+    assert_eq!(
+        cluster.gateways[0].received().len(),
+        3,
+        "sent before anybody waits"
+    );
+    let waits = futures::future::join_all(pending.iter().map(|p| p.wait())).await;
+    let mut heights: Vec<_> = waits
+        .into_iter()
+        .map(|r| r.unwrap().outcome.height.0)
+        .collect();
+    heights.sort_unstable();
+    assert_eq!(heights, [1, 2, 3], "each once");
+    assert_eq!(client.unresolved(), 0);
+}
+
+#[tokio::test]
+async fn nonces_go_on_after_a_restart_and_two_processes_can_t_share_them() {
+    let cluster = Cluster::honest().await;
+    let first = cluster.client().await;
+    first.put(SPACE, "alice", "1").await.unwrap();
+    let second = Client::new(cluster.config());
+    let in_use = matches!(second, Err(ClientError::Nonces(NonceError::InUse { .. })));
+    assert!(in_use);
+    drop(first);
+    let again = cluster.client().await;
+    again.put(SPACE, "alice", "2").await.unwrap();
+    let nonces: Vec<_> = cluster.gateways[0]
+        .received()
+        .iter()
+        .map(|bytes| Transaction::decode(bytes).unwrap().body.nonce.0)
+        .collect();
+    assert_eq!(nonces, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_client_without_a_key_reads_and_doesn_t_sign() {
+    let cluster = Cluster::honest().await;
+    let writer = cluster.client().await;
+    writer.put(SPACE, "alice", "1").await.unwrap();
+    let mut config = cluster.config();
+    (config.key, config.state_path) = (None, None);
+    let reader = Client::new(config).unwrap();
+    assert_eq!(
+        reader
+            .get(SPACE, "alice", At::Certified)
+            .await
+            .unwrap()
+            .unwrap(),
+        "1"
+    );
+    let error = reader.put(SPACE, "alice", "2").await.unwrap_err();
+    assert!(matches!(error, ClientError::Config(_)), "{error}");
+}
+
+#[tokio::test]
+async fn everybody_s_status_is_told_and_who_is_down_is_named() {
+    let mut cluster = Cluster::honest().await;
+    let client = cluster.client().await;
+    cluster.kill(2);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let statuses = client.status().await;
+    assert_eq!(statuses.len(), 4);
+    for (at, (_, status)) in statuses.iter().enumerate() {
+        assert_eq!(status.is_ok(), at != 2, "{at}: {status:?}");
+    }
+}
+
+#[test]
+fn a_client_needs_endpoints_and_a_place_for_its_nonces() {
+    let trust = violeta_proof::Trust::in_committee(
+        crate::testing::chain_id(),
+        crate::testing::committee(4),
+    );
+    let none = crate::ClientConfig::reader([], trust.clone()).unwrap();
+    assert!(matches!(Client::new(none), Err(ClientError::Config(_))));
+    let many = vec!["http://127.0.0.1:1"; crate::limits::ENDPOINTS_MAX + 1];
+    let many = crate::ClientConfig::reader(many, trust.clone()).unwrap();
+    assert!(matches!(Client::new(many), Err(ClientError::Config(_))));
+    assert!(crate::ClientConfig::reader(["no url"], trust.clone()).is_err());
+    let mut keyed = crate::ClientConfig::reader(["http://127.0.0.1:1"], trust).unwrap();
+    keyed.key = Some(crate::keys::generate().unwrap());
+    assert!(matches!(Client::new(keyed), Err(ClientError::Config(_))));
+}
