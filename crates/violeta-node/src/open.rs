@@ -25,14 +25,14 @@ use violeta_replica::{Identity, Machine, Replica, Rules, Workshop};
 use violeta_types::{Genesis, Height};
 use violeta_vlsm::Options;
 
-use crate::assembly::Assembly;
-use crate::config::{Config, HttpSection, MachineKind};
+use crate::assembly::{Assembly, Running};
+use crate::config::{Config, MachineKind};
 use crate::directory::{self, INDEX, JOURNAL, STORE};
 use crate::driver::ReplicaLike;
 use crate::driver::clock::Clock;
 use crate::files;
 use crate::genesis;
-use crate::http::GatewayConfig;
+use crate::http::{Gateway, GatewayConfig};
 use crate::journal::{JournalFiles, JournalReader};
 use crate::keys::{self, NodeKeys};
 use crate::node::{Honest, Node, NodeError, Overrides};
@@ -54,7 +54,7 @@ impl Node {
     pub fn start(config: &Config, overrides: Overrides) -> Result<Node, NodeError> {
         let genesis = genesis::load(&config.node.genesis)?;
         let (keys, me) = NodeKeys::load(&config.node.keys_dir, &genesis.committee)?;
-        let gateway = gateway_config(&config.http)?;
+        let gateway = gateway_config(config)?;
         let data = &config.node.data_dir;
         files::create_directory(data, 0o700)?;
         let disk = match overrides.disk {
@@ -123,8 +123,10 @@ impl Node {
             listener,
         }
         .start()?;
-        let _ = (http, gateway);
-        Ok(Node::new(running, None, Some(lock)))
+        let gateway = http
+            .map(|listener| start_gateway(&running, listener, gateway))
+            .transpose()?;
+        Ok(Node::new(running, gateway, Some(lock)))
     }
 }
 
@@ -146,17 +148,37 @@ fn listen(
     })
 }
 
-fn gateway_config(http: &HttpSection) -> Result<GatewayConfig, NodeError> {
+fn gateway_config(config: &Config) -> Result<GatewayConfig, NodeError> {
+    let http = &config.http;
     let barrier_key = match http.barrier_key.as_os_str().is_empty() {
         true => None,
         false => Some(keys::read_client_key(&http.barrier_key)?),
     };
     Ok(GatewayConfig {
         requests_max: http.requests_max as usize,
+        streams_max: config.limits.subscribers_max as usize,
         body_bytes_max: (http.body_mib_max as usize) << 20,
         barrier_key,
         ..GatewayConfig::default()
     })
+}
+
+fn start_gateway(
+    running: &Running,
+    listener: TcpListener,
+    config: GatewayConfig,
+) -> Result<Gateway, NodeError> {
+    let source = Arc::new(running.handle.clone());
+    let config = GatewayConfig {
+        forge: running.handle.forge().cloned(),
+        ..config
+    };
+    let _context = running.runtime.enter();
+    listener
+        .set_nonblocking(true)
+        .and_then(|()| tokio::net::TcpListener::from_std(listener))
+        .and_then(|listener| Gateway::start(listener, config, source))
+        .map_err(NodeError::system)
 }
 
 fn open_workshop(

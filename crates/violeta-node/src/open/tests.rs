@@ -13,6 +13,7 @@ use violeta_types::{
 use super::*;
 use crate::handle::Handle;
 use crate::testnet::{self, Options as NetOptions, Testnet};
+use violeta_journal::MemoryDisk;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -51,7 +52,11 @@ impl World {
     }
 
     fn try_start(&mut self, i: usize) -> Result<(), NodeError> {
-        let node = Node::start(&self.config(i), Overrides::default())?;
+        self.start_with(i, Overrides::default())
+    }
+
+    fn start_with(&mut self, i: usize, overrides: Overrides) -> Result<(), NodeError> {
+        let node = Node::start(&self.config(i), overrides)?;
         self.nodes[i] = Some(node);
         Ok(())
     }
@@ -372,4 +377,77 @@ fn another_chains_directory_and_exposed_keys_are_refused() {
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
     let error = world.try_start(0).unwrap_err().to_string();
     assert!(error.contains("chmod 600"), "{error}");
+}
+
+#[test]
+fn a_full_disk_stops_one_validator_with_the_reason_and_the_others_go_on() {
+    let mut world = World::new(4, MachineKind::Database);
+    let disk = MemoryDisk::new();
+    let on_disk = |disk: &MemoryDisk| Overrides {
+        disk: Some(Arc::new(disk.clone())),
+        ..Overrides::default()
+    };
+    for i in 0..3 {
+        world.start(i);
+    }
+    world.start_with(3, on_disk(&disk)).unwrap();
+    let mut client = Client::new(&world);
+    let height = world.commit(3, client.namespace());
+    world.agree(&[0, 1, 2, 3], height);
+
+    // Not a byte more: files that were preallocated count as what they take.
+    disk.set_capacity(Some(disk.used_bytes()));
+    let value = "v".repeat(300_000);
+    let mut stopped = None;
+    for i in 0..400 {
+        world.commit(i % 3, client.put(&i.to_string(), &value));
+        let reason = world.handle(3).complaints();
+        if !reason.is_empty() {
+            stopped = Some(reason.concat());
+            break;
+        }
+    }
+    let reason = stopped.expect("it stops when nothing more can be written");
+    assert!(
+        reason.contains("nothing that was acknowledged is lost"),
+        "{reason}"
+    );
+    let complaints = world.nodes[3].take().unwrap().stop();
+    assert!(
+        complaints.iter().all(|c| !c.contains("panicked")),
+        "{complaints:?}"
+    );
+
+    // Room again: it comes back and catches up.
+    disk.set_capacity(None);
+    let height = world.commit(0, client.put("last", "1"));
+    world.start_with(3, on_disk(&disk)).unwrap();
+    world.agree(&[0, 1, 2, 3], height);
+}
+
+#[test]
+fn clients_are_served_over_http_until_the_node_stops() {
+    let mut world = World::new(1, MachineKind::Database);
+    let mut config = world.config(0);
+    config.http.enabled = true;
+    let taken = std::net::TcpListener::bind(config.http.listen).unwrap();
+    let error = Node::start(&config, Overrides::default()).err().unwrap();
+    assert!(error.to_string().contains("http.listen"), "{error}");
+    drop(taken);
+    let node = Node::start(&config, Overrides::default()).unwrap();
+    let address = node.http_address().unwrap();
+    world.nodes[0] = Some(node);
+    let get = |path: &str| {
+        let url = format!("http://{address}{path}");
+        world.runtime.block_on(async {
+            let answer = reqwest::get(url).await.ok()?;
+            answer.text().await.ok()
+        })
+    };
+    let status: serde_json::Value = serde_json::from_str(&get("/v1/status").unwrap()).unwrap();
+    assert_eq!(status["chain"], world.chain().to_string());
+    let metrics = get("/metrics").unwrap();
+    assert!(metrics.contains("violeta_index_healthy 1"), "{metrics}");
+    world.nodes[0].take().unwrap().stop();
+    assert_eq!(get("/v1/status"), None);
 }
