@@ -191,6 +191,33 @@ fn who_was_away_for_longer_than_the_graph_reaches_back_catches_up_by_commits() {
 }
 
 #[test]
+fn a_cluster_that_ran_for_long_takes_payload_at_once_after_all_restarted() {
+    let mut world = World::new(4, 81, Options::default());
+    for n in 0..40 {
+        world.submit((n % 4) as usize, vec![item(n)]);
+        world.run_ms(60);
+    }
+    world.run_ms(5_000);
+    let round = world.status(0).round;
+    assert!(round.0 > 70, "beyond the gc depth: {round}");
+    for node in 0..4 {
+        world.stop(node);
+    }
+    for node in 0..4 {
+        world.restart(node);
+    }
+    world.run_ms(1_000);
+    world.submit(0, vec![item(1_000)]);
+    world.run_ms(3_000);
+    world.assert_agreement();
+    for node in 0..4 {
+        assert_eq!(world.executed_items(node), 41, "validator {node}");
+        let status = world.status(node);
+        assert_eq!(status.certified, status.executed);
+    }
+}
+
+#[test]
 fn garbage_from_a_peer_is_refused_and_hurts_nobody() {
     let mut world = World::new(4, 90, Options::default());
     world.submit(0, vec![item(1)]);
