@@ -22,6 +22,9 @@ use violeta_types::{
 use crate::limits::{ATTESTED_HEIGHTS_MAX, REATTESTED_HEIGHTS_MAX};
 use crate::machine::Block;
 
+/// Heights that something is kept of.
+const TRACKED_HEIGHTS_MAX: usize = 4 * ATTESTED_HEIGHTS_MAX as usize;
+
 /// Two attestations of one validator for different heads of one height: proof that it lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConflictingAttestations {
@@ -240,8 +243,9 @@ impl Attestations {
     /// Whether an attestation of this height is still of use. A liar can fill no more than the window.
     pub fn is_wanted(&self, height: Height) -> bool {
         let certified = self.certified_height().0;
-        height.0 + ATTESTED_HEIGHTS_MAX > certified
-            && height.0 <= certified.max(self.newest_executed.0) + ATTESTED_HEIGHTS_MAX
+        let newest = certified.max(self.newest_executed.0);
+        height.0 > certified.saturating_sub(ATTESTED_HEIGHTS_MAX)
+            && height.0 <= newest.saturating_add(ATTESTED_HEIGHTS_MAX)
     }
 
     /// Whether this validator's attestation of this height is here already: checking its signature would be in vain.
@@ -372,10 +376,10 @@ impl Attestations {
             }
             self.heights.pop_first();
         }
-        assert!(
-            self.heights.len() as u64 <= 4 * ATTESTED_HEIGHTS_MAX,
-            "the window bounds what is kept"
-        );
+        // Certificates can stay away for long (consensus.md §6). The lowest heights go: a later head vouches for them.
+        while self.heights.len() > TRACKED_HEIGHTS_MAX {
+            self.heights.pop_first();
+        }
     }
 }
 
@@ -529,6 +533,42 @@ mod tests {
         }
         assert!(attestations.tracked() as u64 <= ATTESTED_HEIGHTS_MAX);
         assert!(!attestations.is_wanted(Height(u64::MAX / 2)));
+    }
+
+    #[test]
+    fn heights_at_the_end_of_numbers_are_not_wanted_and_hurt_nobody() {
+        let mut attestations = Attestations::default();
+        for height in [u64::MAX, u64::MAX - 1] {
+            assert!(!attestations.is_wanted(Height(height)));
+            take(&mut attestations, 3, &head(height, 8)).unwrap();
+        }
+        assert_eq!(attestations.tracked(), 0);
+    }
+
+    #[test]
+    fn certificates_that_stay_away_cost_no_more_than_the_window() {
+        let mut attestations = Attestations::default();
+        let committee = committee(4);
+        let end = 4 * ATTESTED_HEIGHTS_MAX;
+        for height in 1..=end {
+            attestations
+                .executed(&block(height, 9), 1, &committee)
+                .unwrap();
+            // A liar attests as far ahead as anybody listens.
+            if height > end - 64 {
+                take(
+                    &mut attestations,
+                    3,
+                    &head(height + ATTESTED_HEIGHTS_MAX, 8),
+                )
+                .unwrap();
+            }
+            assert!(attestations.tracked() as u64 <= 4 * ATTESTED_HEIGHTS_MAX);
+        }
+        for validator in [0, 1, 2] {
+            take(&mut attestations, validator, &head(end, 9)).unwrap();
+        }
+        assert_eq!(attestations.certified_height(), Height(end));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use violeta_types::limits::{MESSAGE_BYTES_MAX, VALIDATORS_MAX, VERTEX_BYTES_MAX}
 /// Outcomes in a block.
 pub const BLOCK_OUTCOMES_MAX: usize = 1 << 22;
 
-/// Commits in one range for a validator that catches up.
-pub const RANGE_COMMITS_MAX: usize = 4_096;
+/// Commits in one range for a validator that catches up: more than its bytes hold, however small they are.
+pub const RANGE_COMMITS_MAX: usize = 16 << 10;
 /// Vertices of one commit in a range.
 pub const RANGE_VERTICES_MAX: usize = 64 << 10;
 /// Bytes of vertices in one range: leaves room in a message for the records.
