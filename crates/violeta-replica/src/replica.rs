@@ -17,7 +17,7 @@ use violeta_consensus::{
     CommittedCone, Core, DecisionCounts, EpochData, Evidence, ItemMeta, Now, Proposal, Tuning,
     ValidVertex, trust_vertex,
 };
-use violeta_crypto::signing::{ValidatorSecretKey, verify_attestation};
+use violeta_crypto::signing::{ValidatorSecretKey, verify_attestation, verify_vertices};
 use violeta_proof::head::check_certificate;
 use violeta_types::seeded::{self, Bug};
 use violeta_types::{
@@ -1171,11 +1171,16 @@ impl Replica {
             return None;
         }
         let mut commits = Vec::with_capacity(range.commits.len());
+        let mut signed = Vec::new();
         for entry in &range.commits {
             let mut vertices = Vec::with_capacity(entry.vertices.len());
             for (bytes, expected) in entry.vertices.iter().zip(&entry.commit.vertices) {
-                match trust_vertex(bytes.bytes(), &self.epoch) {
-                    Ok(vertex) if vertex.reference() == expected => vertices.push(vertex),
+                let member = self.committee().member(expected.author);
+                match (trust_vertex(bytes.bytes(), &self.epoch), member) {
+                    (Ok(vertex), Some(member)) if vertex.reference() == expected => {
+                        signed.push((member.validator_key, expected.id, *vertex.signature()));
+                        vertices.push(vertex);
+                    }
                     _ => {
                         self.refuse(from, "a range's vertex isn't the one named".to_owned());
                         return None;
@@ -1183,6 +1188,12 @@ impl Replica {
                 }
             }
             commits.push((entry.commit.clone(), vertices));
+        }
+        // The quorum vouches for ids, and an id doesn't bind the signature: a spoilt one, kept and served, would make
+        // others refuse this replica.
+        if verify_vertices(&signed).contains(&false) {
+            self.refuse(from, "a range's vertex with a wrong signature".to_owned());
+            return None;
         }
         Some(commits)
     }

@@ -148,6 +148,7 @@ fn loss_duplication_and_reordering_only_cost_time() {
             loss_percent: 20,
             duplicate_percent: 10,
             delay_us_max: 80_000,
+            ..Options::default()
         };
         let mut world = World::new(4, seed, options);
         for n in 0..20 {
@@ -188,6 +189,34 @@ fn who_was_away_for_longer_than_the_graph_reaches_back_catches_up_by_commits() {
     world.submit(2, vec![item(5_000)]);
     world.run_ms(5_000);
     assert_eq!(world.executed_items(0), 301, "and takes part again");
+}
+
+#[test]
+fn signatures_spoilt_in_a_range_are_their_senders_fault_and_go_no_further() {
+    let options = Options {
+        spoils_signatures: Some(0),
+        ..Options::default()
+    };
+    let mut world = World::new(4, 82, options);
+    world.crash(2);
+    for n in 0..300 {
+        world.submit((n % 2) as usize, vec![item(n)]);
+        world.run_ms(60);
+    }
+    world.restart(2);
+    world.run_ms(30_000);
+    assert_eq!(world.executed_items(2), 300);
+    assert!(world.refusals(2) > 0, "the liar is noticed");
+    // Who caught up serves what it took: here, all of it to one that lost its graph.
+    world.crash(3);
+    for n in 300..400 {
+        world.submit((n % 2) as usize, vec![item(n)]);
+        world.run_ms(20);
+    }
+    world.restart(3);
+    world.run_ms(10_000);
+    world.assert_agreement();
+    assert_eq!((world.refusals(1), world.executed_items(3)), (0, 400));
 }
 
 #[test]

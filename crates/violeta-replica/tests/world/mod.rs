@@ -20,7 +20,7 @@ use violeta_replica::{
 use violeta_types::{
     Admission, CertifiedHead, Commit, CommitIndex, Committee, Digest, Domain, Epoch, Genesis,
     Height, Member, NodePublicKey, OperatorPublicKey, Parameters, Stake, TimeMs, TxId,
-    ValidatorIndex, Vertex, VertexId, decode,
+    ValidatorIndex, Vertex, VertexId, decode, encode,
 };
 
 const WALL: u64 = 1_700_000_000_000;
@@ -29,6 +29,8 @@ pub(crate) struct Options {
     pub(crate) loss_percent: u64,
     pub(crate) duplicate_percent: u64,
     pub(crate) delay_us_max: u64,
+    /// This node serves ranges of commits in which no vertex's signature is good.
+    pub(crate) spoils_signatures: Option<usize>,
 }
 
 impl Default for Options {
@@ -37,6 +39,7 @@ impl Default for Options {
             loss_percent: 0,
             duplicate_percent: 0,
             delay_us_max: 5_000,
+            spoils_signatures: None,
         }
     }
 }
@@ -446,6 +449,15 @@ impl World {
                     heads.insert(certified.head.commit_index, certified);
                 }
                 _ => {}
+            }
+        }
+        if let (LoadRequest::ForPeer { .. }, true) =
+            (&request, self.options.spoils_signatures == Some(node))
+        {
+            for bytes in vertices.values_mut() {
+                let mut vertex = Vertex::decode(bytes).unwrap();
+                vertex.signed.signature.0[0] ^= 1;
+                *bytes = encode(&vertex).into();
             }
         }
         let loaded = |after: CommitIndex, end: CommitIndex| -> Vec<LoadedCommit> {
