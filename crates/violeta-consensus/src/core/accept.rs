@@ -172,7 +172,7 @@ impl Core {
     }
 
     /// An own vertex above gc that isn't in the graph was made before a loss of the store, or by a thief (§9).
-    fn notice_own(&mut self, reference: &VertexRef) {
+    pub(super) fn notice_own(&mut self, reference: &VertexRef) {
         if let Some(own) = self.own.as_mut().filter(|own| own.me == reference.author)
             && !own.amnesia
         {

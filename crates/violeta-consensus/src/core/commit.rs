@@ -270,6 +270,9 @@ impl Core {
         for vertex in vertices {
             let reference = *vertex.reference();
             self.suspended.remove(&reference);
+            if !self.graph.contains(&reference) && reference.round > self.graph.gc() {
+                self.notice_own(&reference);
+            }
             if !self.graph.contains(&reference) && reference.round >= self.graph.bottom() {
                 self.effects.push_back(Effect::Persist(vertex.clone()));
                 self.graph.insert(vertex);

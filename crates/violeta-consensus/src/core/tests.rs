@@ -1032,6 +1032,21 @@ fn adopted_commits_are_taken_as_they_are_and_the_rule_goes_on_after_them() {
 }
 
 #[test]
+fn an_own_vertex_in_an_adopted_commit_that_the_journal_lacks_is_amnesia() {
+    let epoch = Lab::seeded().epoch;
+    let commits = commits_of(&epoch, &layers(&epoch, &[0, 1, 2, 3], 20));
+    let mut lab = Lab::seeded();
+    lab.handle(Event::Adopt { commits });
+    assert_eq!(lab.count(|effect| matches!(effect, Effect::Amnesia(_))), 1);
+    lab.wants(true);
+    assert_eq!(
+        lab.proposal(),
+        None,
+        "it may have made later rounds as well"
+    );
+}
+
+#[test]
 fn what_was_adopted_before_is_passed_over_and_a_fork_is_named() {
     let epoch = Lab::seeded().epoch;
     let commits = commits_of(&epoch, &layers(&epoch, &[0, 1, 2, 3], 20));
