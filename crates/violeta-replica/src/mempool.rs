@@ -59,6 +59,8 @@ struct Entry {
 #[derive(Debug, Default)]
 struct ClientQueue {
     queued: VecDeque<TxId>,
+    /// Whether it stands in the order of turns. Then it is kept, though nothing of it is here any more.
+    has_turn: bool,
     count: usize,
     bytes: usize,
 }
@@ -70,6 +72,8 @@ pub struct Mempool {
     clients: BTreeMap<Option<ClientPublicKey>, ClientQueue>,
     /// Clients that have something queued, in order of their turns.
     turns: VecDeque<Option<ClientPublicKey>>,
+    /// Clients of which nothing is here but their turn.
+    gone: usize,
     bytes: usize,
     queued: usize,
     queued_bytes: usize,
@@ -131,6 +135,9 @@ impl Mempool {
         }
         self.bytes += size;
         let client = self.clients.entry(pooled.meta.client).or_default();
+        if client.count == 0 && client.has_turn {
+            self.gone -= 1;
+        }
         client.count += 1;
         client.bytes += size;
         let (id, owner) = (pooled.meta.id, pooled.meta.client);
@@ -142,7 +149,7 @@ impl Mempool {
 
     fn enqueue(&mut self, id: TxId, owner: Option<ClientPublicKey>, size: usize, first: bool) {
         let client = self.clients.entry(owner).or_default();
-        if client.queued.is_empty() {
+        if !std::mem::replace(&mut client.has_turn, true) {
             self.turns.push_back(owner);
         }
         match first {
@@ -165,7 +172,12 @@ impl Mempool {
             let Some(client) = self.clients.get_mut(&owner) else {
                 continue;
             };
+            client.has_turn = false;
             let Some(id) = client.queued.pop_front() else {
+                if client.count == 0 {
+                    self.clients.remove(&owner);
+                    self.gone -= 1;
+                }
                 continue;
             };
             let waiting = self.entries.get_mut(&id).filter(|entry| !entry.in_vertex);
@@ -177,6 +189,7 @@ impl Mempool {
             let size = entry.pooled.bytes.len();
             if bytes + size > bytes_max && !taken.is_empty() {
                 client.queued.push_front(id);
+                client.has_turn = true;
                 self.turns.push_front(owner);
                 break;
             }
@@ -191,8 +204,10 @@ impl Mempool {
     }
 
     fn requeue_turn(&mut self, owner: Option<ClientPublicKey>) {
-        let waits = |client: &ClientQueue| !client.queued.is_empty();
-        if self.clients.get(&owner).is_some_and(waits) {
+        if let Some(client) = self.clients.get_mut(&owner)
+            && !client.queued.is_empty()
+        {
+            client.has_turn = true;
             self.turns.push_back(owner);
         }
     }
@@ -214,13 +229,33 @@ impl Mempool {
             client.count -= 1;
             client.bytes -= size;
             if client.count == 0 {
-                if !client.queued.is_empty() {
-                    self.turns.retain(|turn| *turn != owner);
+                client.queued = VecDeque::new();
+                if client.has_turn {
+                    // Its turn is passed over when it comes: looking for it now would cost a walk over all turns.
+                    self.gone += 1;
+                    self.forget_gone();
+                } else {
+                    self.clients.remove(&owner);
                 }
-                self.clients.remove(&owner);
             }
         }
         true
+    }
+
+    /// Drops the turns of clients that have nothing here any more, once they are the larger part.
+    fn forget_gone(&mut self) {
+        if self.gone <= self.turns.len() / 2 {
+            return;
+        }
+        let clients = &mut self.clients;
+        self.turns.retain(|owner| {
+            let is_here = clients.get(owner).is_some_and(|client| client.count > 0);
+            if !is_here {
+                clients.remove(owner);
+            }
+            is_here
+        });
+        self.gone = 0;
     }
 
     /// Queues again, before all others of its client, what a vertex carried that will never be committed.
@@ -355,6 +390,23 @@ mod tests {
         assert_eq!(ids(&pool.take(9, 1_000)), [3]);
     }
 
+    #[test]
+    fn turns_of_clients_that_have_nothing_left_do_not_pile_up() {
+        let mut pool = Mempool::default();
+        pool.insert(tx(0, 1, 1)).unwrap();
+        for n in 1..1_000 {
+            pool.insert(tx(n, 2 + (n % 200) as u8, 1)).unwrap();
+            assert!(pool.ordered(&tx(n, 0, 0).meta.id));
+            assert!(pool.turns.len() <= 4 && pool.clients.len() == pool.turns.len());
+        }
+        // Who comes back has one turn, not two.
+        for n in [1_000, 1_001] {
+            pool.insert(tx(n, 9, 1)).unwrap();
+        }
+        assert_eq!(ids(&pool.take(9, 99)), [0, 1_000, 1_001]);
+        assert_eq!((pool.turns.len(), pool.gone), (0, 0));
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Insert(u64, u8, usize),
@@ -413,6 +465,8 @@ mod tests {
             rest.sort_unstable();
             let queued: Vec<u64> = model.iter().filter(|(_, (_, v))| !v).map(|(n, _)| *n).collect();
             prop_assert_eq!(rest, queued, "all that is queued gets its turn");
+            prop_assert_eq!((pool.turns.len(), pool.gone), (0, 0));
+            prop_assert!(pool.clients.values().all(|client| client.count > 0));
         }
     }
 }
