@@ -11,7 +11,7 @@
 //! block is in the journal before it is durable in the store. One whose own head differs from a certified one has a
 //! fault and stops.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use violeta_types::{
@@ -87,6 +87,8 @@ pub struct Attestations {
     newest_certified: Option<Arc<CertifiedHead>>,
     newest_executed: Height,
     newest_sealed: Height,
+    /// Who attested two heads of one height. One proof is enough.
+    convicted: BTreeSet<ValidatorIndex>,
 }
 
 impl Attestations {
@@ -224,7 +226,7 @@ impl Attestations {
         }
         let entry = self.heights.entry(height).or_default();
         if let Some(first) = entry.attestations.get(&attestation.validator) {
-            if first.head != attestation.head {
+            if first.head != attestation.head && self.convicted.insert(attestation.validator) {
                 taken.conflict = Some(Box::new(ConflictingAttestations {
                     first: first.clone(),
                     second: attestation,
@@ -248,11 +250,14 @@ impl Attestations {
             && height.0 <= newest.saturating_add(ATTESTED_HEIGHTS_MAX)
     }
 
-    /// Whether this validator's attestation of this height is here already: checking its signature would be in vain.
+    /// Whether this validator's attestation of this height is here already, or another one of a convicted liar:
+    /// checking its signature would be in vain.
     pub fn has(&self, height: Height, validator: ValidatorIndex, head: &HeadId) -> bool {
         let entry = self.heights.get(&height);
         let known = entry.and_then(|entry| entry.attestations.get(&validator));
-        known.is_some_and(|attestation| attestation.head == *head)
+        known.is_some_and(|attestation| {
+            attestation.head == *head || self.convicted.contains(&validator)
+        })
     }
 
     /// Takes a certified head from elsewhere, verified by the caller. Says whether it is news.
@@ -470,6 +475,12 @@ mod tests {
         let conflict = lie.conflict.unwrap();
         assert_eq!(conflict.first.validator, conflict.second.validator);
         assert_ne!(conflict.first.head, conflict.second.head);
+        for state in 10..20 {
+            let lie = head(1, state);
+            assert!(attestations.has(Height(1), ValidatorIndex(1), &lie.id()));
+            let again = take(&mut attestations, 1, &lie).unwrap();
+            assert_eq!(again, Taken::default(), "one proof is enough");
+        }
         take(&mut attestations, 0, &head(1, 9)).unwrap();
         assert_eq!(attestations.certified_height(), Height(0), "two of three");
     }
