@@ -84,7 +84,9 @@ impl Core {
             .filter(|evidence| frontier.exposed >> evidence.author().0 & 1 == 0)
             .map(|evidence| Message::Evidence(evidence.clone().into()));
         for message in lacking.collect::<Vec<_>>() {
-            self.send(from, message);
+            if self.served[from.as_usize()].spend(SERVED_BYTES_MIN, now.monotonic_us) {
+                self.send(from, message);
+            }
         }
         self.push_own(from, frontier, now);
         let ours = self.graph.newest().to_vec();

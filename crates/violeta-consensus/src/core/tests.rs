@@ -761,6 +761,11 @@ fn who_lacks_evidence_is_sent_it_on_its_frontier() {
     assert_eq!(sent(&lab), 0);
     lab.message(1, frontier(0));
     assert_eq!(sent(&lab), 1);
+    let most = (SERVED_BYTES_BURST / SERVED_BYTES_MIN) as usize;
+    for _ in 0..2 * most {
+        lab.message(1, frontier(0));
+    }
+    assert!(sent(&lab) <= most, "within the peer's quota");
 }
 
 #[test]
