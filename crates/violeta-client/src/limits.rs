@@ -22,6 +22,8 @@ pub const PAUSE_MS: u64 = 100;
 pub const EXPIRY_MS_DEFAULT: u64 = 60_000;
 /// How long after its expiry a transaction's fate is asked for, before it is left unresolved.
 pub const SETTLE_MS_MAX: u64 = 10_000;
+/// How long between two barriers that make an idle chain's time go on.
+pub const NUDGE_MS: u64 = 1_000;
 /// How often a read looks for a version that is new enough.
 pub const FRESHNESS_TRIES_MAX: usize = 20;
 /// Incidents kept.
@@ -38,4 +40,5 @@ pub const LATENCY_WEIGHT_EIGHTHS: u64 = 2;
 const _: () = assert!(PATIENCE_MS_MIN <= PATIENCE_MS_MAX);
 const _: () = assert!(EXPIRY_MS_DEFAULT < EXPIRY_AHEAD_MS_MAX);
 const _: () = assert!(PATIENCE_MS_MAX < EXPIRY_MS_DEFAULT);
+const _: () = assert!(NUDGE_MS < SETTLE_MS_MAX);
 const _: () = assert!(LATENCY_WEIGHT_EIGHTHS <= 8);

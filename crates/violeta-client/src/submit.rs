@@ -29,7 +29,7 @@ use crate::client::{Client, Failures, now_ms};
 use crate::error::ClientError;
 use crate::http::{Failure, is_busy, json};
 use crate::incident::Incident;
-use crate::limits::{PAUSE_MS, READ_MS_MAX, SETTLE_MS_MAX, WAIT_MS};
+use crate::limits::{NUDGE_MS, PAUSE_MS, READ_MS_MAX, SETTLE_MS_MAX, WAIT_MS};
 use crate::transaction::{Operations, Signed, encoded_len, sign};
 
 const _: () = assert!(WAIT_MS <= WAIT_MS_MAX);
@@ -351,10 +351,16 @@ impl Pending {
     pub async fn wait(&self) -> Result<Receipt, ClientError> {
         let begun = Instant::now();
         let left = self.signed.expires.0.saturating_sub(now_ms().0);
-        let deadline = tokio::time::Instant::now() + Duration::from_millis(left);
-        let receipt = match tokio::time::timeout_at(deadline, self.carry()).await {
-            Ok(receipt) => receipt?,
-            Err(_) => self.settle().await?,
+        let carried = match left {
+            // It isn't sent any more: what is late already needn't be brought to life.
+            0 => None,
+            left => tokio::time::timeout(Duration::from_millis(left), self.carry())
+                .await
+                .ok(),
+        };
+        let receipt = match carried {
+            Some(receipt) => receipt?,
+            None => self.settle().await?,
         };
         self.client.roster().commit.observe(begun.elapsed());
         self.resolved(receipt)
@@ -504,7 +510,7 @@ impl Pending {
 
     async fn settle_at_last(&self) -> Result<Receipt, ClientError> {
         let pause = Duration::from_millis(PAUSE_MS);
-        let mut nudged = false;
+        let mut nudge_at = Instant::now();
         loop {
             if let Ok(Some(receipt)) = self.client.outcome(self.signed.id).await {
                 return Ok(receipt);
@@ -517,8 +523,9 @@ impl Pending {
                     let transaction = self.signed.id;
                     return Err(ClientError::Expired { transaction });
                 }
-                if !over && !nudged {
-                    nudged = true;
+                // The chain's time lags behind the clock's: one block may not be enough.
+                if !over && Instant::now() >= nudge_at {
+                    nudge_at = Instant::now() + Duration::from_millis(NUDGE_MS);
                     self.nudge().await;
                 }
             }

@@ -116,6 +116,6 @@ pub(crate) fn not_configured() -> ApiError {
         ErrorCode::NeedsClient,
         "this gateway has no client key to order a barrier with",
         "submit a transaction without operations with wait=certified, then read at the height in its outcome \
-         (the SDK does so); or set http.client_key in this node's configuration",
+         (the SDK does so); or set http.barrier_key in this node's configuration",
     )
 }

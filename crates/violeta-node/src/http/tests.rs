@@ -185,7 +185,7 @@ async fn a_linearizable_read_without_a_key_says_what_the_client_can_do() {
         .await;
     let (status, error) = Fixture::error(response).await;
     assert_eq!((status, error.code), (400, ErrorCode::NeedsClient));
-    assert!(error.help.contains("http.client_key"), "{}", error.help);
+    assert!(error.help.contains("http.barrier_key"), "{}", error.help);
 }
 
 #[tokio::test]

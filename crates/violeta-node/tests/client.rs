@@ -1,0 +1,383 @@
+//! The client and real nodes, end to end: four validators in one process, over loopback, with real files.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "all of this file is tests and what sets them up"
+)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+use violeta_client::{At, Client, ClientConfig, ClientError, Endpoint, Operations, Part, Trust};
+use violeta_node::config::Config;
+use violeta_node::http::forge::ForgedValue;
+use violeta_node::node::{Node, Overrides};
+use violeta_node::testnet::{self, Options, Testnet};
+use violeta_proof::ProofError;
+use violeta_types::api::{EventKind, HealthAnswer};
+use violeta_types::transaction::Condition;
+use violeta_types::{Blob, ChainId, Height, Refusal, ValidatorIndex};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct World {
+    net: Testnet,
+    nodes: Vec<Option<Node>>,
+    runtime: Runtime,
+    dir: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        World::with(|_| Overrides::default())
+    }
+
+    fn with(overrides: impl Fn(usize) -> Overrides) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let net = testnet::generate(&dir.path().join("net"), 4, &Options::default()).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let mut world = World {
+            net,
+            nodes: Vec::new(),
+            runtime,
+            dir,
+        };
+        for i in 0..4 {
+            let node = world.start(i, overrides(i));
+            world.nodes.push(Some(node));
+        }
+        for i in 0..4 {
+            world.wait_healthy(i);
+        }
+        world
+    }
+
+    fn start(&self, i: usize, overrides: Overrides) -> Node {
+        let mut config = Config::load(&self.net.validators[i].config).unwrap();
+        config.tuning.worker_threads = 1;
+        config.tuning.runtime_threads = 1;
+        Node::start(&config, overrides).unwrap()
+    }
+
+    fn url(&self, i: usize) -> String {
+        format!("http://{}", self.net.validators[i].http_address)
+    }
+
+    fn get(&self, i: usize, path: &str) -> reqwest::Response {
+        let url = self.url(i) + path;
+        self.runtime.block_on(reqwest::get(url)).unwrap()
+    }
+
+    fn wait_healthy(&self, i: usize) {
+        let begun = Instant::now();
+        loop {
+            let response = self.get(i, "/v1/health");
+            let health: HealthAnswer = self.runtime.block_on(response.json()).unwrap();
+            if health.healthy {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "validator {i}: {health:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn config(&self, name: &str) -> ClientConfig {
+        let endpoints = (0..4).map(|i| Endpoint {
+            validator: Some(ValidatorIndex(i)),
+            url: self.url(i.into()).parse().unwrap(),
+        });
+        ClientConfig {
+            endpoints: endpoints.collect(),
+            trust: Trust::in_genesis(&self.net.genesis),
+            key: Some(violeta_client::keys::generate().unwrap()),
+            account: None,
+            state_path: Some(self.dir.path().join(name)),
+            expiry: Duration::from_secs(60),
+        }
+    }
+
+    /// A client with a namespace of its own.
+    fn client(&self, namespace: &str) -> Client {
+        let client = Client::new(self.config(namespace)).unwrap();
+        let create = Operations::new().create_namespace(namespace).unwrap();
+        self.runtime.block_on(client.transaction(create)).unwrap();
+        client
+    }
+}
+
+#[test]
+fn what_is_written_is_proved_listed_and_told() {
+    let world = World::new();
+    let client = world.client("bank");
+    world.runtime.block_on(async {
+        let mut events = client.events(None).await.unwrap();
+        let first = client.put("bank", "alice", "500").await.unwrap();
+        let second = client.put("bank", "alice", "1000").await.unwrap();
+        assert!(second.outcome.height > first.outcome.height);
+
+        let proved = client
+            .get_proved("bank", "alice", At::Certified)
+            .await
+            .unwrap();
+        let value = proved.value.unwrap();
+        assert_eq!(&value.value[..], b"1000");
+        assert_eq!(value.written_at, second.outcome.height);
+        let old = At::Height(first.outcome.height);
+        assert_eq!(
+            client.get("bank", "alice", old).await.unwrap().unwrap(),
+            "500"
+        );
+        assert_eq!(
+            client
+                .get("bank", "nobody", At::Linearizable)
+                .await
+                .unwrap(),
+            None
+        );
+
+        let history = client.history("bank", "alice", 10).await.unwrap();
+        let heights: Vec<_> = history.iter().map(|entry| entry.height).collect();
+        assert_eq!(heights, [second.outcome.height, first.outcome.height]);
+        assert!(history.iter().all(|entry| entry.proved), "{history:?}");
+
+        let namespace = client.namespace("bank").await.unwrap();
+        assert_eq!((namespace.owner, namespace.keys), (client.id(), Some(1)));
+        let keys = client.keys("bank", None, 10).await.unwrap();
+        assert_eq!(keys.keys.len(), 1);
+
+        let mut heights = Vec::new();
+        while heights.last() != Some(&second.outcome.height) {
+            if let EventKind::Block { height, .. } = events.next().await.unwrap().kind {
+                heights.push(height);
+            }
+        }
+        assert!(heights.contains(&first.outcome.height));
+    });
+    assert_eq!(client.incidents(), []);
+    assert_eq!(client.unresolved(), 0);
+}
+
+#[test]
+fn every_page_of_a_running_node_answers() {
+    let world = World::new();
+    let client = world.client("bank");
+    let receipt = world
+        .runtime
+        .block_on(client.put("bank", "alice", "1000"))
+        .unwrap();
+    let (height, id) = (receipt.outcome.height, receipt.outcome.transaction);
+    let account = client.id().unwrap();
+    for path in [
+        "/".to_owned(),
+        "/docs".into(),
+        "/openapi.json".into(),
+        "/metrics".into(),
+        "/v1/status".into(),
+        "/v1/health".into(),
+        "/v1/genesis".into(),
+        "/v1/committee".into(),
+        "/v1/head".into(),
+        format!("/v1/heads/{height}"),
+        "/v1/blocks".into(),
+        format!("/v1/blocks/{height}"),
+        format!("/v1/transactions/{id}"),
+        format!("/v1/transactions/{id}?proof=true"),
+        "/v1/namespaces/bank".into(),
+        "/v1/namespaces/bank/keys".into(),
+        "/v1/namespaces/bank/keys/alice".into(),
+        "/v1/namespaces/bank/keys/alice?proof=true".into(),
+        "/v1/namespaces/bank/keys/alice/history".into(),
+        "/v1/namespaces/_accounts/keys".into(),
+        format!("/v1/accounts/{account}"),
+    ] {
+        for i in 0..4 {
+            // Others may be a moment behind the one that certified first.
+            let begun = Instant::now();
+            while world.get(i, &path).status() != 200 {
+                let response = world.get(i, &path);
+                let status = response.status();
+                let text = world.runtime.block_on(response.text()).unwrap();
+                assert!(begun.elapsed() < PATIENCE, "{i}{path}: {status} {text}");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+    let metrics = world
+        .runtime
+        .block_on(world.get(0, "/metrics").text())
+        .unwrap();
+    assert_eq!(metrics.matches("# EOF").count(), 1);
+}
+
+#[test]
+fn a_batch_of_many_is_proved_one_by_one() {
+    let world = World::new();
+    let client = world.client("bank");
+    let puts = |i: usize| {
+        Operations::new()
+            .put("bank", format!("key {i}"), "v")
+            .unwrap()
+    };
+    world.runtime.block_on(async {
+        let pending = client
+            .submit_batch((0..200).map(puts).collect())
+            .await
+            .unwrap();
+        let receipts = futures::future::join_all(pending.iter().map(|p| p.wait())).await;
+        for receipt in receipts {
+            receipt.unwrap();
+        }
+        let namespace = client.namespace("bank").await.unwrap();
+        assert_eq!(namespace.keys, Some(200));
+    });
+    assert_eq!(client.unresolved(), 0);
+}
+
+#[test]
+fn a_condition_that_does_not_hold_is_a_proved_refusal() {
+    let world = World::new();
+    let client = world.client("bank");
+    world.runtime.block_on(async {
+        client.put("bank", "alice", "1").await.unwrap();
+        let set = client.compare_and_set("bank", "alice", Condition::Absent, Some(b"2"));
+        let error = set.await.unwrap_err();
+        let refused = matches!(
+            error,
+            ClientError::Refused {
+                refusal: Refusal::ConditionFailed,
+                ..
+            }
+        );
+        assert!(refused, "{error}");
+        let one = Condition::Value(Blob::try_from(&b"1"[..]).unwrap());
+        let set = client.compare_and_set("bank", "alice", one, Some(b"2"));
+        set.await.unwrap();
+        assert_eq!(
+            client
+                .get("bank", "alice", At::Certified)
+                .await
+                .unwrap()
+                .unwrap(),
+            "2"
+        );
+    });
+}
+
+#[test]
+fn that_a_transaction_was_never_executed_is_proved() {
+    let world = World::new();
+    let mut config = world.config("short");
+    config.expiry = Duration::from_millis(1_500);
+    let client = Client::new(config).unwrap();
+    world.runtime.block_on(async {
+        client.transaction(Operations::new()).await.unwrap();
+        let pending = client.submit(Operations::new()).await.unwrap();
+        // It never leaves: the client was busy with something else until it had expired.
+        tokio::time::sleep(Duration::from_millis(1_600)).await;
+        let error = pending.wait().await.unwrap_err();
+        assert!(matches!(error, ClientError::Expired { .. }), "{error}");
+    });
+}
+
+#[test]
+fn a_liar_is_named_and_the_truth_found_elsewhere() {
+    let world = World::with(|i| Overrides {
+        forge: (i == 0).then(|| {
+            Arc::new(ForgedValue {
+                namespace: b"bank".to_vec(),
+                key: b"alice".to_vec(),
+                value: b"9999"[..].into(),
+            }) as Arc<dyn violeta_node::handle::Forge>
+        }),
+        ..Overrides::default()
+    });
+    let client = world.client("bank");
+    world.runtime.block_on(async {
+        client.put("bank", "alice", "1000").await.unwrap();
+        // Whoever is nearest: among a few reads by fresh clients the liar is asked too.
+        for attempt in 0..50 {
+            let reader = Client::new(ClientConfig {
+                key: None,
+                state_path: None,
+                ..world.config("none")
+            });
+            let reader = reader.unwrap();
+            let value = reader.get("bank", "alice", At::Certified).await.unwrap();
+            assert_eq!(value.unwrap(), "1000");
+            if let [incident] = &reader.incidents()[..] {
+                assert!(incident.validator.starts_with("validator 0 "), "{incident}");
+                let part = &incident.part;
+                assert!(matches!(part, Part::Proof(ProofError::Tree(_))), "{part}");
+                return;
+            }
+            assert!(attempt < 49, "the liar was never asked");
+        }
+    });
+}
+
+#[test]
+fn one_validator_away_keeps_nobody_from_anything() {
+    let mut world = World::new();
+    let client = world.client("bank");
+    world
+        .runtime
+        .block_on(client.put("bank", "alice", "1"))
+        .unwrap();
+    let away = world.nodes[1].take().unwrap();
+    assert_eq!(away.stop(), Vec::<String>::new());
+    world.runtime.block_on(async {
+        for i in 0..5 {
+            client.put("bank", "alice", i.to_string()).await.unwrap();
+        }
+    });
+    world.nodes[1] = Some(world.start(1, Overrides::default()));
+    world.wait_healthy(1);
+    let begun = Instant::now();
+    let newest = client.seen();
+    loop {
+        let response = world.get(1, "/v1/namespaces/bank/keys/alice");
+        let text = world.runtime.block_on(response.text()).unwrap();
+        if text.contains("\"value\":\"4\"") {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{text}, {newest} is the newest");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_client_of_another_chain_believes_nobody() {
+    let world = World::new();
+    let client = world.client("bank");
+    world
+        .runtime
+        .block_on(client.put("bank", "alice", "1"))
+        .unwrap();
+    let committee = world.net.genesis.committee.clone();
+    let stranger = Client::new(ClientConfig {
+        trust: Trust::in_committee(ChainId::default(), committee),
+        key: None,
+        state_path: None,
+        ..world.config("none")
+    })
+    .unwrap();
+    let error = world
+        .runtime
+        .block_on(stranger.get("bank", "alice", At::Certified))
+        .unwrap_err();
+    let ClientError::Unverified { incident } = &error else {
+        panic!("{error}");
+    };
+    let part = &incident.part;
+    assert!(
+        matches!(part, Part::Proof(ProofError::OtherChain { .. })),
+        "{part}"
+    );
+    assert_eq!(stranger.incidents().len(), 4);
+    assert_eq!(stranger.seen(), Height(0));
+}
