@@ -1,7 +1,8 @@
 //! What an update, a read and a proof cost: `cargo run --release -p violeta-vlsm --example update_costs [keys] [dir]`.
 //!
-//! Fills a space with a million keys (16 bytes each, values of 32), then measures batches of 1,000 random updates
-//! without syncs, durable commits of the same, reads, proofs, historical reads, and the time to open the store again.
+//! Grows a space by batches of 3,000 random new keys, fills another with a million keys (16 bytes each, values of 100),
+//! then measures random updates in batches of 1,000 and of 10,000 without syncs, durable commits, reads, proofs,
+//! historical reads, and the time to open the store again.
 
 #![allow(
     clippy::print_stdout,
@@ -19,6 +20,7 @@ use violeta_types::Height;
 use violeta_vlsm::{Batch, Options, Store, Writer};
 
 const BATCH: u64 = 1_000;
+const VALUE_BYTES: usize = 100;
 const SPACE: &[u8] = b"accounts";
 
 /// splitmix64.
@@ -51,12 +53,13 @@ fn step(
         batch.create_space(SPACE);
     }
     for i in keys {
-        let mut value = [7; 32];
+        let mut value = [7; VALUE_BYTES];
         value[..8].copy_from_slice(&version.to_le_bytes());
         batch.put(SPACE, &key(i), value.to_vec());
     }
     let staged = writer.stage(&batch)?;
     writer.append(Height(*version), staged)?;
+    while writer.maintain()? {}
     Ok(())
 }
 
@@ -108,6 +111,31 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut writer = store.writer()?;
     let (mut version, mut random) = (0, Random(1));
 
+    // Keys of their own: above all others, in an order that is random once they are hashed.
+    let grown = keys.min(600_000);
+    for first in (0..grown).step_by(100_000) {
+        let start = Stopwatch::start();
+        let last = grown.min(first + 100_000);
+        for i in (first..last).step_by(3_000) {
+            let new = i..last.min(i + 3_000);
+            step(&mut writer, &mut version, new.map(|i| i + (1 << 40)))?;
+        }
+        report(
+            &format!("new key, 3,000 a batch, from {first}"),
+            start,
+            last - first,
+        );
+    }
+    println!("resident {} MiB", resident());
+    let mut batch = Batch::new();
+    batch.drop_space(SPACE);
+    batch.create_space(SPACE);
+    let staged = writer.stage(&batch)?;
+    version += 1;
+    writer.append(Height(version), staged)?;
+    drop(batch);
+    writer.checkpoint()?;
+
     let start = Stopwatch::start();
     for first in (0..keys).step_by(10_000) {
         step(&mut writer, &mut version, first..keys.min(first + 10_000))?;
@@ -133,6 +161,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         )?;
     }
     report("random update, 1,000 a batch, no sync", start, n * BATCH);
+    let start = Stopwatch::start();
+    for _ in 0..n / 4 {
+        step(
+            &mut writer,
+            &mut version,
+            (0..10 * BATCH).map(|_| random.below(keys)),
+        )?;
+    }
+    report(
+        "random update, 10,000 a batch, no sync",
+        start,
+        n / 4 * 10 * BATCH,
+    );
     writer.sync()?;
     let start = Stopwatch::start();
     for _ in 0..n {
