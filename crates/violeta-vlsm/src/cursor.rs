@@ -14,7 +14,9 @@ use crate::nodes::NodeWriter;
 use crate::space::Space;
 use crate::store::{Shared, State, Version};
 use crate::superblock::{Superblock, Superblocks};
-use crate::tree::{At, Change, Entry, NodeSink, Tree, encode_tree, update};
+use crate::tree::{
+    At, Change, Child, Entry, Made, NodeSink, Seating, Tree, Usher, encode_tree, update,
+};
 use crate::versions::VersionEntry;
 
 /// What the writer has and nobody else.
@@ -27,37 +29,11 @@ pub(crate) struct Cursor {
     pub(crate) superblock: Superblock,
     /// Entries that the index on the disk doesn't have yet.
     pub(crate) unindexed: Vec<VersionEntry>,
-    /// Nodes of the newest version in memory: counted, then an upper bound.
-    pub(crate) resident: Resident,
+    /// Who sits where in memory.
+    pub(crate) entry_seating: Seating,
+    pub(crate) space_seating: Seating,
     /// Whether a sync failed.
     pub(crate) broken: bool,
-}
-
-/// How many nodes of the newest version are in memory, at most.
-#[derive(Debug, Default)]
-pub(crate) struct Resident {
-    bound: usize,
-    since_counted: usize,
-}
-
-impl Resident {
-    /// Takes note of a version with `made` new nodes; thins its tree out if too much of it is in memory. Counting
-    /// takes as long as making an eighth of the nodes does, so it's done no more often than that.
-    fn keep(&mut self, top: Tree<Space>, made: usize, max: usize, written: u64) -> Tree<Space> {
-        self.bound += made;
-        self.since_counted += made;
-        if self.bound <= max || self.since_counted <= max / 8 {
-            return top;
-        }
-        self.since_counted = 0;
-        self.bound = top.loaded();
-        if self.bound <= max {
-            return top;
-        }
-        let thinned = top.thinned(max - max / 4, written);
-        self.bound = thinned.loaded();
-        thinned
-    }
 }
 
 /// A batch applied to the newest version, in memory only: what the next version will be. Dropping it costs nothing.
@@ -70,8 +46,8 @@ pub struct Staged {
     /// Where the root record lies among `nodes`.
     at: At,
     nodes: Vec<u8>,
-    /// How many records `nodes` are.
-    made: usize,
+    entries: Made<Entry>,
+    spaces: Made<Space>,
 }
 
 impl Staged {
@@ -98,29 +74,31 @@ impl Cursor {
     pub(crate) fn stage(
         &self,
         shared: &Shared,
-        spaces: &[SpaceChanges],
+        changes: &[SpaceChanges],
     ) -> Result<Staged, StoreError> {
         let base = Arc::clone(&shared.state.load().latest);
         let mut draft = Draft::new(self.log.end());
         let mut sink = self.nodes.sink();
-        let mut top = Vec::with_capacity(spaces.len());
-        for changes in spaces {
+        let (mut entries, mut spaces) = (self.entry_seating.usher(), self.space_seating.usher());
+        let mut top = Vec::with_capacity(changes.len());
+        for changes in changes {
             let old = base.find_space(shared, &changes.name)?;
-            let new = stage_space(shared, old.as_ref(), changes, &mut draft, &mut sink)?;
+            let old = old.as_ref();
+            let new = stage_space(shared, old, changes, &mut draft, &mut sink, &mut entries)?;
             let leaf = new.map(|space| (space.digest(), space));
             top.push(Change::new(changes.path, leaf));
         }
-        let top = update(&base.top, &mut top, &shared.nodes, &mut sink)?;
+        let top = update(&base.top, &mut top, &shared.nodes, &mut sink, &mut spaces)?;
         let (at, ()) = sink.record(|out| encode_tree(&top, out));
-        let (nodes, made) = sink.finish();
         Ok(Staged {
             base,
             draft,
             root: top_hash(&top.digest()),
             top,
             at,
-            nodes,
-            made,
+            nodes: sink.finish(),
+            entries: entries.finish(),
+            spaces: spaces.finish(),
         })
     }
 
@@ -129,7 +107,7 @@ impl Cursor {
         &mut self,
         shared: &Shared,
         version: Height,
-        staged: Staged,
+        mut staged: Staged,
     ) -> Result<(), StoreError> {
         self.check()?;
         let state = shared.state.load_full();
@@ -144,13 +122,11 @@ impl Cursor {
             });
         }
         self.make_room(shared)?;
-        let root = staged.root;
         let (era, durable, link) = (self.log.era(), self.log.durable(), self.log.link());
-        let draft = staged.draft;
-        let (record, checksum) = draft.finish(era, version, durable, link, &root);
+        let draft = std::mem::take(&mut staged.draft);
+        let (record, checksum) = draft.finish(era, version, durable, link, &staged.root);
         self.log.append(&record, checksum)?;
-        let top = self.keep_nodes(shared, staged.top, &staged.nodes, staged.made);
-        self.publish(shared, Version { version, root, top }, staged.at);
+        self.publish(shared, version, staged);
         Ok(())
     }
 
@@ -166,31 +142,26 @@ impl Cursor {
             self.write_nodes(shared)?;
         }
         self.log = log;
-        let root = staged.root;
-        let top = self.keep_nodes(shared, staged.top, &staged.nodes, staged.made);
-        self.publish(shared, Version { version, root, top }, staged.at);
+        self.publish(shared, version, staged);
         Ok(())
     }
 
-    fn keep_nodes(
-        &mut self,
-        shared: &Shared,
-        top: Tree<Space>,
-        nodes: &[u8],
-        made: usize,
-    ) -> Tree<Space> {
-        self.nodes.append(nodes);
-        let max = shared.options.resident_nodes;
-        self.resident.keep(top, made, max, self.nodes.written())
-    }
-
-    fn publish(&mut self, shared: &Shared, version: Version, at: At) {
+    fn publish(&mut self, shared: &Shared, version: Height, staged: Staged) {
+        self.nodes.append(&staged.nodes);
+        let (max, written) = (shared.options.resident_nodes, self.nodes.written());
+        let (entries, spaces) = (&shared.nodes.entry_seats, &shared.nodes.space_seats);
+        // Nodes sit down before a reader can ask for them.
+        self.entry_seating
+            .seat(entries, staged.entries, max, written);
+        self.space_seating.seat(spaces, staged.spaces, max, written);
+        let (root, top) = (staged.root, staged.top);
         self.unindexed.push(VersionEntry {
-            version: version.version,
-            at,
+            version,
+            at: staged.at,
             log_end: self.log.end(),
-            root: version.root,
+            root,
         });
+        let version = Version { version, root, top };
         let latest = Arc::new(version);
         let state = shared.state.load();
         let mut recent = state.recent.clone();
@@ -236,6 +207,8 @@ impl Cursor {
             recent: Vec::new(),
         }));
         self.unindexed.clear();
+        self.entry_seating.written();
+        self.space_seating.written();
         Ok(())
     }
 
@@ -300,6 +273,8 @@ impl Cursor {
             indexed: versions,
             recent: Vec::new(),
         }));
+        self.entry_seating.clear(&shared.nodes.entry_seats);
+        self.space_seating.clear(&shared.nodes.space_seats);
         Ok(())
     }
 
@@ -338,8 +313,14 @@ fn stage_space(
     changes: &SpaceChanges,
     draft: &mut Draft,
     sink: &mut NodeSink,
+    usher: &mut Usher<'_, Entry>,
 ) -> Result<Option<Space>, StoreError> {
     let entries = draft.space(changes);
+    if changes.action != Action::Keep
+        && let Some((_, Child::Node(root))) = old.and_then(|old| old.tree().root.as_ref())
+    {
+        usher.dropped(*root);
+    }
     let old = match changes.action {
         Action::Keep => old,
         Action::Reset => None,
@@ -357,7 +338,7 @@ fn stage_space(
             Change::new(change.path, leaf)
         })
         .collect();
-    let tree = update(tree, &mut leaves, &shared.nodes, sink)?;
+    let tree = update(tree, &mut leaves, &shared.nodes, sink, usher)?;
     let mut count = count;
     for (change, entry) in leaves.iter().zip(&entries) {
         let previous = change.previous.map_or(NO_PREVIOUS, |p| p.position);

@@ -19,7 +19,10 @@ use crate::error::StoreError;
 use crate::files::{Files, in_dir};
 use crate::limits::{NODE_FILE_BYTES, UNWRITTEN_BYTES};
 use crate::space::Space;
-use crate::tree::{At, CHAIN_MAX, Entry, Leaf, Load, Node, NodeSink, Record, Tree, decode_tree};
+use crate::tree::{
+    At, CHAIN_MAX, Entry, Leaf, Link, Load, Loaded, NodeSink, Record, Seats, SharedNode, Tree,
+    decode_tree,
+};
 
 fn path(dir: &str, number: u64) -> String {
     in_dir(dir, &format!("nodes-{number:08x}"))
@@ -30,6 +33,10 @@ fn path(dir: &str, number: u64) -> String {
 pub(crate) struct NodeFiles {
     dir: String,
     files: Files,
+    /// Nodes of the newest version, and of those whose nodes aren't in the files yet.
+    pub(crate) entry_seats: Seats<Entry>,
+    pub(crate) space_seats: Seats<Space>,
+    /// Others.
     entries: Cache<Entry>,
     spaces: Cache<Space>,
 }
@@ -39,6 +46,8 @@ impl NodeFiles {
         NodeFiles {
             dir: dir.to_owned(),
             files: Files::new(disk),
+            entry_seats: Seats::new(),
+            space_seats: Seats::new(),
             entries: Cache::new(cache_nodes),
             spaces: Cache::new(cache_nodes / 8),
         }
@@ -74,7 +83,7 @@ impl NodeFiles {
     }
 
     /// Reads a node: the newest record and all that it builds on.
-    fn node<L: Leaf>(&self, at: At) -> Result<Node<L>, StoreError> {
+    fn node<L: Leaf>(&self, at: At) -> Result<(SharedNode<L>, Digest), StoreError> {
         let mut newer: Vec<Record<L>> = Vec::new();
         let mut next = at;
         let mut record = loop {
@@ -98,20 +107,23 @@ impl NodeFiles {
 
     fn load<L: Leaf>(
         &self,
+        seats: &Seats<L>,
         cache: &Cache<L>,
-        at: At,
+        link: &Link,
         expected: &Digest,
-    ) -> Result<Arc<Node<L>>, StoreError> {
-        if let Some(node) = cache.get(at, expected) {
+    ) -> Result<Loaded<L>, StoreError> {
+        if let Some(node) = seats.get(link) {
             return Ok(node);
         }
-        let node: Node<L> = self.node(at)?;
-        if node.digest() != *expected {
-            return Err(self.corrupt(at, "the node isn't the one that its parent names"));
+        if let Some(node) = cache.get(link.at, expected) {
+            return Ok(Loaded::new(node));
         }
-        let node = Arc::new(node);
-        cache.put(at, expected, &node);
-        Ok(node)
+        let (node, digest) = self.node(link.at)?;
+        if digest != *expected {
+            return Err(self.corrupt(link.at, "the node isn't the one that its parent names"));
+        }
+        cache.put(link.at, expected, &node);
+        Ok(Loaded::new(node))
     }
 
     pub(crate) fn corrupt(&self, at: At, what: impl Into<String>) -> StoreError {
@@ -121,14 +133,14 @@ impl NodeFiles {
 }
 
 impl Load<Entry> for NodeFiles {
-    fn load(&self, at: At, expected: &Digest) -> Result<Arc<Node<Entry>>, StoreError> {
-        self.load(&self.entries, at, expected)
+    fn load(&self, link: &Link, expected: &Digest) -> Result<Loaded<Entry>, StoreError> {
+        self.load(&self.entry_seats, &self.entries, link, expected)
     }
 }
 
 impl Load<Space> for NodeFiles {
-    fn load(&self, at: At, expected: &Digest) -> Result<Arc<Node<Space>>, StoreError> {
-        self.load(&self.spaces, at, expected)
+    fn load(&self, link: &Link, expected: &Digest) -> Result<Loaded<Space>, StoreError> {
+        self.load(&self.space_seats, &self.spaces, link, expected)
     }
 }
 
@@ -142,7 +154,7 @@ struct Cache<L> {
 struct Cached<L> {
     at: At,
     digest: Digest,
-    node: Arc<Node<L>>,
+    node: SharedNode<L>,
 }
 
 impl<L> Cache<L> {
@@ -158,17 +170,17 @@ impl<L> Cache<L> {
         &self.slots[spread as usize % self.slots.len()]
     }
 
-    fn get(&self, at: At, digest: &Digest) -> Option<Arc<Node<L>>> {
+    fn get(&self, at: At, digest: &Digest) -> Option<SharedNode<L>> {
         let cached = self.slot(at).load();
         let cached = cached.as_ref()?;
-        (cached.at == at && cached.digest == *digest).then(|| Arc::clone(&cached.node))
+        (cached.at == at && cached.digest == *digest).then(|| cached.node.clone())
     }
 
-    fn put(&self, at: At, digest: &Digest, node: &Arc<Node<L>>) {
+    fn put(&self, at: At, digest: &Digest, node: &SharedNode<L>) {
         self.slot(at).store(Some(Arc::new(Cached {
             at,
             digest: *digest,
-            node: Arc::clone(node),
+            node: node.clone(),
         })));
     }
 }

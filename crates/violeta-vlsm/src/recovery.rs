@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 use violeta_journal::{Disk, OpenMode};
 
-use crate::cursor::{Cursor, Resident};
+use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::files::in_dir;
 use crate::limits::Options;
@@ -23,6 +23,7 @@ use crate::log::{Log, LogWriter, Record, Scan, Segment};
 use crate::nodes::{NodeFiles, NodeWriter};
 use crate::store::{Shared, State, Version};
 use crate::superblock::{Superblock, Superblocks};
+use crate::tree::Seating;
 use crate::versions::Versions;
 
 /// Opens the store in `dir`, or makes it.
@@ -129,7 +130,8 @@ fn replay(
         superblocks,
         superblock,
         unindexed: Vec::new(),
-        resident: Resident::default(),
+        entry_seating: Seating::default(),
+        space_seating: Seating::default(),
         broken: false,
     };
     let mut scan = Scan::new(&shared.log, log_position, link, Some(era));

@@ -86,17 +86,4 @@ impl Leaf for Space {
         ((count == 0) == tree.root.is_none()).then_some(())?;
         Some(Space::new(Bytes::copy_from_slice(name), count, tree))
     }
-
-    fn loaded(&self) -> usize {
-        self.0.tree.loaded()
-    }
-
-    fn thinned(&self, budget: usize, written: u64) -> Self {
-        Space(Arc::new(Inner {
-            name: self.0.name.clone(),
-            path: self.0.path,
-            count: self.0.count,
-            tree: self.0.tree.thinned(budget, written),
-        }))
-    }
 }

@@ -79,7 +79,7 @@ impl Header {
 }
 
 /// A record in the making: all but the header and the trailer.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Draft {
     position: u64,
     bytes: Vec<u8>,

@@ -18,7 +18,8 @@
 
 use violeta_types::Digest;
 
-use super::node::{Child, Link, Node, Tree};
+use super::node::{Child, Content, Link, Place, SharedNode, Tree, bits};
+use super::seats::Seat;
 use super::{Leaf, take};
 
 /// Deltas between a record and the full one that it builds on.
@@ -54,25 +55,21 @@ impl At {
     }
 }
 
-/// Appends a node's record: a delta to `old` if that is shorter by half and the chain isn't too long. Returns how
-/// many records it builds on.
-pub(crate) fn encode_node<L: Leaf>(
-    node: &Node<L>,
-    old: Option<(&Node<L>, u16)>,
-    out: &mut Vec<u8>,
-) -> u8 {
+/// Appends a node's record: a delta to the one before if that is shorter by half and the chain isn't too long. Returns
+/// how many records it builds on.
+pub(crate) fn encode_node<L: Leaf>(node: &Content<'_, L>, out: &mut Vec<u8>) -> u8 {
     let bitmap = node.bitmap();
-    if let Some((base, changed)) = old
-        && base.chain < CHAIN_MAX
+    if let Some((base, changed)) = node.old()
+        && base.chain() < CHAIN_MAX
         && 2 * (changed & bitmap).count_ones() <= bitmap.count_ones()
     {
-        let chain = base.chain + 1;
+        let chain = base.chain() + 1;
         out.push(DELTA);
         out.extend_from_slice(&bitmap.to_le_bytes());
         out.extend_from_slice(&leaves(node, changed).to_le_bytes());
         out.extend_from_slice(&changed.to_le_bytes());
         out.push(chain);
-        out.extend_from_slice(&base.at.0.to_le_bytes());
+        out.extend_from_slice(&base.link().at.0.to_le_bytes());
         encode_slots(node, changed, out);
         return chain;
     }
@@ -84,17 +81,15 @@ pub(crate) fn encode_node<L: Leaf>(
 }
 
 /// Which of the slots in `mask` hold leaves.
-fn leaves<L>(node: &Node<L>, mask: u16) -> u16 {
-    node.slots()
-        .filter(|(slot, _, child)| mask >> slot & 1 == 1 && matches!(child, Child::Leaf(_)))
+fn leaves<L>(node: &Content<'_, L>, mask: u16) -> u16 {
+    node.slots(mask)
+        .filter(|(_, _, child)| matches!(child, Child::Leaf(_)))
         .fold(0, |leaves, (slot, _, _)| leaves | 1 << slot)
 }
 
-fn encode_slots<L: Leaf>(node: &Node<L>, mask: u16, out: &mut Vec<u8>) {
-    for (slot, digest, child) in node.slots() {
-        if mask >> slot & 1 == 1 {
-            encode_slot(digest, child, out);
-        }
+fn encode_slots<L: Leaf>(node: &Content<'_, L>, mask: u16, out: &mut Vec<u8>) {
+    for (_, digest, child) in node.slots(mask) {
+        encode_slot(digest, child, out);
     }
 }
 
@@ -103,8 +98,8 @@ fn encode_slot<L: Leaf>(digest: &Digest, child: &Child<L>, out: &mut Vec<u8>) {
     match child {
         Child::Leaf(leaf) => leaf.encode(out),
         Child::Node(link) => {
-            assert_ne!(link.at(), At::NONE, "children are written first");
-            out.extend_from_slice(&link.at().0.to_le_bytes());
+            assert_ne!(link.at, At::NONE, "children are written first");
+            out.extend_from_slice(&link.at.0.to_le_bytes());
         }
     }
 }
@@ -113,7 +108,10 @@ fn decode_slot<L: Leaf>(is_leaf: bool, bytes: &mut &[u8]) -> Option<(Digest, Chi
     let digest = Digest(take(bytes)?);
     let child = match is_leaf {
         true => Child::Leaf(L::decode(bytes)?),
-        false => Child::Node(Link::Stored(At(u64::from_le_bytes(take(bytes)?)))),
+        false => Child::Node(Link {
+            at: At(u64::from_le_bytes(take(bytes)?)),
+            seat: Seat::NONE,
+        }),
     };
     Some((digest, child))
 }
@@ -169,7 +167,7 @@ impl<L: Leaf> Record<L> {
             _ => return None,
         };
         let mut slots = Vec::with_capacity((bitmap & changed).count_ones() as usize);
-        for slot in filled(bitmap & changed) {
+        for slot in bits(bitmap & changed) {
             slots.push(decode_slot(leaves >> slot & 1 == 1, bytes)?);
         }
         (bytes.is_empty() && bitmap != 0).then_some(Record {
@@ -188,12 +186,12 @@ impl<L: Leaf> Record<L> {
     /// Lays `newer`, which builds on this one, over it; none if slots that should be here aren't.
     pub(crate) fn lay_over(self, newer: Record<L>) -> Option<Record<L>> {
         let mut below = [const { None }; 16];
-        for (slot, content) in filled(self.bitmap & self.changed).zip(self.slots) {
+        for (slot, content) in bits(self.bitmap & self.changed).zip(self.slots) {
             below[slot] = Some(content);
         }
         let mut above = newer.slots.into_iter();
         let mut slots = Vec::with_capacity(newer.bitmap.count_ones() as usize);
-        for slot in filled(newer.bitmap) {
+        for slot in bits(newer.bitmap) {
             slots.push(match newer.changed >> slot & 1 {
                 1 => above.next()?,
                 _ => below[slot].take()?,
@@ -207,17 +205,18 @@ impl<L: Leaf> Record<L> {
         })
     }
 
-    /// The node of a record that was laid over all that it builds on.
-    pub(crate) fn into_node(self, at: At) -> Node<L> {
+    /// The node of a record that was laid over all that it builds on, and its digest.
+    pub(crate) fn into_node(self, at: At) -> (SharedNode<L>, Digest) {
         assert_eq!(self.changed, u16::MAX, "all slots are here");
-        let (digests, children) = self.slots.into_iter().unzip();
-        let mut node = Node::new(self.bitmap, digests, children, None);
-        node.at = at;
-        node.chain = self.base.map_or(0, |(_, chain)| chain);
-        node
+        let mut places: [Place<L>; 16] = [const { None }; 16];
+        for (slot, content) in bits(self.bitmap).zip(self.slots) {
+            places[slot] = Some(content);
+        }
+        let link = Link {
+            at,
+            seat: Seat::NONE,
+        };
+        let chain = self.base.map_or(0, |(_, chain)| chain);
+        Content::new(&places, None).make(link, chain)
     }
-}
-
-fn filled(bits: u16) -> impl Iterator<Item = usize> {
-    (0..16).filter(move |slot| bits >> slot & 1 == 1)
 }

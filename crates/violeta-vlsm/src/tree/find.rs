@@ -3,7 +3,7 @@
 use violeta_proof::tree::{Branch, KeyPath};
 use violeta_types::Digest;
 
-use super::node::{Child, Link, Node, Tree};
+use super::node::{Child, Node, Tree};
 use super::{Leaf, Load};
 use crate::error::StoreError;
 
@@ -66,16 +66,15 @@ fn descend<L: Leaf>(
             Ok(Found::Leaf(*digest, leaf.clone()))
         }
         Some((digest, Child::Leaf(leaf))) => Ok(Found::Other(*digest, leaf.clone())),
-        Some((_, Child::Node(Link::Loaded(node)))) => pass(node, path, depth, load, growing),
-        Some((digest, Child::Node(Link::Stored(at)))) => {
-            let node = load.load(*at, digest)?;
-            pass(&node, path, depth, load, growing)
+        Some((digest, Child::Node(link))) => {
+            let node = load.load(link, digest)?;
+            pass(node.node(), path, depth, load, growing)
         }
     }
 }
 
 fn pass<L: Leaf>(
-    node: &Node<L>,
+    node: Node<'_, L>,
     path: &KeyPath,
     depth: usize,
     load: &impl Load<L>,

@@ -3,15 +3,14 @@
 //! ```text
 //!  Tree ─ root: nothing, a leaf, or a link to a node
 //!
-//!  Node ┬ at        where its record lies in the node files
+//!  Node ┬ link      where it is: its record in the node files, its seat in memory
 //!       ├ bitmap    which of 16 slots are filled
-//!       ├ digests   of the filled slots ‖ of the halves that have a hash of their own (violeta_proof::tree)
-//!       └ children  leaf │ link ┬ loaded: the node
-//!                               └ stored: only where its record lies, read when needed
+//!       └ slots     of the filled ones: digest, and leaf or link to a node
+//!                   and the digests of the halves that have a hash of their own (violeta_proof::tree)
 //! ```
 //!
-//! A node never changes: an update makes new nodes from the changed leaves up to the root and shares the rest
-//! (redirect on write). Readers hold a root, so that whatever they can reach stays as it was.
+//! A node never changes: an update makes new nodes from the changed leaves up to the root and goes on to use the rest
+//! (redirect on write). Readers hold a root; all that it leads to is in a seat or in the node files, as it was.
 //!
 //! The same code serves both trees: leaves of a space's tree are [`Entry`]s, leaves of the top tree are `Space`s.
 
@@ -19,16 +18,15 @@ mod codec;
 mod find;
 mod node;
 mod page;
-mod resident;
+mod seats;
 mod update;
 
 pub(crate) use codec::{At, CHAIN_MAX, Record, decode_tree, encode_tree};
 pub(crate) use find::Found;
-pub(crate) use node::{Node, Tree};
+pub(crate) use node::{Child, Link, SharedNode, Tree};
 pub(crate) use page::Next;
+pub(crate) use seats::{Loaded, Made, Seating, Seats, Usher};
 pub(crate) use update::{Change, NodeSink, update};
-
-use std::sync::Arc;
 
 use violeta_proof::tree::KeyPath;
 use violeta_types::Digest;
@@ -43,23 +41,12 @@ pub(crate) trait Leaf: Clone {
     fn encode(&self, out: &mut Vec<u8>);
     /// Reads an encoding and moves past it; none if it isn't one.
     fn decode(bytes: &mut &[u8]) -> Option<Self>;
-
-    /// Nodes in memory below it.
-    fn loaded(&self) -> usize {
-        0
-    }
-
-    /// Itself, with about `budget` nodes in memory (see `Tree::thinned`).
-    #[must_use]
-    fn thinned(&self, _budget: usize, _written: u64) -> Self {
-        self.clone()
-    }
 }
 
-/// Brings nodes that aren't in memory.
+/// Brings nodes, from wherever they are.
 pub(crate) trait Load<L> {
-    /// The node whose record lies at `at`. It is the one with the digest `expected`, or an error.
-    fn load(&self, at: At, expected: &Digest) -> Result<Arc<Node<L>>, StoreError>;
+    /// The node that `link` leads to. It is the one with the digest `expected`, or an error.
+    fn load(&self, link: &Link, expected: &Digest) -> Result<Loaded<L>, StoreError>;
 }
 
 /// A key's leaf: where key and value are in the log.

@@ -3,7 +3,7 @@
 use violeta_proof::tree::{FANOUT, KeyPath};
 use violeta_types::Digest;
 
-use super::node::{Child, Link, Node, Tree};
+use super::node::{Child, Node, Tree};
 use super::{Leaf, Load};
 use crate::error::StoreError;
 
@@ -40,15 +40,15 @@ fn place<L: Leaf>(
     match child {
         Child::Leaf(leaf) if after.is_some_and(|after| leaf.path() <= after) => Ok(Next::Leaf),
         Child::Leaf(leaf) => visit(digest, leaf),
-        Child::Node(Link::Loaded(node)) => slots(node, depth, after, load, visit),
-        Child::Node(Link::Stored(at)) => {
-            slots(&*load.load(*at, digest)?, depth, after, load, visit)
+        Child::Node(link) => {
+            let node = load.load(link, digest)?;
+            slots(node.node(), depth, after, load, visit)
         }
     }
 }
 
 fn slots<L: Leaf>(
-    node: &Node<L>,
+    node: Node<'_, L>,
     depth: usize,
     after: Option<&KeyPath>,
     load: &impl Load<L>,

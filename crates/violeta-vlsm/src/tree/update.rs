@@ -3,13 +3,12 @@
 //! The result is a function of the set of leaves alone (vlsm.md §1.1): a subtree of one leaf is that leaf, so a delete
 //! that leaves one passes it up.
 
-use std::sync::Arc;
-
 use violeta_proof::tree::{FANOUT, KeyPath};
 use violeta_types::Digest;
 
 use super::codec::{At, NODE_RECORD_BYTES_MAX, encode_node};
-use super::node::{Child, Link, Node, Tree};
+use super::node::{Child, Content, Link, Node, Place, Tree};
+use super::seats::Usher;
 use super::{Leaf, Load};
 use crate::error::StoreError;
 
@@ -31,6 +30,14 @@ impl<L> Change<L> {
             previous: None,
         }
     }
+
+    fn place(&self) -> Place<L>
+    where
+        L: Clone,
+    {
+        let (digest, leaf) = self.leaf.clone()?;
+        Some((digest, Child::Leaf(leaf)))
+    }
 }
 
 /// Takes the records of new nodes: they will lie in the node files from `start` on.
@@ -39,7 +46,6 @@ pub(crate) struct NodeSink {
     start: u64,
     segment_bytes: u64,
     bytes: Vec<u8>,
-    records: usize,
 }
 
 impl NodeSink {
@@ -50,7 +56,6 @@ impl NodeSink {
             start,
             segment_bytes,
             bytes: Vec::new(),
-            records: 0,
         }
     }
 
@@ -67,18 +72,14 @@ impl NodeSink {
             self.bytes.splice(from..from, std::iter::repeat_n(0, gap));
             from += gap;
         }
-        self.records += 1;
         (At::new(self.start + from as u64, len), result)
     }
 
-    /// The records, and how many there are.
-    pub(crate) fn finish(self) -> (Vec<u8>, usize) {
-        (self.bytes, self.records)
+    /// The records.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.bytes
     }
 }
-
-/// A place in a tree: nothing, or what is there and its digest.
-type Place<L> = Option<(Digest, Child<L>)>;
 
 /// Applies `changes`, sorted by path and each path once, to `tree`.
 pub(crate) fn update<L: Leaf>(
@@ -86,6 +87,7 @@ pub(crate) fn update<L: Leaf>(
     changes: &mut [Change<L>],
     load: &impl Load<L>,
     sink: &mut NodeSink,
+    usher: &mut Usher<'_, L>,
 ) -> Result<Tree<L>, StoreError> {
     assert!(
         changes.windows(2).all(|pair| pair[0].path < pair[1].path),
@@ -94,41 +96,46 @@ pub(crate) fn update<L: Leaf>(
     if changes.is_empty() {
         return Ok(tree.clone());
     }
-    let mut update = Update { load, sink };
+    let mut update = Update { load, sink, usher };
     let root = tree.root.as_ref().map(|(digest, child)| (digest, child));
     let root = update.place(root, 0, changes)?;
     Ok(Tree { root })
 }
 
-struct Update<'a, F> {
+struct Update<'a, 'u, F, L> {
     load: &'a F,
     sink: &'a mut NodeSink,
+    usher: &'a mut Usher<'u, L>,
 }
 
-impl<F> Update<'_, F> {
-    fn place<L: Leaf>(
+impl<F: Load<L>, L: Leaf> Update<'_, '_, F, L> {
+    fn place(
         &mut self,
         old: Option<(&Digest, &Child<L>)>,
         depth: usize,
         changes: &mut [Change<L>],
-    ) -> Result<Place<L>, StoreError>
-    where
-        F: Load<L>,
-    {
+    ) -> Result<Place<L>, StoreError> {
         assert!(!changes.is_empty(), "only changed places are visited");
-        match old {
-            None => Ok(self.build(depth, leaves_of(changes))),
-            Some((digest, Child::Leaf(leaf))) => Ok(self.beside(digest, leaf, depth, changes)),
-            Some((_, Child::Node(Link::Loaded(node)))) => self.node(node, depth, changes),
-            Some((digest, Child::Node(Link::Stored(at)))) => {
-                let node = self.load.load(*at, digest)?;
-                self.node(&node, depth, changes)
+        match (old, changes) {
+            (None, [only]) => Ok(only.place()),
+            (None, changes) => Ok(self.build(depth, &leaves_of(changes))),
+            (Some((_, Child::Leaf(leaf))), [own]) if own.path == *leaf.path() => {
+                own.previous = Some(leaf.clone());
+                Ok(own.place())
+            }
+            (Some((digest, Child::Leaf(leaf))), changes) => {
+                Ok(self.beside(digest, leaf, depth, changes))
+            }
+            (Some((digest, Child::Node(link))), changes) => {
+                let node = self.load.load(link, digest)?;
+                self.usher.replaced(*link);
+                self.node(node.node(), depth, changes)
             }
         }
     }
 
     /// Changes where a leaf is: it stays unless one of the changes is its own.
-    fn beside<L: Leaf>(
+    fn beside(
         &mut self,
         digest: &Digest,
         leaf: &L,
@@ -138,89 +145,70 @@ impl<F> Update<'_, F> {
         match changes.binary_search_by(|change| change.path.cmp(leaf.path())) {
             Ok(own) => {
                 changes[own].previous = Some(leaf.clone());
-                self.build(depth, leaves_of(changes))
+                self.build(depth, &leaves_of(changes))
             }
             Err(between) => {
                 let mut leaves = leaves_of(&changes[..between]);
                 leaves.push((*digest, leaf.clone()));
                 leaves.extend(leaves_of(&changes[between..]));
-                self.build(depth, leaves)
+                self.build(depth, &leaves)
             }
         }
     }
 
-    fn node<L: Leaf>(
+    fn node(
         &mut self,
-        node: &Node<L>,
+        node: Node<'_, L>,
         depth: usize,
         changes: &mut [Change<L>],
-    ) -> Result<Place<L>, StoreError>
-    where
-        F: Load<L>,
-    {
+    ) -> Result<Place<L>, StoreError> {
         let mut slots = [const { None }; FANOUT];
         let mut changed = 0u16;
         let mut rest = changes;
         while let Some(first) = rest.first() {
             let slot = first.path.slot(depth);
-            let end = rest.partition_point(|change| change.path.slot(depth) == slot);
-            let (group, others) = rest.split_at_mut(end);
+            let end = rest
+                .iter()
+                .take_while(|change| change.path.slot(depth) == slot);
+            let (group, others) = rest.split_at_mut(end.count());
             slots[slot] = self.place(node.slot(slot), depth + 1, group)?;
             changed |= 1 << slot;
             rest = others;
         }
-        Ok(self.finish(slots, Some((node, changed))))
+        Ok(self.finish(&Content::new(&slots, Some((node, changed)))))
     }
 
     /// The subtree of `leaves`, sorted by path.
-    fn build<L: Leaf>(&mut self, depth: usize, mut leaves: Vec<(Digest, L)>) -> Place<L> {
-        if leaves.len() < 2 {
-            let (digest, leaf) = leaves.pop()?;
-            return Some((digest, Child::Leaf(leaf)));
+    fn build(&mut self, depth: usize, leaves: &[(Digest, L)]) -> Place<L> {
+        if let [] | [_] = leaves {
+            let (digest, leaf) = leaves.first()?;
+            return Some((*digest, Child::Leaf(leaf.clone())));
         }
         let mut slots = [const { None }; FANOUT];
-        while let Some((_, last)) = leaves.last() {
-            let slot = last.path().slot(depth);
-            let start = leaves.partition_point(|(_, leaf)| leaf.path().slot(depth) < slot);
-            let group = leaves.split_off(start);
-            slots[slot] = self.build(depth + 1, group);
-        }
-        self.finish(slots, None)
-    }
-
-    /// What becomes of a node: nothing, its one leaf, or a node. `slots` holds the changed slots; the others are
-    /// those of `old`.
-    fn finish<L: Leaf>(
-        &mut self,
-        mut slots: [Place<L>; FANOUT],
-        old: Option<(&Node<L>, u16)>,
-    ) -> Place<L> {
-        let kept = old.map_or(0, |(node, changed)| node.bitmap() & !changed);
-        let filled = slots.iter().enumerate();
-        let bitmap = filled.fold(kept, |bits, (slot, place)| {
-            bits | u16::from(place.is_some()) << slot
-        });
-        let count = bitmap.count_ones() as usize;
-        let mut digests = Vec::with_capacity((2 * count).saturating_sub(1));
-        let mut children = Vec::with_capacity(count);
-        for (slot, place) in slots.iter_mut().enumerate() {
-            if let Some((digest, child)) = place.take() {
-                digests.push(digest);
-                children.push(child);
-            } else if kept >> slot & 1 == 1
-                && let Some((digest, child)) = old.and_then(|(node, _)| node.slot(slot))
-            {
-                digests.push(*digest);
-                children.push(child.clone());
+        let same_slot =
+            |a: &(Digest, L), b: &(Digest, L)| a.1.path().slot(depth) == b.1.path().slot(depth);
+        for group in leaves.chunk_by(same_slot) {
+            if let Some((_, first)) = group.first() {
+                slots[first.path().slot(depth)] = self.build(depth + 1, group);
             }
         }
-        if let [Child::Leaf(_)] | [] = children.as_slice() {
-            return digests.pop().zip(children.pop());
+        self.finish(&Content::new(&slots, None))
+    }
+
+    /// What becomes of a node: nothing, its one leaf, or a node.
+    fn finish(&mut self, content: &Content<'_, L>) -> Place<L> {
+        if content.bitmap().count_ones() < 2 {
+            let (_, digest, child) = content.slots(u16::MAX).next()?;
+            if let Child::Leaf(_) = child {
+                return Some((*digest, child.clone()));
+            }
         }
-        let mut node = Node::new(bitmap, digests, children, old);
-        let (at, chain) = self.sink.record(|out| encode_node(&node, old, out));
-        (node.at, node.chain) = (at, chain);
-        Some((node.digest(), Child::Node(Link::Loaded(Arc::new(node)))))
+        let (at, chain) = self.sink.record(|out| encode_node(content, out));
+        let seat = self.usher.next();
+        let link = Link { at, seat };
+        let (node, digest) = content.make(link, chain);
+        self.usher.made(node);
+        Some((digest, Child::Node(link)))
     }
 }
 
