@@ -55,7 +55,8 @@ pub enum ClientError {
         /// The whole result.
         outcome: Outcome,
     },
-    /// Validators of more than f of the stake (so an honest one among them) won't take the transaction.
+    /// Validators of more than f of the stake (so an honest one among them), or all that answered, won't take the
+    /// transaction. One that lied about this could still bring it into a block before it expires: its nonce stays taken.
     #[error("the transaction isn't taken: {detail}")]
     NotTaken {
         /// What one of them said.
