@@ -261,8 +261,9 @@ impl Replica {
         if self.halted.is_some() {
             return None;
         }
-        let seal = (!self.sealing && self.attestations.sealable(self.committee()).is_some())
-            .then_some(self.next_seal_us);
+        let sealable = || self.attestations.sealable(self.committee()).is_some();
+        let seal =
+            (!self.sealing && self.has_group_key() && sealable()).then_some(self.next_seal_us);
         let sweep = (!self.mempool.is_empty()).then_some(self.next_sweep_us);
         [
             Some(self.next_heartbeat_us),
@@ -1000,6 +1001,10 @@ impl Replica {
         }
         if let Some(certified) = self.ahead.remove(&height) {
             self.adopt_executed(certified);
+        }
+        // Executed again after a restart: the certificate was in the journal, and the machine learns of it now.
+        if height == self.attestations.certified_height() {
+            self.output(Output::Machine(Event::Certified { height }));
         }
     }
 
