@@ -1,2 +1,51 @@
 //! Violeta: a replicated database that can prove what it tells you.
-fn main() {}
+//!
+//! ```text
+//!  main ─▶ cli (what is asked) ─┬─ start                          one validator, in this process
+//!                               ├─ testnet, demo, bench           validators as processes of their own
+//!                               ├─ put get history prove load …   a client: context ─▶ violeta-client
+//!                               ├─ verify, key                    files only, no network
+//!                               └─ sim                            the simulated world
+//!            terminal (what is said) · error (how it ends)
+//! ```
+
+mod adversary;
+mod bench;
+mod cli;
+mod completions;
+mod connect;
+mod context;
+mod demo;
+mod error;
+mod gateway;
+mod get;
+mod history;
+mod key;
+mod load;
+mod proof_view;
+mod prove;
+mod put;
+mod simulate;
+mod start;
+mod status;
+mod terminal;
+mod testnet;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::Cli;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let terminal = cli.terminal();
+    match cli.run(&terminal) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal.error(&error);
+            ExitCode::from(error.cause.exit_code())
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What can be asked: the tree of commands, and who carries each out.
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::error::CliResult;
+use crate::terminal::{ColorChoice, Terminal, WIDTH_MAX};
+use crate::{
+    bench, completions, demo, get, history, key, load, prove, put, simulate, start, status,
+    testnet, verify,
+};
+
+const ABOUT: &str = "A replicated database that can prove what it tells you.
+
+Its validators are run by parties that need not trust one another: up to a third of them may crash, lie or be \
+taken over, and still every client gets the same history in the same order, with a proof of every answer.";
+
+const AFTER: &str = "Begin with:
+  violeta demo                         see it work: four validators, a crash, a liar (about a minute)
+  violeta testnet init net && violeta testnet up net
+  cd net && violeta put greetings hello world --create && violeta get greetings hello --proof
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 nobody could be reached, 4 something didn't verify.";
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "violeta",
+    version,
+    about = "A replicated database that can prove what it tells you",
+    long_about = ABOUT,
+    after_help = AFTER,
+    max_term_width = WIDTH_MAX,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    look: LookArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command has.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+struct LookArgs {
+    /// Print JSON for programs, one object a line.
+    #[arg(long, global = true)]
+    json: bool,
+    /// When to use colours; NO_COLOR turns them off too.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: ColorChoice,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// See it work: four validators, real data, a crash, a liar.
+    Demo(demo::DemoArgs),
+    /// Make, run and break a network of validators on this machine.
+    Testnet(testnet::TestnetArgs),
+    /// Run one validator in the foreground.
+    Start(start::StartArgs),
+    /// Write a value.
+    Put(put::PutArgs),
+    /// Take a key's value away.
+    Delete(put::DeleteArgs),
+    /// Read a value, verified.
+    Get(get::GetArgs),
+    /// List all versions of a key.
+    History(history::HistoryArgs),
+    /// Fetch the proof of a value, or of its absence, into a file.
+    Prove(prove::ProveArgs),
+    /// Check a proof file, without any network.
+    Verify(verify::VerifyArgs),
+    /// Load a file of rows into a namespace.
+    Load(load::LoadArgs),
+    /// Show how all validators are.
+    Status(status::StatusArgs),
+    /// Make and show client keys.
+    Key(key::KeyArgs),
+    /// Run seeds of the simulated world: faults, liars, a checker of everything.
+    Sim(simulate::SimArgs),
+    /// Measure throughput, latency and cost.
+    Bench(bench::BenchArgs),
+    /// Write the shell's completions to standard output.
+    Completions(completions::CompletionsArgs),
+}
+
+impl Cli {
+    /// How the output is to look.
+    pub(crate) fn terminal(&self) -> Terminal {
+        Terminal::new(self.look.json, self.look.color)
+    }
+
+    /// Does what is asked.
+    ///
+    /// # Errors
+    /// What went wrong, with its exit code.
+    pub(crate) fn run(&self, terminal: &Terminal) -> CliResult {
+        match &self.command {
+            Command::Demo(args) => demo::run(args, terminal),
+            Command::Testnet(args) => testnet::run(args, terminal),
+            Command::Start(args) => start::run(args),
+            Command::Put(args) => put::run(args, terminal),
+            Command::Delete(args) => put::delete(args, terminal),
+            Command::Get(args) => get::run(args, terminal),
+            Command::History(args) => history::run(args, terminal),
+            Command::Prove(args) => prove::run(args, terminal),
+            Command::Verify(args) => verify::run(args, terminal),
+            Command::Load(args) => load::run(args, terminal),
+            Command::Status(args) => status::run(args, terminal),
+            Command::Key(args) => key::run(args, terminal),
+            Command::Sim(args) => simulate::run(args, terminal),
+            Command::Bench(args) => bench::run(args, terminal),
+            Command::Completions(args) => completions::run(args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_tree_of_commands_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_visible_command_has_an_example() {
+        fn check(command: &clap::Command, path: &str) {
+            for sub in command
+                .get_subcommands()
+                .filter(|sub| sub.get_name() != "help")
+            {
+                let path = format!("{path} {}", sub.get_name());
+                if sub.has_subcommands() {
+                    check(sub, &path);
+                    continue;
+                }
+                let after = sub
+                    .get_after_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                assert!(after.contains(&path), "{path}: no example in its help");
+            }
+        }
+        check(&Cli::command(), "violeta");
+    }
+}

@@ -1,0 +1,187 @@
+//! A client of the network that a command is about.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::Url;
+use violeta_client::{At, Client, ClientConfig, ClientError, Endpoint, Proved, Receipt};
+use violeta_types::{ChainId, Height, Refusal};
+
+use crate::context::ContextArgs;
+use crate::error::{CliError, CliResult};
+use crate::proof_view::{AnswerView, VouchersView};
+use crate::terminal::{Terminal, Tone};
+use violeta_types::api::Readable;
+
+/// How long a transaction stays valid: as long as a person waits.
+const EXPIRY: Duration = Duration::from_secs(30);
+/// Digits of the chain's id in the name of a nonce file.
+const CHAIN_DIGITS: usize = 8;
+
+/// A client that only reads.
+///
+/// # Errors
+/// If it isn't known whom to ask, or what to trust.
+pub(crate) fn reader(context: &ContextArgs) -> CliResult<Client> {
+    Ok(Client::new(config(context)?)?)
+}
+
+/// A client that signs, too.
+///
+/// # Errors
+/// As [`reader`]; also if the key can't be used, or another process signs with it now.
+pub(crate) fn writer(context: &ContextArgs) -> CliResult<Client> {
+    let mut config = config(context)?;
+    let path = context.key_file()?;
+    config.key = Some(violeta_client::keys::load(&path).map_err(ClientError::from)?);
+    config.state_path = Some(nonce_file(&path, config.trust.chain()));
+    Ok(Client::new(config)?)
+}
+
+fn config(context: &ContextArgs) -> CliResult<ClientConfig> {
+    let endpoints = context.endpoints()?.into_iter().map(|(validator, text)| {
+        let url = Url::parse(&text).map_err(|e| {
+            CliError::usage(format!("{text:?} isn't the address of a validator: {e}"))
+        })?;
+        Ok(Endpoint { validator, url })
+    });
+    Ok(ClientConfig {
+        endpoints: endpoints.collect::<CliResult<_>>()?,
+        trust: context.trust()?,
+        key: None,
+        account: None,
+        state_path: None,
+        expiry: EXPIRY,
+    })
+}
+
+/// Beside the key: `alice.key` signs on chain `80cc8b68…` with the nonces of `alice.key.80cc8b68.nonces`.
+fn nonce_file(key: &Path, chain: ChainId) -> PathBuf {
+    let digits = &chain.to_string()[..CHAIN_DIGITS];
+    let mut name = key.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{digits}.nonces"));
+    key.with_file_name(name)
+}
+
+impl From<ClientError> for CliError {
+    fn from(error: ClientError) -> Self {
+        let message = error.to_string();
+        match error {
+            ClientError::Unreachable { attempts } => {
+                let asked: Vec<String> = attempts.iter().map(|a| format!("\n  {a}")).collect();
+                CliError::unreachable(format!("no validator could be reached:{}", asked.concat()))
+                    .help(
+                        "`violeta status` shows which validators answer; is it the right network?",
+                    )
+            }
+            ClientError::Unverified { .. } => CliError::unverified(message).help(
+                "no answer was believed; if --trust is right, the validators that were asked lie",
+            ),
+            ClientError::Refused { refusal, .. } => with_refusal_help(message, refusal),
+            ClientError::Invalid(_) => CliError::usage(message),
+            ClientError::Answer { detail, .. } | ClientError::NotTaken { detail } => {
+                CliError::failed(detail.message).help(detail.help)
+            }
+            _ => CliError::failed(message),
+        }
+    }
+}
+
+fn with_refusal_help(message: String, refusal: Refusal) -> CliError {
+    let error = CliError::failed(message);
+    match refusal {
+        Refusal::NoSuchNamespace => error.help("make it with the same command and --create"),
+        Refusal::NamespaceExists => error.help("leave --create out"),
+        Refusal::Unauthorised => {
+            error.help("only its owner, and whom the owner granted the right, may write: is this the right --key?")
+        }
+        Refusal::ConditionFailed => error.help("read the key again and decide anew"),
+        _ => error,
+    }
+}
+
+/// What a verified read says.
+pub(crate) fn answer_view(namespace: &Readable, key: &Readable, proved: &Proved) -> AnswerView {
+    let head = proved.head.head();
+    AnswerView {
+        namespace: namespace.clone(),
+        key: key.clone(),
+        value: proved.value.as_ref().map(|v| Readable(v.value.to_vec())),
+        written_at: proved.value.as_ref().map(|v| v.written_at),
+        height: head.height,
+        state_root: head.state_root.to_string(),
+        head: proved.head.id(),
+        vouched_by: VouchersView::from(&proved.vouchers),
+    }
+}
+
+/// Which version `--at` and `--linearizable` ask for.
+pub(crate) fn version(at: Option<u64>, linearizable: bool) -> At {
+    match at {
+        Some(height) => At::Height(Height(height)),
+        None if linearizable => At::Linearizable,
+        None => At::Certified,
+    }
+}
+
+/// Shows that a transaction was executed, and who vouches for it.
+///
+/// # Errors
+/// If standard output can't be written to.
+pub(crate) fn show_receipt(what: &str, receipt: &Receipt, terminal: &Terminal) -> CliResult {
+    let vouchers = VouchersView::from(&receipt.vouchers);
+    terminal.object(&serde_json::json!({
+        "transaction": receipt.outcome.transaction,
+        "height": receipt.outcome.height,
+        "index": receipt.outcome.index,
+        "head": receipt.head.id(),
+        "vouched_by": vouchers,
+    }))?;
+    terminal.line(format!(
+        "{} {what} at height {}, {}",
+        terminal.paint(Tone::Good, "✓"),
+        receipt.outcome.height,
+        vouchers.sentence(None)
+    ))?;
+    terminal.line(terminal.paint(
+        Tone::Faint,
+        format!("  transaction {}", receipt.outcome.transaction),
+    ))
+}
+
+/// Tells about answers that were refused on the way.
+pub(crate) fn show_incidents(client: &Client, terminal: &Terminal) {
+    for incident in client.incidents() {
+        terminal.note(format!("warning: {incident}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nonces_lie_beside_the_key_one_file_for_each_chain() {
+        let path = nonce_file(Path::new("keys/alice.key"), ChainId::default());
+        assert_eq!(path, Path::new("keys/alice.key.00000000.nonces"));
+    }
+
+    #[test]
+    fn exit_codes_follow_what_the_client_says() {
+        let unreachable = ClientError::Unreachable {
+            attempts: Vec::new(),
+        };
+        assert_eq!(
+            CliError::from(unreachable).cause,
+            crate::error::Cause::Unreachable
+        );
+        let invalid = ClientError::Invalid("x".into());
+        assert_eq!(CliError::from(invalid).cause, crate::error::Cause::Usage);
+        assert_eq!(
+            with_refusal_help("no".into(), Refusal::NoSuchNamespace)
+                .help
+                .unwrap(),
+            "make it with the same command and --create"
+        );
+    }
+}

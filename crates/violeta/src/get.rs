@@ -1,0 +1,80 @@
+//! `violeta get`: a value that was verified before it is shown.
+
+use clap::Args;
+use violeta_types::api::Readable;
+
+use crate::connect::{answer_view, reader, show_incidents, version, writer};
+use crate::context::ContextArgs;
+use crate::error::{CliError, CliResult};
+use crate::gateway::block_on;
+use crate::proof_view::AnswerView;
+use crate::terminal::Terminal;
+
+/// Arguments of `violeta get`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  violeta get greetings hello
+  violeta get greetings hello --proof
+  violeta get greetings hello --at 7
+
+Every answer is verified before it is shown, with --proof or without; one that is false is reported and the next \
+validator asked. Exit code 1 if the key has no value, 4 if nobody gave an answer that verifies.")]
+pub(crate) struct GetArgs {
+    /// The namespace.
+    namespace: Readable,
+    /// The key.
+    key: Readable,
+    /// Show against what it was verified.
+    #[arg(long)]
+    proof: bool,
+    /// Read the version of this height; by default the newest certified one.
+    #[arg(long, value_name = "HEIGHT", conflicts_with = "linearizable")]
+    at: Option<u64>,
+    /// See every write that was done before: orders a barrier first, which takes a commit.
+    #[arg(long)]
+    linearizable: bool,
+    #[command(flatten)]
+    context: ContextArgs,
+}
+
+/// Reads a value.
+///
+/// # Errors
+/// If there is none, or none that verifies.
+pub(crate) fn run(args: &GetArgs, terminal: &Terminal) -> CliResult {
+    let client = match args.linearizable {
+        true => writer(&args.context)?,
+        false => reader(&args.context)?,
+    };
+    let at = version(args.at, args.linearizable);
+    let proved = block_on(async {
+        Ok(client
+            .get_proved(&args.namespace.0, &args.key.0, at)
+            .await?)
+    });
+    show_incidents(&client, terminal);
+    let view = answer_view(&args.namespace, &args.key, &proved?);
+    terminal.object(&view)?;
+    if let Some(value) = &view.value {
+        terminal.line(value)?;
+    }
+    if args.proof {
+        view.show_steps(client.trust().committee(), terminal)?;
+    }
+    match view.value {
+        Some(_) => Ok(()),
+        None => Err(absent(&view)),
+    }
+}
+
+fn absent(view: &AnswerView) -> CliError {
+    let AnswerView {
+        namespace,
+        key,
+        height,
+        ..
+    } = view;
+    CliError::failed(format!(
+        "{namespace} / {key} has no value at height {height}; that is proved"
+    ))
+}

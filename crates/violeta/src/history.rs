@@ -1,0 +1,110 @@
+//! `violeta history`: every version of a key.
+
+use clap::Args;
+use serde::Serialize;
+use violeta_client::Entry;
+use violeta_types::Height;
+use violeta_types::api::{PAGE_DEFAULT, PAGE_MAX, Readable};
+
+use crate::connect::{reader, show_incidents};
+use crate::context::ContextArgs;
+use crate::error::{CliError, CliResult};
+use crate::gateway::block_on;
+use crate::terminal::{Terminal, Tone, shortened, table};
+
+const VALUE_CHARACTERS: usize = 60;
+
+/// Arguments of `violeta history`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  violeta history packages openssl
+
+Each version is verified on its own, at the height that wrote it; where that height has no certificate of its own, \
+the version is marked as a validator's word. That no version was left out isn't proved.")]
+pub(crate) struct HistoryArgs {
+    /// The namespace.
+    namespace: Readable,
+    /// The key.
+    key: Readable,
+    /// At most so many, the newest first.
+    #[arg(long, default_value_t = PAGE_DEFAULT, value_parser = clap::value_parser!(u32).range(1..=PAGE_MAX as i64))]
+    limit: u32,
+    /// Show values in full.
+    #[arg(long)]
+    full: bool,
+    #[command(flatten)]
+    context: ContextArgs,
+}
+
+/// One version, for programs.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct VersionView {
+    /// The height that wrote it.
+    pub(crate) height: Height,
+    /// The value; none if it was deleted.
+    pub(crate) value: Option<Readable>,
+    /// Whether it was proved.
+    pub(crate) proved: bool,
+}
+
+impl From<&Entry> for VersionView {
+    fn from(entry: &Entry) -> Self {
+        VersionView {
+            height: entry.height,
+            value: entry.value.as_ref().map(|v| Readable(v.to_vec())),
+            proved: entry.proved,
+        }
+    }
+}
+
+/// Lists the versions.
+///
+/// # Errors
+/// If there are none, or nobody answers truthfully.
+pub(crate) fn run(args: &HistoryArgs, terminal: &Terminal) -> CliResult {
+    let client = reader(&args.context)?;
+    let entries = block_on(async {
+        Ok(client
+            .history(&args.namespace.0, &args.key.0, args.limit)
+            .await?)
+    });
+    show_incidents(&client, terminal);
+    let versions: Vec<_> = entries?.iter().map(VersionView::from).collect();
+    let characters = if args.full {
+        usize::MAX
+    } else {
+        VALUE_CHARACTERS
+    };
+    show(&versions, characters, terminal)?;
+    match versions.is_empty() {
+        false => Ok(()),
+        true => Err(CliError::failed(format!(
+            "{} / {} has never had a value",
+            args.namespace, args.key
+        ))),
+    }
+}
+
+/// Shows versions as a table.
+///
+/// # Errors
+/// If standard output can't be written to.
+pub(crate) fn show(versions: &[VersionView], characters: usize, terminal: &Terminal) -> CliResult {
+    if versions.is_empty() {
+        return Ok(());
+    }
+    let mut shown = table(&["height", "value", "verified"], &[0]);
+    for version in versions {
+        let value = match &version.value {
+            Some(value) => shortened(&value.to_string(), characters),
+            None => terminal.paint(Tone::Faint, "(deleted)"),
+        };
+        let verified = match version.proved {
+            true => terminal.paint(Tone::Good, "✓ proved"),
+            false => terminal.paint(Tone::Warn, "a validator's word"),
+        };
+        shown.add_row([version.height.to_string(), value, verified]);
+        terminal.object(version)?;
+    }
+    terminal.table(&shown)
+}

@@ -1,0 +1,180 @@
+//! Many rows, many puts a transaction, several transactions under way.
+//!
+//! ```text
+//!   rows ─▶ batch of puts ─▶ sign ─▶ ledger.begun ─▶ send ─▶ proved result ─▶ ledger.done
+//!                                    (durable)
+//! ```
+//!
+//! The ledger hears of a transaction before it leaves: whoever resumes can ask what became of it.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use violeta_client::{Client, ClientError, Operations, Receipt};
+use violeta_types::limits::{OPERATIONS_MAX, TRANSACTION_BYTES_MAX};
+use violeta_types::{TimeMs, TxId};
+
+use super::row_set::RowSet;
+use super::rows::Row;
+use crate::error::{CliError, CliResult};
+
+/// Bytes of keys and values after which a transaction is full, though it could have more operations.
+const BYTES_FULL: usize = TRANSACTION_BYTES_MAX / 2;
+/// Operations of a transaction where the user doesn't say.
+pub(crate) const OPERATIONS_DEFAULT: usize = 200;
+/// Transactions under way where the user doesn't say.
+pub(crate) const WINDOW_DEFAULT: usize = 8;
+/// Transactions under way at most: well below what a client may sign ahead.
+pub(crate) const WINDOW_MAX: usize = 128;
+
+const _: () = assert!(OPERATIONS_DEFAULT <= OPERATIONS_MAX);
+const _: () = assert!(2 * WINDOW_MAX as u64 <= violeta_types::limits::CLIENT_NONCE_SPREAD);
+
+/// How rows are put together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// Puts in a transaction.
+    pub(crate) operations: usize,
+    /// Transactions under way.
+    pub(crate) window: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace {
+            operations: OPERATIONS_DEFAULT,
+            window: WINDOW_DEFAULT,
+        }
+    }
+}
+
+/// A transaction, as the ledger knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Its id.
+    pub(crate) transaction: TxId,
+    /// After this time it can't be executed any more.
+    pub(crate) expires: TimeMs,
+    /// The rows that it stands for.
+    pub(crate) rows: RowSet,
+}
+
+/// Who keeps account of what has been loaded.
+pub(crate) trait Ledger {
+    /// A transaction is signed and about to leave.
+    ///
+    /// # Errors
+    /// If that can't be written down: then it doesn't leave.
+    fn begun(&mut self, entry: &Entry) -> CliResult;
+
+    /// A transaction was executed.
+    ///
+    /// # Errors
+    /// If that can't be written down.
+    fn done(&mut self, entry: &Entry, receipt: &Receipt) -> CliResult;
+}
+
+type Carried<'a> = Pin<Box<dyn Future<Output = (Entry, Result<Receipt, ClientError>)> + Send + 'a>>;
+
+/// Loads numbered rows into a namespace.
+///
+/// # Errors
+/// If a transaction is refused, or nobody takes it. Those before it are loaded.
+pub(crate) async fn load(
+    client: &Client,
+    namespace: &[u8],
+    rows: &mut (dyn Iterator<Item = (u64, Row)> + Send),
+    pace: Pace,
+    ledger: &mut (dyn Ledger + Send),
+) -> CliResult {
+    let mut under_way: FuturesUnordered<Carried<'_>> = FuturesUnordered::new();
+    let mut more = true;
+    while more || !under_way.is_empty() {
+        if more && under_way.len() < pace.window {
+            match batch(namespace, rows, pace.operations)? {
+                Some((operations, rows)) => {
+                    let pending = client.submit(operations).await?;
+                    let entry = Entry {
+                        transaction: pending.id(),
+                        expires: pending.expires(),
+                        rows,
+                    };
+                    ledger.begun(&entry)?;
+                    under_way.push(Box::pin(async move { (entry, pending.wait().await) }));
+                }
+                None => more = false,
+            }
+            continue;
+        }
+        if let Some((entry, receipt)) = under_way.next().await {
+            ledger.done(&entry, &receipt?)?;
+        }
+    }
+    Ok(())
+}
+
+/// The next transaction's puts, and the rows that they stand for. Rows with the same key as one before, in one
+/// transaction, simply come later in it: the last wins, as in the file.
+fn batch(
+    namespace: &[u8],
+    rows: &mut dyn Iterator<Item = (u64, Row)>,
+    operations_max: usize,
+) -> CliResult<Option<(Operations, RowSet)>> {
+    let mut operations = Operations::new();
+    let mut numbers = RowSet::default();
+    let mut bytes = 0;
+    while operations.len() < operations_max && bytes < BYTES_FULL {
+        let Some((number, row)) = rows.next() else {
+            break;
+        };
+        numbers.add(number, number + 1);
+        bytes += row.key.len() + row.value.len();
+        operations = operations.put(namespace, row.key, row.value)?;
+    }
+    Ok((!operations.is_empty()).then_some((operations, numbers)))
+}
+
+/// Makes the namespace, unless it is there.
+///
+/// # Errors
+/// If the transaction isn't executed for another reason.
+pub(crate) async fn make_namespace(client: &Client, namespace: &[u8]) -> CliResult {
+    let operations = Operations::new().create_namespace(namespace)?;
+    match client.transaction(operations).await {
+        Err(ClientError::Refused {
+            refusal: violeta_types::Refusal::NamespaceExists,
+            ..
+        }) => Ok(()),
+        result => result.map(drop).map_err(CliError::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(key: usize, bytes: usize) -> Row {
+        Row {
+            key: key.to_string().into_bytes(),
+            value: vec![0; bytes],
+        }
+    }
+
+    fn counts(rows: Vec<Row>, operations: usize) -> Vec<u64> {
+        let mut rows = (0..).zip(rows);
+        let next = || batch(b"n", &mut rows, operations).unwrap();
+        std::iter::from_fn(next)
+            .map(|(_, rows)| rows.len())
+            .collect()
+    }
+
+    #[test]
+    fn a_transaction_is_full_by_operations_or_by_bytes() {
+        assert_eq!(counts((0..7).map(|i| row(i, 1)).collect(), 3), [3, 3, 1]);
+        let large: Vec<Row> = (0..3).map(|i| row(i, BYTES_FULL - 1)).collect();
+        assert_eq!(counts(large, 100), [1, 1, 1]);
+        assert!(counts(Vec::new(), 3).is_empty());
+    }
+}

@@ -1,0 +1,290 @@
+//! How far a load has got, in a small file: whoever runs the same command again goes on where it ended.
+//!
+//! ```text
+//!   rows   ███████████████░░░░██████░░░░…………………
+//!          executed       under way: signed, fate perhaps unknown
+//! ```
+//!
+//! The file is replaced whole and synced before a transaction leaves. After a crash, those under way are asked for one
+//! by one: an executed one counts; one that has expired without a result never will be executed, and its rows are
+//! loaded again. So no row is loaded twice, and none is left out.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use violeta_client::Receipt;
+use violeta_node::files::{PUBLIC_MODE, write_atomic};
+use violeta_types::{ChainId, Digest, Domain, TimeMs, TxId};
+
+use super::loader::{Entry, Ledger};
+use super::row_set::RowSet;
+use crate::error::{CliError, CliResult};
+
+const VERSION: u32 = 1;
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// What is loaded, and where to: a progress of something else doesn't count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Task {
+    /// The chain.
+    pub(crate) chain: ChainId,
+    /// The namespace.
+    pub(crate) namespace: String,
+    /// Digest of the file.
+    pub(crate) source: Digest,
+    /// The columns, as they were given.
+    pub(crate) columns: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct UnderWay {
+    transaction: TxId,
+    expires: TimeMs,
+    rows: RowSet,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    version: u32,
+    task: Task,
+    done: RowSet,
+    under_way: Vec<UnderWay>,
+}
+
+/// How far a load has got.
+pub(crate) struct Progress {
+    path: PathBuf,
+    state: State,
+    on_done: Box<dyn FnMut(u64) + Send>,
+}
+
+impl Progress {
+    /// Goes on with what the file says, or begins anew.
+    ///
+    /// # Errors
+    /// If the file is of another task, or can't be read.
+    pub(crate) fn open(path: PathBuf, task: Task) -> CliResult<Progress> {
+        let fresh = State {
+            version: VERSION,
+            task,
+            done: RowSet::default(),
+            under_way: Vec::new(),
+        };
+        let state = match std::fs::File::open(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => fresh,
+            Err(e) => {
+                return Err(CliError::failed(format!(
+                    "can't open {}: {e}",
+                    path.display()
+                )));
+            }
+            Ok(file) => {
+                let mut text = String::new();
+                file.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
+                read_state(&text, &path, &fresh.task)?
+            }
+        };
+        Ok(Progress {
+            path,
+            state,
+            on_done: Box::new(|_| {}),
+        })
+    }
+
+    /// Calls `on_done` with the number of rows of each transaction that was executed.
+    pub(crate) fn watch(&mut self, on_done: impl FnMut(u64) + Send + 'static) {
+        self.on_done = Box::new(on_done);
+    }
+
+    /// Rows that are known to be loaded.
+    pub(crate) fn done(&self) -> &RowSet {
+        &self.state.done
+    }
+
+    /// Transactions whose fate isn't known, and when they expire.
+    pub(crate) fn unknown(&self) -> Vec<(TxId, TimeMs)> {
+        self.state
+            .under_way
+            .iter()
+            .map(|u| (u.transaction, u.expires))
+            .collect()
+    }
+
+    /// A transaction that was under way has been executed.
+    pub(crate) fn learn_executed(&mut self, transaction: TxId) {
+        let (done, under_way) = (&mut self.state.done, &mut self.state.under_way);
+        under_way.retain(|u| {
+            let executed = u.transaction == transaction;
+            if executed {
+                done.add_all(&u.rows);
+            }
+            !executed
+        });
+    }
+
+    /// A transaction that was under way did nothing, and never will.
+    pub(crate) fn learn_void(&mut self, transaction: TxId) {
+        self.state
+            .under_way
+            .retain(|u| u.transaction != transaction);
+    }
+
+    /// The load is complete: the file goes.
+    ///
+    /// # Errors
+    /// If it can't be removed.
+    pub(crate) fn finish(self) -> CliResult {
+        match std::fs::remove_file(&self.path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn save(&self) -> CliResult {
+        let text = serde_json::to_string_pretty(&self.state)?;
+        Ok(write_atomic(&self.path, text.as_bytes(), PUBLIC_MODE)?)
+    }
+}
+
+fn read_state(text: &str, path: &Path, task: &Task) -> CliResult<State> {
+    let name = path.display();
+    let remedy = format!("if what it says doesn't matter, remove it: rm {name}");
+    let state: State = serde_json::from_str(text).map_err(|e| {
+        CliError::failed(format!("{name} isn't a progress file: {e}")).help(&remedy)
+    })?;
+    if state.version != VERSION || state.task != *task {
+        let message =
+            format!("{name} is the progress of another load (file, namespace, columns or chain)");
+        return Err(CliError::failed(message).help(remedy));
+    }
+    Ok(state)
+}
+
+impl Ledger for Progress {
+    fn begun(&mut self, entry: &Entry) -> CliResult {
+        self.state.under_way.push(UnderWay {
+            transaction: entry.transaction,
+            expires: entry.expires,
+            rows: entry.rows.clone(),
+        });
+        self.save()
+    }
+
+    fn done(&mut self, entry: &Entry, _: &Receipt) -> CliResult {
+        // Written with the next one that begins: until then it would only be asked for once more.
+        self.learn_executed(entry.transaction);
+        (self.on_done)(entry.rows.len());
+        Ok(())
+    }
+}
+
+/// The digest of a file.
+///
+/// # Errors
+/// If it can't be read.
+pub(crate) fn digest(path: &Path) -> CliResult<Digest> {
+    let failed =
+        |e: std::io::Error| CliError::failed(format!("can't read {}: {e}", path.display()));
+    let mut file = std::fs::File::open(path).map_err(failed)?;
+    let mut hasher = Domain::File.hasher();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut buffer).map_err(failed)? {
+            0 => return Ok(Digest(*hasher.finalize().as_bytes())),
+            n => {
+                hasher.update(&buffer[..n]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task() -> Task {
+        Task {
+            chain: ChainId::default(),
+            namespace: "n".into(),
+            source: Digest::ZERO,
+            columns: "k".into(),
+        }
+    }
+
+    fn entry(n: u8, begin: u64, end: u64) -> Entry {
+        let mut rows = RowSet::default();
+        rows.add(begin, end);
+        Entry {
+            transaction: TxId(Digest([n; 32])),
+            expires: TimeMs(u64::from(n)),
+            rows,
+        }
+    }
+
+    #[test]
+    fn killed_in_the_middle_it_knows_what_was_under_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p");
+        let mut progress = Progress::open(path.clone(), task()).unwrap();
+        let entries = [
+            entry(1, 0, 10),
+            entry(2, 10, 30),
+            entry(3, 30, 60),
+            entry(4, 60, 100),
+        ];
+        for entry in &entries[..3] {
+            progress.begun(entry).unwrap();
+        }
+        progress.learn_executed(entries[0].transaction);
+        progress.learn_executed(entries[2].transaction);
+        progress.begun(&entries[3]).unwrap();
+        drop(progress);
+
+        let mut again = Progress::open(path.clone(), task()).unwrap();
+        assert_eq!(again.done().len(), 40);
+        assert!(
+            again.done().contains(9) && !again.done().contains(10) && again.done().contains(30)
+        );
+        let unknown: Vec<TxId> = again.unknown().iter().map(|u| u.0).collect();
+        assert_eq!(unknown, [entries[1].transaction, entries[3].transaction]);
+
+        // The one was executed after all, the other came to nothing: its rows are loaded anew.
+        again.learn_executed(entries[3].transaction);
+        again.learn_void(entries[1].transaction);
+        again.begun(&entry(5, 10, 30)).unwrap();
+        drop(again);
+        let third = Progress::open(path, task()).unwrap();
+        assert_eq!(third.done().len(), 80);
+        assert_eq!(third.unknown().len(), 1);
+    }
+
+    #[test]
+    fn the_progress_of_something_else_isnt_taken_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p");
+        let mut progress = Progress::open(path.clone(), task()).unwrap();
+        progress.begun(&entry(1, 0, 10)).unwrap();
+        let other = Task {
+            namespace: "m".into(),
+            ..task()
+        };
+        let error = Progress::open(path.clone(), other).err().unwrap();
+        assert!(error.message.contains("another load"), "{error}");
+        std::fs::write(&path, "{").unwrap();
+        assert!(Progress::open(path.clone(), task()).is_err());
+        progress.finish().unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_changed_file_is_another_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        std::fs::write(&path, "a").unwrap();
+        let before = digest(&path).unwrap();
+        std::fs::write(&path, "b").unwrap();
+        assert_ne!(digest(&path).unwrap(), before);
+    }
+}

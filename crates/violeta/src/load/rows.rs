@@ -1,0 +1,362 @@
+//! Rows of a file, as the keys and values that they become.
+//!
+//! ```text
+//!  package  version  sha256           key column(s)      the others
+//!  openssl  3.0.11   4d2a…     ──▶    openssl        =   {"sha256":"4d2a…","version":"3.0.11"}
+//! ```
+//!
+//! The object's names are sorted: equal rows give equal values, whatever the order of the columns.
+//!
+//! Reading never stops at a bad row: it says what is wrong with it, so that it can be counted and shown.
+
+use std::io::Read;
+use std::path::Path;
+
+use clap::ValueEnum;
+use violeta_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+
+use crate::error::{CliError, CliResult};
+
+/// Bytes of a line of JSON.
+const LINE_BYTES_MAX: usize = 2 * (VALUE_BYTES_MAX + KEY_BYTES_MAX);
+/// What stands between the parts of a key that is made of several columns.
+const KEY_SEPARATOR: &str = "/";
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Columns with a header, set apart by tabs.
+    Tsv,
+    /// Columns with a header, set apart by commas.
+    Csv,
+    /// A JSON object on each line.
+    Jsonl,
+}
+
+impl Format {
+    /// What a file's name says.
+    pub(crate) fn of_name(path: &Path) -> Option<Format> {
+        match path.extension()?.to_str()? {
+            "tsv" => Some(Format::Tsv),
+            "csv" => Some(Format::Csv),
+            "jsonl" | "ndjson" => Some(Format::Jsonl),
+            _ => None,
+        }
+    }
+}
+
+/// Which columns become key and value.
+#[derive(Clone, Debug)]
+pub(crate) struct Columns {
+    /// They make the key, in this order.
+    pub(crate) key: Vec<String>,
+    /// This one alone is the value; if none, an object of all that aren't the key's.
+    pub(crate) value: Option<String>,
+}
+
+/// A row that can be loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    /// The key.
+    pub(crate) key: Vec<u8>,
+    /// The value.
+    pub(crate) value: Vec<u8>,
+}
+
+/// A row that can't, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BadRow {
+    /// The line that it begins in, from 1.
+    pub(crate) line: u64,
+    /// What is wrong.
+    pub(crate) reason: String,
+}
+
+/// The rows of a file, one after another.
+pub(crate) type Rows = Box<dyn Iterator<Item = Result<Row, BadRow>> + Send>;
+
+/// The rows of `source`.
+///
+/// # Errors
+/// If its header hasn't the columns.
+pub(crate) fn read(
+    source: impl Read + Send + 'static,
+    format: Format,
+    columns: &Columns,
+) -> CliResult<Rows> {
+    match format {
+        Format::Tsv => separated(source, b'\t', columns),
+        Format::Csv => separated(source, b',', columns),
+        Format::Jsonl => Ok(json_lines(source, columns.clone())),
+    }
+}
+
+fn separated(
+    source: impl Read + Send + 'static,
+    delimiter: u8,
+    columns: &Columns,
+) -> CliResult<Rows> {
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        // Tab-separated files have no quotes.
+        .quoting(delimiter == b',')
+        .from_reader(source);
+    let header: Vec<String> = reader
+        .headers()
+        .map_err(|e| CliError::failed(format!("the header can't be read: {e}")))?
+        .iter()
+        .map(ToOwned::to_owned)
+        .collect();
+    let place = |name: &String| {
+        header.iter().position(|h| h == name).ok_or_else(|| {
+            CliError::usage(format!("there is no column {name:?}"))
+                .help(format!("the file has: {}", header.join(", ")))
+        })
+    };
+    let keys = columns
+        .key
+        .iter()
+        .map(place)
+        .collect::<CliResult<Vec<_>>>()?;
+    let value = columns.value.as_ref().map(place).transpose()?;
+    Ok(Box::new(reader.into_records().map(move |record| {
+        let record = record.map_err(|e| BadRow {
+            line: e.position().map_or(0, csv::Position::line),
+            reason: e.to_string(),
+        })?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let parts: Vec<&str> = keys.iter().filter_map(|&i| record.get(i)).collect();
+        let value = match value {
+            Some(i) => record.get(i).unwrap_or_default().to_owned(),
+            None => {
+                let others = header.iter().zip(&record).enumerate();
+                let object: serde_json::Map<_, _> = others
+                    .filter(|(i, _)| !keys.contains(i))
+                    .map(|(_, (name, field))| (name.clone(), field.into()))
+                    .collect();
+                serde_json::Value::Object(object).to_string()
+            }
+        };
+        row(line, &parts, value)
+    })))
+}
+
+fn json_lines(source: impl Read + Send + 'static, columns: Columns) -> Rows {
+    let lines = BoundedLines {
+        source: std::io::BufReader::new(source),
+        line: 0,
+        ended: false,
+    };
+    let rows = lines.filter(|line| !matches!(line, Ok((_, text)) if text.trim_ascii().is_empty()));
+    Box::new(rows.map(move |line| {
+        let (line, text) = line?;
+        let bad = |reason: String| BadRow { line, reason };
+        let mut object: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(&text).map_err(|e| bad(format!("no JSON object: {e}")))?;
+        let mut parts = Vec::with_capacity(columns.key.len());
+        for name in &columns.key {
+            let field = object.remove(name);
+            parts.push(text_of(
+                &field.ok_or_else(|| bad(format!("no field {name:?}")))?,
+            ));
+        }
+        let value = match &columns.value {
+            Some(name) => text_of(
+                object
+                    .get(name)
+                    .ok_or_else(|| bad(format!("no field {name:?}")))?,
+            ),
+            None => serde_json::Value::Object(object).to_string(),
+        };
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        row(line, &parts, value)
+    }))
+}
+
+fn text_of(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn row(line: u64, key: &[&str], value: String) -> Result<Row, BadRow> {
+    let bad = |reason: String| Err(BadRow { line, reason });
+    let key = key.join(KEY_SEPARATOR).into_bytes();
+    if key.is_empty() {
+        return bad("its key is empty".into());
+    }
+    if key.len() > KEY_BYTES_MAX {
+        return bad(format!(
+            "its key has {} bytes, at most {KEY_BYTES_MAX}",
+            key.len()
+        ));
+    }
+    if value.len() > VALUE_BYTES_MAX {
+        return bad(format!(
+            "its value has {} bytes, at most {VALUE_BYTES_MAX}",
+            value.len()
+        ));
+    }
+    Ok(Row {
+        key,
+        value: value.into_bytes(),
+    })
+}
+
+/// Lines of bounded length: a file without line ends isn't read into memory whole.
+struct BoundedLines<R> {
+    source: std::io::BufReader<R>,
+    line: u64,
+    ended: bool,
+}
+
+impl<R: Read> Iterator for BoundedLines<R> {
+    type Item = Result<(u64, Vec<u8>), BadRow>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        use std::io::BufRead;
+        if self.ended {
+            return None;
+        }
+        self.line += 1;
+        let line = self.line;
+        let mut text = Vec::new();
+        let limit = LINE_BYTES_MAX as u64 + 1;
+        match (&mut self.source).take(limit).read_until(b'\n', &mut text) {
+            Ok(0) => None,
+            Ok(_) if text.len() > LINE_BYTES_MAX => {
+                self.ended = true;
+                let reason =
+                    format!("more than {LINE_BYTES_MAX} bytes in a line; reading ends here");
+                Some(Err(BadRow { line, reason }))
+            }
+            Ok(_) => Some(Ok((line, text))),
+            Err(e) => {
+                self.ended = true;
+                let reason = format!("reading ends here: {e}");
+                Some(Err(BadRow { line, reason }))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(
+        text: &'static str,
+        format: Format,
+        key: &[&str],
+        value: Option<&str>,
+    ) -> Vec<Result<Row, BadRow>> {
+        let columns = Columns {
+            key: key.iter().map(ToString::to_string).collect(),
+            value: value.map(ToOwned::to_owned),
+        };
+        read(text.as_bytes(), format, &columns).unwrap().collect()
+    }
+
+    fn good(key: &str, value: &str) -> Result<Row, BadRow> {
+        Ok(Row {
+            key: key.into(),
+            value: value.into(),
+        })
+    }
+
+    #[test]
+    fn columns_become_key_and_value() {
+        let text = "name\tversion\tsize\na\t1\t2\nb\t\"3\t4\n";
+        assert_eq!(
+            rows(text, Format::Tsv, &["name"], None),
+            [
+                good("a", r#"{"size":"2","version":"1"}"#),
+                good("b", r#"{"size":"4","version":"\"3"}"#),
+            ]
+        );
+        assert_eq!(
+            rows(text, Format::Tsv, &["name", "version"], Some("size"))[0],
+            good("a/1", "2")
+        );
+    }
+
+    #[test]
+    fn commas_may_be_quoted() {
+        let text = "k,v\n\"a,b\",\"say \"\"x\"\"\"\n";
+        assert_eq!(
+            rows(text, Format::Csv, &["k"], Some("v")),
+            [good("a,b", "say \"x\"")]
+        );
+    }
+
+    #[test]
+    fn json_lines_keep_their_types_in_the_value() {
+        let text = "{\"k\":7,\"v\":[1,null]}\n\n{\"k\":\"x\",\"v\":true}\n";
+        assert_eq!(
+            rows(text, Format::Jsonl, &["k"], None),
+            [good("7", r#"{"v":[1,null]}"#), good("x", r#"{"v":true}"#)]
+        );
+    }
+
+    #[test]
+    fn bad_rows_say_line_and_reason_and_the_next_is_read() {
+        let text = "k,v\na,1\nb\n,2\nc,3\n";
+        let found = rows(text, Format::Csv, &["k"], Some("v"));
+        let lines: Vec<_> = found
+            .iter()
+            .map(|r| r.as_ref().map_err(|b| b.line).err())
+            .collect();
+        assert_eq!(lines, [None, Some(3), Some(4), None]);
+
+        let text = "{\"k\":1}\nnonsense\n[1]\n{\"v\":1}\n{\"k\":2}";
+        let found = rows(text, Format::Jsonl, &["k"], None);
+        let lines: Vec<_> = found
+            .iter()
+            .map(|r| r.as_ref().map_err(|b| b.line).err())
+            .collect();
+        assert_eq!(lines, [None, Some(2), Some(3), Some(4), None]);
+    }
+
+    #[test]
+    fn a_missing_column_is_wrong_usage_and_names_those_there_are() {
+        let columns = Columns {
+            key: vec!["nam".into()],
+            value: None,
+        };
+        let error = read("name,v\n".as_bytes(), Format::Csv, &columns)
+            .err()
+            .unwrap();
+        assert_eq!(error.cause, crate::error::Cause::Usage);
+        assert_eq!(error.help.unwrap(), "the file has: name, v");
+    }
+
+    #[test]
+    fn oversized_keys_values_and_lines_are_refused() {
+        let key = "k".repeat(KEY_BYTES_MAX + 1);
+        assert!(row(1, &[&key], String::new()).is_err());
+        assert!(row(1, &[&key[1..]], "v".repeat(VALUE_BYTES_MAX)).is_ok());
+        assert!(row(1, &["k"], "v".repeat(VALUE_BYTES_MAX + 1)).is_err());
+        let endless = std::io::repeat(b'x');
+        let columns = Columns {
+            key: vec!["k".into()],
+            value: None,
+        };
+        let found: Vec<_> = read(endless, Format::Jsonl, &columns).unwrap().collect();
+        assert!(found[0].as_ref().unwrap_err().reason.contains("ends here"));
+        assert_eq!(found.len(), 1);
+    }
+
+    #[test]
+    fn the_name_says_the_format() {
+        for (name, format) in [
+            ("a.tsv", Some(Format::Tsv)),
+            ("a.b.csv", Some(Format::Csv)),
+            ("a.ndjson", Some(Format::Jsonl)),
+            ("a", None),
+            ("a.txt", None),
+        ] {
+            assert_eq!(Format::of_name(Path::new(name)), format, "{name}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! `violeta prove`: a proof in a file, for whoever doubts.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use violeta_node::files::{PUBLIC_MODE, write_atomic};
+use violeta_types::api::Readable;
+
+use crate::connect::{answer_view, reader, show_incidents, version};
+use crate::context::ContextArgs;
+use crate::error::CliResult;
+use crate::gateway::block_on;
+use crate::terminal::{Terminal, Tone};
+
+/// Arguments of `violeta prove`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  violeta prove packages openssl -o openssl.proof
+  violeta verify openssl.proof --trust trust.json
+
+The file holds the value (or that there is none), the path to the state root, the head of that state and its \
+certificate: all that somebody needs who has the trust file, and no network.")]
+pub(crate) struct ProveArgs {
+    /// The namespace.
+    namespace: Readable,
+    /// The key.
+    key: Readable,
+    /// Where to write the proof.
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    /// Prove the version of this height; by default the newest certified one.
+    #[arg(long, value_name = "HEIGHT")]
+    at: Option<u64>,
+    /// Write the binary form, a third of the size.
+    #[arg(long)]
+    binary: bool,
+    #[command(flatten)]
+    context: ContextArgs,
+}
+
+/// Writes a proof, verified, to a file.
+///
+/// # Errors
+/// If nobody gives one that verifies, or the file can't be written.
+pub(crate) fn run(args: &ProveArgs, terminal: &Terminal) -> CliResult {
+    let client = reader(&args.context)?;
+    let at = version(args.at, false);
+    let proved = block_on(async {
+        Ok(client
+            .get_proved(&args.namespace.0, &args.key.0, at)
+            .await?)
+    });
+    show_incidents(&client, terminal);
+    let proved = proved?;
+    let bytes = match args.binary {
+        true => violeta_types::encode(&proved.proof),
+        false => proved.proof.to_json().into_bytes(),
+    };
+    write_atomic(&args.output, &bytes, PUBLIC_MODE)?;
+    let view = answer_view(&args.namespace, &args.key, &proved);
+    terminal.object(&serde_json::json!({
+        "file": args.output, "bytes": bytes.len(), "proves": view,
+    }))?;
+    let name = args.output.display();
+    terminal.line(format!(
+        "{} bytes in {}",
+        bytes.len(),
+        terminal.paint(Tone::Accent, &name)
+    ))?;
+    view.show_steps(client.trust().committee(), terminal)?;
+    terminal.line(format!(
+        "next: {}",
+        terminal.paint(
+            Tone::Accent,
+            format!("violeta verify {name} --trust trust.json")
+        )
+    ))
+}

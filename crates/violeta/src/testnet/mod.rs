@@ -1,0 +1,390 @@
+//! `violeta testnet`: a network of validators on this machine, each a process of its own.
+
+pub(crate) mod cluster;
+pub(crate) mod directory;
+pub(crate) mod process;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+use violeta_node::testnet::Options;
+use violeta_types::Admission;
+
+use self::directory::{Network, Validator};
+use self::process::{Identity, tail};
+use crate::error::{CliError, CliResult};
+use crate::gateway::{self, Gateway};
+use crate::status::ValidatorStatus;
+use crate::terminal::{Terminal, Tone, table};
+
+/// How long validators may take to come up.
+pub(crate) const UP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Arguments of `violeta testnet`.
+#[derive(Debug, Args)]
+pub(crate) struct TestnetArgs {
+    #[command(subcommand)]
+    command: TestnetCommand,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum AdmissionChoice {
+    /// A first valid transaction creates the account.
+    Open,
+    /// An administrator registers clients.
+    Closed,
+}
+
+#[derive(Debug, Args)]
+struct Place {
+    /// The network's directory; by default the one around here.
+    #[arg(value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct One {
+    /// Which validator, by its index.
+    #[arg(value_name = "INDEX")]
+    index: u16,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Subcommand)]
+enum TestnetCommand {
+    /// Make a network: keys, genesis, a configuration for each validator.
+    #[command(after_help = "Example:
+  violeta testnet init net --validators 7
+  violeta testnet up net
+
+All secrets lie in the directory, the group's among them: fit for trying things out.")]
+    Init(InitArgs),
+    /// Start all validators that don't run; they go on when the terminal closes.
+    #[command(after_help = "Example:
+  violeta testnet up net")]
+    Up(Place),
+    /// Show the validators and their processes.
+    #[command(after_help = "Example:
+  violeta testnet ps net")]
+    Ps(Place),
+    /// Stop one validator cleanly.
+    #[command(after_help = "Example:
+  violeta testnet stop 2 net")]
+    Stop(One),
+    /// Start one validator again.
+    #[command(after_help = "Example:
+  violeta testnet start 2 net")]
+    Start(One),
+    /// Kill one validator: SIGKILL, as if its machine had lost power.
+    #[command(after_help = "Example:
+  violeta testnet kill 2 net
+  violeta testnet start 2 net")]
+    Kill(One),
+    /// Stop all validators cleanly.
+    #[command(after_help = "Example:
+  violeta testnet down net")]
+    Down(Place),
+}
+
+#[derive(Debug, Args)]
+struct InitArgs {
+    /// Where to make it.
+    dir: PathBuf,
+    /// How many validators.
+    #[arg(long, short = 'n', default_value_t = 4)]
+    validators: usize,
+    /// The chain's name.
+    #[arg(long, default_value = "testnet")]
+    name: String,
+    /// Who may become a client.
+    #[arg(long, default_value = "open")]
+    admission: AdmissionChoice,
+    /// Validator i listens for others on this port + i, for clients on this + 100 + i; by default on free ports.
+    #[arg(long, value_name = "PORT")]
+    base_port: Option<u16>,
+}
+
+/// Carries out a `testnet` command.
+///
+/// # Errors
+/// If there is no such network or validator, or processes can't be handled.
+pub(crate) fn run(args: &TestnetArgs, terminal: &Terminal) -> CliResult {
+    match &args.command {
+        TestnetCommand::Init(args) => init(args, terminal),
+        TestnetCommand::Up(place) => up(&place.open()?, terminal),
+        TestnetCommand::Ps(place) => ps(&place.open()?, terminal),
+        TestnetCommand::Stop(one) => one.end(terminal, "stopped", |p| {
+            p.stop();
+        }),
+        TestnetCommand::Kill(one) => one.end(terminal, "killed", Identity::kill),
+        TestnetCommand::Start(one) => start_one(one, terminal),
+        TestnetCommand::Down(place) => down(&place.open()?, terminal),
+    }
+}
+
+impl Place {
+    fn open(&self) -> CliResult<Network> {
+        match &self.dir {
+            Some(dir) => Network::open(dir),
+            None => match Network::around_here() {
+                Some(dir) => Network::open(&dir),
+                None => Err(CliError::usage("there is no network around here")
+                    .help("name its directory, or make one: violeta testnet init net")),
+            },
+        }
+    }
+}
+
+impl One {
+    fn end(&self, terminal: &Terminal, done: &str, end: impl Fn(&Identity)) -> CliResult {
+        let network = self.place.open()?;
+        let validator = network.validator(self.index)?;
+        let Some(process) = validator.process() else {
+            let message = format!("validator {} isn't running", self.index);
+            return Err(CliError::failed(message).help("`violeta testnet ps` shows what runs"));
+        };
+        end(&process);
+        validator.forget_process()?;
+        report(terminal, validator, process, done)
+    }
+}
+
+#[derive(Serialize)]
+struct ProcessReport<'a> {
+    validator: u16,
+    pid: u32,
+    http: String,
+    state: &'a str,
+}
+
+fn report(terminal: &Terminal, validator: &Validator, process: Identity, state: &str) -> CliResult {
+    terminal.object(&ProcessReport {
+        validator: validator.index.0,
+        pid: process.pid,
+        http: validator.url(),
+        state,
+    })?;
+    terminal.line(format!(
+        "validator {} {state} (pid {})",
+        validator.index, process.pid
+    ))
+}
+
+fn init(args: &InitArgs, terminal: &Terminal) -> CliResult {
+    let options = Options {
+        name: args.name.clone(),
+        admission: match args.admission {
+            AdmissionChoice::Open => Admission::Open,
+            AdmissionChoice::Closed => Admission::Closed,
+        },
+        base_port: args.base_port,
+        ..Options::default()
+    };
+    let network = Network::create(&args.dir, args.validators, &options)?;
+    let committee = &network.genesis.committee;
+    let urls: Vec<String> = network.validators.iter().map(Validator::url).collect();
+    terminal.object(&serde_json::json!({
+        "dir": network.dir,
+        "chain": network.genesis.chain_id(),
+        "validators": committee.len(),
+        "endpoints": urls,
+    }))?;
+    let dir = args.dir.display();
+    let accent = |text: String| terminal.paint(Tone::Accent, text);
+    terminal.line(format!(
+        "{} validators in {}: any {} of them can agree, and {} may fail or lie",
+        committee.len(),
+        accent(dir.to_string()),
+        committee.quorum_stake(),
+        committee.fault_stake(),
+    ))?;
+    terminal.line(format!("chain {}", network.genesis.chain_id()))?;
+    terminal.line("")?;
+    terminal.line(format!(
+        "next: {}",
+        accent(format!("violeta testnet up {dir}"))
+    ))
+}
+
+fn up(network: &Network, terminal: &Terminal) -> CliResult {
+    let mut started = Vec::new();
+    for validator in &network.validators {
+        if validator.process().is_none() {
+            started.push(start_detached(validator)?);
+        }
+    }
+    wait_up(network)?;
+    ps(network, terminal)?;
+    if started.is_empty() {
+        terminal.note("all were running already");
+    }
+    let dir = network.dir.display();
+    terminal.line("")?;
+    terminal.line(format!(
+        "next: {}",
+        terminal.paint(
+            Tone::Accent,
+            format!("violeta put greetings hello world --create --testnet {dir}")
+        )
+    ))
+}
+
+fn start_detached(validator: &Validator) -> CliResult<Identity> {
+    let mut child = validator.launch().detached()?;
+    let pid = child.id();
+    let Some(process) = Identity::of(pid) else {
+        // It ended at once; the log says why.
+        let _ = child.wait();
+        return Err(didnt_come_up(validator));
+    };
+    validator.note_process(process)?;
+    Ok(process)
+}
+
+fn didnt_come_up(validator: &Validator) -> CliError {
+    let log = validator.log();
+    CliError::failed(format!(
+        "validator {} didn't come up; it said:\n{}",
+        validator.index,
+        tail(&log)
+    ))
+    .help(format!("its whole log: {}", log.display()))
+}
+
+/// Waits until every validator that should run answers.
+fn wait_up(network: &Network) -> CliResult {
+    gateway::block_on(async {
+        for validator in &network.validators {
+            let gateway = Gateway::new(&validator.url())?;
+            let running = || validator.process().is_some();
+            if !gateway.wait_healthy(UP_PATIENCE, running).await {
+                return Err(didnt_come_up(validator));
+            }
+        }
+        Ok(())
+    })
+}
+
+fn start_one(one: &One, terminal: &Terminal) -> CliResult {
+    let network = one.place.open()?;
+    let validator = network.validator(one.index)?;
+    if let Some(process) = validator.process() {
+        return report(terminal, validator, process, "running already");
+    }
+    let process = start_detached(validator)?;
+    let gateway = Gateway::new(&validator.url())?;
+    let answers = gateway::block_on(async {
+        Ok(gateway
+            .wait_answer(UP_PATIENCE, || process.is_alive())
+            .await)
+    })?;
+    if !answers {
+        return Err(didnt_come_up(validator));
+    }
+    report(terminal, validator, process, "started")
+}
+
+fn down(network: &Network, terminal: &Terminal) -> CliResult {
+    let running: Vec<_> = network
+        .validators
+        .iter()
+        .filter_map(|validator| Some((validator, validator.process()?)))
+        .collect();
+    if running.is_empty() {
+        return terminal.line("nothing was running");
+    }
+    // All at once: each waits for what it has to write, not for the others.
+    let clean: Vec<bool> = std::thread::scope(|scope| {
+        let stops: Vec<_> = running
+            .iter()
+            .map(|(_, process)| scope.spawn(|| process.stop()))
+            .collect();
+        stops
+            .into_iter()
+            .map(|stop| stop.join().unwrap_or(false))
+            .collect()
+    });
+    for ((validator, process), clean) in running.iter().zip(clean) {
+        validator.forget_process()?;
+        let state = if clean {
+            "stopped"
+        } else {
+            "killed: it didn't stop in time"
+        };
+        report(terminal, validator, *process, state)?;
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct PsRow {
+    pid: Option<u32>,
+    directory: PathBuf,
+    #[serde(flatten)]
+    status: ValidatorStatus,
+}
+
+fn ps(network: &Network, terminal: &Terminal) -> CliResult {
+    let endpoints: Vec<_> = network
+        .validators
+        .iter()
+        .map(|v| (Some(v.index), v.url()))
+        .collect();
+    let statuses = gateway::block_on(crate::status::ask_all(&endpoints))?;
+    let mut shown = table(
+        &[
+            "validator",
+            "pid",
+            "http",
+            "height",
+            "certified",
+            "round",
+            "peers",
+            "state",
+        ],
+        &[1, 3, 4, 5, 6],
+    );
+    for (validator, status) in network.validators.iter().zip(statuses) {
+        let pid = validator.process().map(|p| p.pid);
+        let cells = status.cells();
+        let state = match (pid, &status.answer) {
+            (None, None) => terminal.paint(Tone::Faint, "down"),
+            (None, Some(_)) => terminal.paint(Tone::Warn, "answers, but not started by testnet up"),
+            (Some(_), None) => terminal.paint(Tone::Bad, "doesn't answer"),
+            (Some(_), Some(_)) => terminal.paint(Tone::Good, "up"),
+        };
+        shown.add_row([
+            format!("v{}", validator.index),
+            pid.map_or("-".into(), |pid| pid.to_string()),
+            status.endpoint.clone(),
+            cells.height,
+            cells.certified,
+            cells.round,
+            cells.peers,
+            state,
+        ]);
+        terminal.object(&PsRow {
+            pid,
+            directory: validator.dir.clone(),
+            status,
+        })?;
+    }
+    terminal.table(&shown)
+}
+
+/// A directory of its own under the system's temporary directory, removed when dropped.
+pub(crate) fn temporary_directory(name: &str) -> CliResult<PathBuf> {
+    let mut random = [0; 6];
+    getrandom::fill(&mut random).map_err(CliError::failed)?;
+    let dir = std::env::temp_dir().join(format!("violeta-{name}-{}", hex::encode(random)));
+    violeta_node::files::create_directory(&dir, 0o700)?;
+    Ok(dir)
+}
+
+/// Removes a directory that this program made.
+pub(crate) fn remove_directory(dir: &Path) -> CliResult {
+    Ok(std::fs::remove_dir_all(dir)?)
+}

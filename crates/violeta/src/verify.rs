@@ -1,0 +1,173 @@
+//! `violeta verify`: a proof file against a trust file, without any network.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use violeta_proof::{KeyProof, OutcomeProof, ProofError, Trust};
+use violeta_types::api::Readable;
+
+use crate::context::{ContextArgs, read_trust};
+use crate::error::{CliError, CliResult};
+use crate::proof_view::{AnswerView, OutcomeView};
+use crate::terminal::{Terminal, Tone};
+
+/// Bytes of the largest proof file.
+const PROOF_FILE_BYTES_MAX: u64 = 8 << 20;
+
+/// Arguments of `violeta verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  violeta prove packages openssl -o openssl.proof
+  violeta verify openssl.proof --trust trust.json
+
+It reads two files and asks nobody. The trust file must come from somebody whom you believe about who the \
+validators are; the proof file may come from anybody.
+
+Exit code 4 if the proof is false; it says which part.")]
+pub(crate) struct VerifyArgs {
+    /// The proof: JSON, or the binary form.
+    file: PathBuf,
+    /// What is trusted; by default that of the network around here.
+    #[arg(long, value_name = "FILE")]
+    trust: Option<PathBuf>,
+    /// Be satisfied only with a proof of this namespace.
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<Readable>,
+    /// Be satisfied only with a proof of this key.
+    #[arg(long)]
+    key: Option<Readable>,
+    /// Be satisfied only with a proof of this value.
+    #[arg(long)]
+    value: Option<Readable>,
+}
+
+enum Proof {
+    Key(Box<KeyProof>),
+    Outcome(Box<OutcomeProof>),
+}
+
+/// Verifies a proof file.
+///
+/// # Errors
+/// If a file can't be read, or the proof is false.
+pub(crate) fn run(args: &VerifyArgs, terminal: &Terminal) -> CliResult {
+    let trust = match &args.trust {
+        Some(path) => read_trust(path)?,
+        None => ContextArgs::default().trust()?,
+    };
+    let bytes = read(&args.file)?;
+    let false_proof = |error: ProofError| {
+        CliError::unverified(format!("{} is false: {error}", args.file.display()))
+            .help("don't believe what it says; ask another validator, or whoever gave you the file")
+    };
+    match parse(&bytes).map_err(false_proof)? {
+        Proof::Key(proof) => {
+            let view = AnswerView::from(&proof.verify(&trust).map_err(false_proof)?);
+            args.check_claim(&view)?;
+            show_answer(&view, &trust, terminal)
+        }
+        Proof::Outcome(proof) => {
+            let view = OutcomeView::from(&proof.verify(&trust).map_err(false_proof)?);
+            terminal.object(&view)?;
+            terminal.line(format!(
+                "transaction {}\n{}",
+                view.transaction,
+                terminal.paint(Tone::Strong, view.sentence())
+            ))?;
+            view.show_steps(trust.committee(), terminal)
+        }
+    }
+}
+
+fn show_answer(view: &AnswerView, trust: &Trust, terminal: &Terminal) -> CliResult {
+    terminal.object(view)?;
+    let name = format!("{} / {}", view.namespace, view.key);
+    terminal.line(match &view.value {
+        Some(value) => format!("{name} = {}", terminal.paint(Tone::Strong, value)),
+        None => format!("{name} {}", terminal.paint(Tone::Strong, "has no value")),
+    })?;
+    view.show_steps(trust.committee(), terminal)
+}
+
+impl VerifyArgs {
+    /// A true proof of something else convinces of nothing.
+    fn check_claim(&self, view: &AnswerView) -> CliResult {
+        let claims = [
+            ("namespace", &self.namespace, Some(&view.namespace)),
+            ("key", &self.key, Some(&view.key)),
+            ("value", &self.value, view.value.as_ref()),
+        ];
+        for (what, wanted, proved) in claims {
+            let Some(wanted) = wanted else { continue };
+            if proved != Some(wanted) {
+                let proved = proved.map_or("none".into(), ToString::to_string);
+                return Err(CliError::unverified(format!(
+                    "the proof is true, but its {what} is {proved}, not {wanted}"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> CliResult<Vec<u8>> {
+    let failed = |e: std::io::Error| {
+        CliError::failed(format!("can't read {}: {e}", path.display()))
+            .help("`violeta prove` writes proof files")
+    };
+    let len = std::fs::metadata(path).map_err(failed)?.len();
+    if len > PROOF_FILE_BYTES_MAX {
+        return Err(CliError::unverified(format!(
+            "{} is {len} bytes long; no proof is longer than {PROOF_FILE_BYTES_MAX}",
+            path.display()
+        )));
+    }
+    std::fs::read(path).map_err(failed)
+}
+
+/// JSON begins with a brace; a proof in binary with the length of its namespace's name, at most 64 then three zeros.
+fn parse(bytes: &[u8]) -> Result<Proof, ProofError> {
+    let Some(text) = std::str::from_utf8(bytes)
+        .ok()
+        .filter(|t| t.trim_start().starts_with('{'))
+    else {
+        return KeyProof::decode(bytes).map(|p| Proof::Key(Box::new(p)));
+    };
+    let is_outcome = serde_json::from_str::<serde_json::Value>(text)
+        .is_ok_and(|value| value.get("outcome").is_some());
+    match is_outcome {
+        true => OutcomeProof::from_json(text).map(|p| Proof::Outcome(Box::new(p))),
+        false => KeyProof::from_json(text).map(|p| Proof::Key(Box::new(p))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn garbage_is_no_proof_and_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(parse(&bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn a_file_too_long_to_be_a_proof_isnt_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p");
+        std::fs::File::create(&path)
+            .unwrap()
+            .set_len(PROOF_FILE_BYTES_MAX + 1)
+            .unwrap();
+        assert_eq!(
+            read(&path).unwrap_err().cause,
+            crate::error::Cause::Unverified
+        );
+        assert_eq!(
+            read(&dir.path().join("none")).unwrap_err().cause,
+            crate::error::Cause::Failed
+        );
+    }
+}

@@ -1,0 +1,289 @@
+//! The command line against real validators: what a user does, and what goes wrong.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+#[allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    reason = "shared by several test programs"
+)]
+mod support;
+
+use std::time::Duration;
+
+use support::{Net, is_alive, json, rows, run, wait_for};
+
+#[test]
+fn what_is_written_is_read_proved_and_verified_offline_and_a_changed_proof_is_refused() {
+    let net = Net::up();
+    let written = net
+        .run(&["put", "greetings", "hello", "world", "--create", "--json"])
+        .expect(0);
+    let height = written.objects()[0]["height"].as_u64().unwrap();
+
+    assert_eq!(
+        net.run(&["get", "greetings", "hello"]).expect(0).out,
+        "world\n"
+    );
+    let shown = net
+        .run(&["get", "greetings", "hello", "--proof"])
+        .expect(0)
+        .out;
+    assert!(shown.contains("3 is a quorum"), "{shown}");
+    net.run(&["put", "greetings", "hello", "again", "--if-value", "world"])
+        .expect(0);
+    let refused = net
+        .run(&["put", "greetings", "hello", "lost", "--if-value", "world"])
+        .expect(1);
+    assert!(
+        refused.err.contains("the condition doesn't hold"),
+        "{}",
+        refused.err
+    );
+    assert_eq!(
+        net.run(&["get", "greetings", "hello", "--linearizable"])
+            .expect(0)
+            .out,
+        "again\n"
+    );
+    let at = height.to_string();
+    assert_eq!(
+        net.run(&["get", "greetings", "hello", "--at", &at])
+            .expect(0)
+            .out,
+        "world\n"
+    );
+    let absent = net.run(&["get", "greetings", "nobody"]).expect(1);
+    assert!(absent.err.contains("that is proved"), "{}", absent.err);
+
+    let versions = net
+        .run(&["history", "greetings", "hello", "--json"])
+        .expect(0)
+        .objects();
+    let values: Vec<_> = versions
+        .iter()
+        .map(|v| v["value"].as_str().unwrap())
+        .collect();
+    assert_eq!(values, ["again", "world"]);
+    assert!(versions.iter().all(|v| v["proved"] == true), "{versions:?}");
+
+    for form in [&[][..], &["--binary"]] {
+        let mut args = vec!["prove", "greetings", "hello", "-o", "hello.proof"];
+        args.extend(form);
+        net.run(&args).expect(0);
+        // Nobody is asked: the network could as well be down.
+        let verified = net
+            .run(&["verify", "hello.proof", "--trust", "trust.json"])
+            .expect(0);
+        assert!(
+            verified.out.contains("greetings / hello = again"),
+            "{}",
+            verified.out
+        );
+        net.run(&["verify", "hello.proof", "--key", "other"])
+            .expect(4);
+        net.run(&["verify", "hello.proof", "--value", "again"])
+            .expect(0);
+
+        let path = net.path().join("hello.proof");
+        let proof = std::fs::read(&path).unwrap();
+        for place in (0..proof.len()).step_by(proof.len() / 40 + 1) {
+            let mut changed = proof.clone();
+            changed[place] ^= 1;
+            std::fs::write(&path, &changed).unwrap();
+            let said = net.run(&["verify", "hello.proof"]);
+            assert_eq!(said.code, 4, "byte {place} changed: {said:?}");
+        }
+    }
+
+    net.run(&["prove", "greetings", "nobody", "-o", "nobody.proof"])
+        .expect(0);
+    assert!(
+        net.run(&["verify", "nobody.proof"])
+            .expect(0)
+            .out
+            .contains("has no value")
+    );
+    net.run(&["delete", "greetings", "hello"]).expect(0);
+    net.run(&["get", "greetings", "hello"]).expect(1);
+}
+
+#[test]
+fn the_trust_of_another_network_verifies_nothing() {
+    let (net, other) = (Net::up(), Net::init());
+    net.run(&["put", "n", "k", "v", "--create"]).expect(0);
+    net.run(&["prove", "n", "k", "-o", "k.proof"]).expect(0);
+    let trust = other.path().join("trust.json");
+    let trust = trust.to_str().unwrap();
+    let said = net.run(&["verify", "k.proof", "--trust", trust]).expect(4);
+    assert!(
+        said.err.contains("not of the trusted chain"),
+        "{}",
+        said.err
+    );
+    let said = net.run(&["get", "n", "k", "--trust", trust]).expect(4);
+    assert!(
+        said.err.contains("not of the trusted chain"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn without_validators_the_exit_code_is_3_and_wrong_usage_is_2() {
+    let net = Net::init();
+    for args in [
+        &["get", "n", "k"][..],
+        &["put", "n", "k", "v"],
+        &["history", "n", "k"],
+        &["status"],
+    ] {
+        let said = net.run(args).expect(3);
+        assert!(said.err.contains("help:"), "{}", said.err);
+    }
+    net.run(&["get", "n"]).expect(2);
+    net.run(&["nonsense"]).expect(2);
+    net.run(&["testnet", "start", "9"]).expect(2);
+    net.run(&["get", "n", "k", "--endpoint", "nowhere"])
+        .expect(2);
+    // Nowhere in particular: nothing says whom to ask.
+    let dir = tempfile::tempdir().unwrap();
+    let said: support::Said = support::violeta()
+        .current_dir(&dir)
+        .args(["get", "n", "k"])
+        .output()
+        .unwrap()
+        .into();
+    let said = said.expect(2);
+    assert!(said.err.contains("violeta testnet init"), "{}", said.err);
+    let json = run(&["testnet", "ps", "/nonexistent", "--json"]).expect(1);
+    let error: serde_json::Value = serde_json::from_str(&json.err).unwrap();
+    assert_eq!(error["error"]["cause"], "failed");
+}
+
+#[test]
+fn a_validator_killed_in_mid_load_comes_back_level() {
+    let net = Net::up();
+    let file = net.file("rows.tsv", &rows(3_000));
+    let mut load = net.spawn(&[
+        "load",
+        file.to_str().unwrap(),
+        "-n",
+        "rows",
+        "-k",
+        "key",
+        "--create",
+        "--operations",
+        "20",
+    ]);
+    wait_for("the load begins", || {
+        net.path().join("rows.tsv.progress").exists()
+    });
+    net.run(&["testnet", "kill", "3"]).expect(0);
+    assert!(
+        load.wait().unwrap().success(),
+        "the other three are a quorum"
+    );
+    assert_eq!(
+        net.run(&["get", "rows", "k02999", "--json"])
+            .expect(0)
+            .objects()[0]["value"],
+        r#"{"value":"v2999"}"#
+    );
+    assert_eq!(net.states().len(), 3);
+    net.run(&["testnet", "start", "3"]).expect(0);
+    net.wait_level();
+}
+
+#[test]
+fn a_load_that_was_killed_goes_on_and_writes_no_row_twice() {
+    let net = Net::up();
+    let mut text = rows(2_000);
+    text.push_str("\tno key\n");
+    let file = net.file("rows.tsv", &text);
+    let args = [
+        "load",
+        file.to_str().unwrap(),
+        "-n",
+        "rows",
+        "-k",
+        "key",
+        "--create",
+        "--operations",
+        "10",
+        "--json",
+    ];
+    let mut first = net.spawn(&args);
+    let progress = net.path().join("rows.tsv.progress");
+    wait_for("some rows are loaded", || {
+        progress.exists()
+            && json(&progress)["done"]
+                .as_array()
+                .is_some_and(|d| !d.is_empty())
+    });
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let done = json(&progress)["done"][0][1].as_u64().unwrap();
+    assert!(done < 2_000, "it was killed in the middle: {done}");
+
+    // One row has no key: it is counted, and the exit code says so.
+    let second = net.run(&args).expect(1);
+    let summary = &second.objects()[0];
+    assert_eq!(summary["refused"], 1);
+    assert!(
+        summary["loaded"].as_u64().unwrap() < 2_000,
+        "what was loaded isn't again: {summary}"
+    );
+    assert!(!progress.exists());
+    for i in [0, done.saturating_sub(1), done, done + 50, 1_999] {
+        let key = format!("k{:05}", i.min(1_999));
+        let versions = net
+            .run(&["history", "rows", &key, "--json"])
+            .expect(0)
+            .objects();
+        assert_eq!(versions.len(), 1, "{key} was written once: {versions:?}");
+    }
+}
+
+#[test]
+fn a_testnet_is_started_broken_and_stopped() {
+    let net = Net::up();
+    let pids: Vec<u64> = net
+        .run(&["testnet", "ps", "--json"])
+        .expect(0)
+        .objects()
+        .iter()
+        .map(|row| row["pid"].as_u64().unwrap())
+        .collect();
+    assert_eq!(pids.len(), 4);
+    net.run(&["testnet", "stop", "1"]).expect(0);
+    assert!(!is_alive(pids[1]));
+    net.run(&["testnet", "stop", "1"]).expect(1);
+    net.run(&["testnet", "kill", "2"]).expect(0);
+    assert!(!is_alive(pids[2]));
+    let shown = net.run(&["testnet", "ps"]).expect(0).out;
+    assert_eq!(shown.matches("down").count(), 2, "{shown}");
+    net.run(&["testnet", "up"]).expect(0);
+    net.run(&["put", "n", "k", "v", "--create"]).expect(0);
+    net.wait_level();
+    net.run(&["testnet", "down"]).expect(0);
+    assert!(pids.iter().all(|&pid| !is_alive(pid)));
+    // Nothing is lost by stopping.
+    net.run(&["testnet", "up"]).expect(0);
+    assert_eq!(net.run(&["get", "n", "k"]).expect(0).out, "v\n");
+    run(&["testnet", "init", net.path().to_str().unwrap()]).expect(1);
+}
+
+#[test]
+fn a_validator_that_cant_start_says_why() {
+    let net = Net::up();
+    let config = net.path().join("v0/violeta.toml");
+    let said = run(&["start", "--config", config.to_str().unwrap()]).expect(1);
+    assert!(said.err.contains("can't start"), "{}", said.err);
+    let said = run(&["start", "--config", "/nonexistent/violeta.toml"]).expect(1);
+    assert!(said.err.contains("is missing"), "{}", said.err);
+    std::thread::sleep(Duration::from_millis(50));
+    net.run(&["get", "n", "k"]);
+    assert_eq!(net.states().len(), 4, "the one that runs isn't disturbed");
+}
