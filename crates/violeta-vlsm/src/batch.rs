@@ -19,15 +19,18 @@ pub struct Batch {
     names: Vec<Bytes>,
     indices: BTreeMap<Bytes, u32>,
     operations: Vec<(u32, Operation)>,
+    /// The keys of all operations, one after the other.
+    keys: Vec<u8>,
     bytes: usize,
 }
 
+/// An operation; of its key, if it has one, where it ends among the keys: it begins where the one before ended.
 #[derive(Clone, Debug)]
 enum Operation {
     Create,
     Drop,
-    Put(Bytes, Bytes),
-    Delete(Bytes),
+    Put(usize, Bytes),
+    Delete(usize),
 }
 
 impl Batch {
@@ -50,14 +53,14 @@ impl Batch {
     pub fn put(&mut self, space: &[u8], key: &[u8], value: impl Into<Bytes>) {
         let value = value.into();
         let bytes = key.len() + value.len();
-        let key = Bytes::copy_from_slice(key);
-        self.push(space, Operation::Put(key, value), bytes);
+        self.keys.extend_from_slice(key);
+        self.push(space, Operation::Put(self.keys.len(), value), bytes);
     }
 
     /// Takes a key's value away; does nothing if it has none. Staging fails if there is no such space.
     pub fn delete(&mut self, space: &[u8], key: &[u8]) {
-        let bytes = key.len();
-        self.push(space, Operation::Delete(Bytes::copy_from_slice(key)), bytes);
+        self.keys.extend_from_slice(key);
+        self.push(space, Operation::Delete(self.keys.len()), key.len());
     }
 
     /// Number of operations.
@@ -101,7 +104,7 @@ impl Batch {
     pub(crate) fn normalise(
         &self,
         mut exists: impl FnMut(&[u8]) -> Result<bool, StoreError>,
-    ) -> Result<Vec<SpaceChanges>, StoreError> {
+    ) -> Result<Vec<SpaceChanges<'_>>, StoreError> {
         if self.bytes > BATCH_BYTES_MAX || self.operations.len() > BATCH_OPERATIONS_MAX {
             return Err(StoreError::BatchTooLarge);
         }
@@ -112,8 +115,18 @@ impl Batch {
             }
             drafts.push(Draft::new(name.clone(), exists(name)?));
         }
+        let mut start = 0;
         for (index, operation) in &self.operations {
-            drafts[*index as usize].apply(operation)?;
+            let draft = &mut drafts[*index as usize];
+            draft.require_fit(operation)?;
+            match operation {
+                Operation::Create | Operation::Drop => draft.restart(),
+                Operation::Put(end, value) => draft.change(&self.keys[start..*end], Some(value))?,
+                Operation::Delete(end) => draft.change(&self.keys[start..*end], None)?,
+            }
+            if let Operation::Put(end, _) | Operation::Delete(end) = operation {
+                start = *end;
+            }
         }
         let mut changes: Vec<_> = drafts.into_iter().filter_map(Draft::finish).collect();
         changes.sort_by_key(|changes| changes.path);
@@ -135,31 +148,31 @@ pub(crate) enum Action {
 
 /// All changes to one space, as they are logged: sorted by path, each once.
 #[derive(Clone, Debug)]
-pub(crate) struct SpaceChanges {
+pub(crate) struct SpaceChanges<'a> {
     pub(crate) name: Bytes,
     pub(crate) path: KeyPath,
     pub(crate) action: Action,
-    pub(crate) keys: Vec<KeyChange>,
+    pub(crate) keys: Vec<KeyChange<'a>>,
 }
 
 /// A key's new value, or none.
-#[derive(Clone, Debug)]
-pub(crate) struct KeyChange {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyChange<'a> {
     pub(crate) path: KeyPath,
-    pub(crate) key: Bytes,
-    pub(crate) value: Option<Bytes>,
+    pub(crate) key: &'a [u8],
+    pub(crate) value: Option<&'a [u8]>,
 }
 
 /// A space while the operations are gone through.
-struct Draft {
+struct Draft<'a> {
     name: Bytes,
     existed: bool,
     exists: bool,
     reset: bool,
-    keys: Vec<KeyChange>,
+    keys: Vec<KeyChange<'a>>,
 }
 
-impl Draft {
+impl<'a> Draft<'a> {
     fn new(name: Bytes, exists: bool) -> Self {
         Draft {
             name,
@@ -170,26 +183,24 @@ impl Draft {
         }
     }
 
-    fn apply(&mut self, operation: &Operation) -> Result<(), StoreError> {
+    fn require_fit(&self, operation: &Operation) -> Result<(), StoreError> {
         if self.exists == matches!(operation, Operation::Create) {
             return Err(match self.exists {
                 true => StoreError::SpaceExists(self.name.clone()),
                 false => StoreError::NoSuchSpace(self.name.clone()),
             });
         }
-        match operation {
-            Operation::Create | Operation::Drop => {
-                self.exists = !self.exists;
-                self.reset = true;
-                self.keys.clear();
-            }
-            Operation::Put(key, value) => self.change(key, Some(value))?,
-            Operation::Delete(key) => self.change(key, None)?,
-        }
         Ok(())
     }
 
-    fn change(&mut self, key: &Bytes, value: Option<&Bytes>) -> Result<(), StoreError> {
+    /// It is made, or goes.
+    fn restart(&mut self) {
+        self.exists = !self.exists;
+        self.reset = true;
+        self.keys.clear();
+    }
+
+    fn change(&mut self, key: &'a [u8], value: Option<&'a Bytes>) -> Result<(), StoreError> {
         if key.len() > STORE_KEY_BYTES_MAX {
             return Err(StoreError::KeyTooLong(key.len()));
         }
@@ -200,14 +211,14 @@ impl Draft {
         }
         self.keys.push(KeyChange {
             path: KeyPath::of(key),
-            key: key.clone(),
-            value: value.cloned(),
+            key,
+            value: value.map(|value| &value[..]),
         });
         Ok(())
     }
 
     /// None if nothing is left to do.
-    fn finish(mut self) -> Option<SpaceChanges> {
+    fn finish(mut self) -> Option<SpaceChanges<'a>> {
         let action = match (self.reset, self.exists) {
             (false, _) => Action::Keep,
             (true, true) => Action::Reset,
@@ -231,7 +242,7 @@ impl Draft {
 mod tests {
     use super::*;
 
-    fn normalise(batch: &Batch) -> Result<Vec<SpaceChanges>, StoreError> {
+    fn normalise(batch: &Batch) -> Result<Vec<SpaceChanges<'_>>, StoreError> {
         batch.normalise(|name| Ok(name == b"there"))
     }
 
@@ -244,8 +255,8 @@ mod tests {
         let changes = normalise(&batch).unwrap();
         assert_eq!(changes.len(), 1);
         assert_eq!(changes[0].action, Action::Keep);
-        let values: Vec<_> = changes[0].keys.iter().map(|k| k.value.clone()).collect();
-        assert_eq!(values, [Some(Bytes::from("2"))]);
+        let values: Vec<_> = changes[0].keys.iter().map(|k| k.value).collect();
+        assert_eq!(values, [Some(&b"2"[..])]);
     }
 
     #[test]
@@ -261,7 +272,7 @@ mod tests {
         assert_eq!(changes.len(), 1, "what comes and goes leaves no trace");
         assert_eq!(changes[0].action, Action::Reset);
         assert_eq!(changes[0].keys.len(), 1);
-        assert_eq!(changes[0].keys[0].key, "kept");
+        assert_eq!(changes[0].keys[0].key, b"kept");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use violeta_proof::tree::top_hash;
+use violeta_proof::tree::{leaf_hash, top_hash};
 use violeta_types::{Digest, Height};
 
 use crate::batch::{Action, SpaceChanges};
@@ -74,7 +74,7 @@ impl Cursor {
     pub(crate) fn stage(
         &self,
         shared: &Shared,
-        changes: &[SpaceChanges],
+        changes: &[SpaceChanges<'_>],
     ) -> Result<Staged, StoreError> {
         let base = Arc::clone(&shared.state.load().latest);
         let mut draft = Draft::new(self.log.end());
@@ -310,7 +310,7 @@ impl Cursor {
 fn stage_space(
     shared: &Shared,
     old: Option<&Space>,
-    changes: &SpaceChanges,
+    changes: &SpaceChanges<'_>,
     draft: &mut Draft,
     sink: &mut NodeSink,
     usher: &mut Usher<'_, Entry>,
@@ -333,8 +333,9 @@ fn stage_space(
         .iter()
         .zip(&entries)
         .map(|(change, entry)| {
-            let value = change.value.as_ref();
-            let leaf = value.map(|v| (violeta_proof::tree::leaf_hash(&change.key, v), *entry));
+            let leaf = change
+                .value
+                .map(|value| (leaf_hash(change.key, value), *entry));
             Change::new(change.path, leaf)
         })
         .collect();

@@ -95,27 +95,31 @@ impl Draft {
     }
 
     /// Appends a space's changes; returns, for each operation, where it is: `previous` is set there later.
-    pub(crate) fn space(&mut self, changes: &SpaceChanges) -> Vec<Entry> {
+    pub(crate) fn space(&mut self, changes: &SpaceChanges<'_>) -> Vec<Entry> {
         self.bytes.push(changes.action as u8);
         // Both lengths were checked when the batch was brought to this form.
         self.bytes.push(changes.name.len() as u8);
         self.bytes.extend_from_slice(&changes.name);
+        let sizes = changes.keys.iter().map(|change| {
+            OPERATION_HEADER_BYTES + change.key.len() + change.value.map_or(0, <[u8]>::len)
+        });
+        self.bytes.reserve(sizes.sum::<usize>() + TRAILER_BYTES + 4);
         let count = changes.keys.len() as u32;
         self.bytes.extend_from_slice(&count.to_le_bytes());
         let operations = changes.keys.iter();
         operations.map(|change| self.operation(change)).collect()
     }
 
-    fn operation(&mut self, change: &KeyChange) -> Entry {
+    fn operation(&mut self, change: &KeyChange<'_>) -> Entry {
         let back = self.bytes.len();
-        let value_len = change.value.as_ref().map_or(DELETED, |v| v.len() as u32);
+        let value_len = change.value.map_or(DELETED, |v| v.len() as u32);
         self.bytes.extend_from_slice(&NO_PREVIOUS.to_le_bytes());
         self.bytes.extend_from_slice(&(back as u32).to_le_bytes());
         let key_len = change.key.len() as u32;
         self.bytes.extend_from_slice(&key_len.to_le_bytes());
         self.bytes.extend_from_slice(&value_len.to_le_bytes());
-        self.bytes.extend_from_slice(&change.key);
-        if let Some(value) = &change.value {
+        self.bytes.extend_from_slice(change.key);
+        if let Some(value) = change.value {
             self.bytes.extend_from_slice(value);
         }
         Entry {
@@ -189,7 +193,7 @@ impl Record {
 
     /// What the version changed, and where each operation says that its key had its value before; none if the body
     /// isn't what [`Draft`] writes.
-    pub(crate) fn changes(&self) -> Option<(Vec<SpaceChanges>, Vec<u64>)> {
+    pub(crate) fn changes(&self) -> Option<(Vec<SpaceChanges<'_>>, Vec<u64>)> {
         let (mut spaces, mut previous) = (Vec::new(), Vec::new());
         let mut at = 0;
         while at < self.body.len() {
@@ -208,12 +212,14 @@ impl Record {
             let mut keys = Vec::new();
             for _ in 0..count {
                 let operation = Operation::decode(self.body.slice(at..))?;
-                at += operation.len();
+                let bytes = &self.body[at..at + operation.len()];
+                let (key, value) = bytes[OPERATION_HEADER_BYTES..].split_at(operation.key.len());
+                at += bytes.len();
                 previous.push(operation.previous);
                 keys.push(KeyChange {
-                    path: KeyPath::of(&operation.key),
-                    key: operation.key,
-                    value: operation.value,
+                    path: KeyPath::of(key),
+                    key,
+                    value: operation.value.map(|_| value),
                 });
             }
             let sorted = keys.windows(2).all(|pair| pair[0].path < pair[1].path);
@@ -313,8 +319,8 @@ mod tests {
             assert_eq!(operation.len(), entry.len as usize);
             assert_eq!(operation.back as usize, at);
             assert_eq!(
-                (operation.key, operation.value),
-                (change.key.clone(), change.value.clone())
+                (&operation.key[..], operation.value.as_deref()),
+                (change.key, change.value)
             );
         }
     }

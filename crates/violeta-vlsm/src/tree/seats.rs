@@ -286,3 +286,127 @@ fn links<'a, L>(node: Node<'a, L>) -> impl Iterator<Item = Link> + 'a {
         Child::Node(link) => Some(*link),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::codec::At;
+    use crate::tree::node::Content;
+    use violeta_types::Digest;
+
+    const MANY: usize = 1_000_000;
+
+    /// A node with its record at `offset` and one child: a leaf, or the node that `child` leads to.
+    fn node(usher: &mut Usher<'_, ()>, offset: u64, child: Option<Link>) -> Link {
+        let link = Link {
+            at: At::new(offset, 1),
+            seat: usher.next(),
+        };
+        let child = child.map_or(Child::Leaf(()), Child::Node);
+        let mut places = [const { None }; 16];
+        places[3] = Some((Digest::ZERO, child));
+        let (node, _) = Content::new(&places, None).make(link, 0);
+        usher.made(node);
+        link
+    }
+
+    fn seated(seats: &Seats<()>, links: &[Link]) -> Vec<bool> {
+        links.iter().map(|link| seats.get(link).is_some()).collect()
+    }
+
+    #[test]
+    fn a_replaced_node_stays_until_it_is_written_and_its_seat_is_used_again() {
+        let (seats, mut seating) = (Seats::new(), Seating::default());
+        let mut usher = seating.usher();
+        let old = node(&mut usher, 1, None);
+        let made = usher.finish();
+        assert_eq!(seated(&seats, &[old]), [false], "staged only");
+        seating.seat(&seats, made, MANY, 0);
+
+        let mut usher = seating.usher();
+        usher.replaced(old);
+        let new = node(&mut usher, 2, None);
+        seating.seat(&seats, usher.finish(), MANY, 0);
+        assert_eq!(seated(&seats, &[old, new]), [true, true]);
+
+        let held = seats.get(&old).unwrap();
+        // Staged before the seat is left, and appended after.
+        let mut usher = seating.usher();
+        let next = node(&mut usher, 3, None);
+        let made = usher.finish();
+        seating.written();
+        assert!(seating.release(&seats, 10));
+        assert!(!seating.release(&seats, 10), "nothing is left to do");
+        seating.seat(&seats, made, MANY, 0);
+        assert_eq!(seated(&seats, &[old, new, next]), [false, true, true]);
+        assert_eq!(held.node().link(), old, "who holds it, has it");
+
+        let mut usher = seating.usher();
+        let last = node(&mut usher, 4, None);
+        assert_eq!(last.seat, old.seat);
+        seating.seat(&seats, usher.finish(), MANY, 0);
+        assert_eq!(seated(&seats, &[old, last]), [false, true]);
+        assert_eq!(seating.count, 3);
+    }
+
+    #[test]
+    fn a_dropped_tree_leaves_with_all_below_step_by_step() {
+        let (seats, mut seating) = (Seats::new(), Seating::default());
+        let mut usher = seating.usher();
+        let mut links = vec![node(&mut usher, 1, None)];
+        for offset in 2..10 {
+            links.push(node(&mut usher, offset, links.last().copied()));
+        }
+        let root = links[8];
+        seating.seat(&seats, usher.finish(), MANY, 0);
+        let mut usher = seating.usher();
+        usher.dropped(root);
+        seating.seat(&seats, usher.finish(), MANY, 0);
+        seating.written();
+        for left in (0..9).rev() {
+            assert!(seating.release(&seats, 1));
+            assert_eq!(seating.count, left);
+        }
+        assert!(!seating.release(&seats, 1));
+        assert_eq!(seated(&seats, &links), [false; 9]);
+    }
+
+    #[test]
+    fn above_the_budget_the_lowest_leave_and_never_what_is_not_written() {
+        let (seats, mut seating) = (Seats::new(), Seating::default());
+        let mut usher = seating.usher();
+        let mut links = vec![node(&mut usher, 1, None)];
+        for offset in 2..10 {
+            links.push(node(&mut usher, offset, links.last().copied()));
+        }
+        seating.seat(&seats, usher.finish(), 0, 0);
+        assert_eq!(seating.count, 9, "none can be read again");
+        seating.thin_out(&seats, 4, 4, 1_000);
+        let mut left = [true; 9];
+        left[..3].fill(false);
+        assert_eq!(seated(&seats, &links), left);
+        seating.thin_out(&seats, 4, 100, 1_000);
+        assert_eq!(seating.count, 4);
+        assert_eq!(seated(&seats, &links[5..]), [true; 4], "the upper ones");
+    }
+
+    #[test]
+    fn after_a_rollback_all_seats_are_free() {
+        let (seats, mut seating) = (Seats::new(), Seating::default());
+        let mut usher = seating.usher();
+        let links: Vec<_> = (1..3_000).map(|at| node(&mut usher, at, None)).collect();
+        seating.seat(&seats, usher.finish(), MANY, 0);
+        assert!(seated(&seats, &links).iter().all(|seated| *seated));
+        seating.clear(&seats);
+        assert!(!seated(&seats, &links).iter().any(|seated| *seated));
+        assert_eq!((seating.count, seating.free.len()), (0, 2_999));
+        assert!(
+            seats
+                .get(&Link {
+                    seat: Seat::NONE,
+                    ..links[0]
+                })
+                .is_none()
+        );
+    }
+}
