@@ -8,7 +8,7 @@ use violeta_types::{Digest, Height};
 
 use crate::batch::{Action, SpaceChanges};
 use crate::error::StoreError;
-use crate::limits::UNWRITTEN_VERSIONS_MAX;
+use crate::limits::{RELEASE_STEPS, UNSYNCED_NODE_BYTES, UNWRITTEN_VERSIONS_MAX};
 use crate::log::{Draft, LogWriter, NO_PREVIOUS};
 use crate::nodes::NodeWriter;
 use crate::space::Space;
@@ -29,6 +29,8 @@ pub(crate) struct Cursor {
     pub(crate) superblock: Superblock,
     /// Entries that the index on the disk doesn't have yet.
     pub(crate) unindexed: Vec<VersionEntry>,
+    /// What the superblock will say once what it says is durable: a checkpoint is under way.
+    pub(crate) pending: Option<Superblock>,
     /// Who sits where in memory.
     pub(crate) entry_seating: Seating,
     pub(crate) space_seating: Seating,
@@ -216,18 +218,81 @@ impl Cursor {
     pub(crate) fn checkpoint(&mut self, shared: &Shared) -> Result<(), StoreError> {
         self.sync(shared)?;
         self.write_nodes(shared)?;
-        let superblock = Superblock {
+        let superblock = self.checkpoint_here(shared);
+        self.finish_checkpoint(shared, superblock)
+    }
+
+    /// Does a part of a checkpoint, if one is due or under way: versions may be appended between the parts. Returns
+    /// whether it did something.
+    pub(crate) fn checkpoint_step(&mut self, shared: &Shared) -> Result<bool, StoreError> {
+        match self.pending {
+            None if self.log_since_checkpoint() < shared.options.checkpoint_bytes / 2 => {
+                return Ok(false);
+            }
+            None => {
+                self.write_nodes(shared)?;
+                self.pending = Some(self.checkpoint_here(shared));
+            }
+            Some(pending) if self.log.durable() < pending.log_position => {
+                self.sync(shared)?;
+            }
+            Some(pending) => self.finish_checkpoint(shared, pending)?,
+        }
+        Ok(true)
+    }
+
+    /// What the superblock says once everything so far is durable. All of it is written.
+    fn checkpoint_here(&self, shared: &Shared) -> Superblock {
+        assert!(self.unindexed.is_empty(), "written before");
+        assert_eq!(self.nodes.written(), self.nodes.end(), "written before");
+        Superblock {
             generation: self.superblock.generation,
             era: self.log.era(),
             versions: shared.state.load().indexed,
             nodes_end: self.nodes.end(),
             log_position: self.log.end(),
             link: self.log.link(),
-        };
+        }
+    }
+
+    fn finish_checkpoint(
+        &mut self,
+        shared: &Shared,
+        superblock: Superblock,
+    ) -> Result<(), StoreError> {
+        assert!(
+            superblock.log_position <= self.log.durable(),
+            "synced before"
+        );
+        assert!(
+            superblock.nodes_end <= self.nodes.written(),
+            "written before"
+        );
+        self.pending = None;
         self.fatal(|cursor| {
             cursor.sync_nodes(shared)?;
             cursor.write_superblock(superblock)
         })
+    }
+
+    /// Makes written nodes durable ahead of a checkpoint, if there are many that aren't: so that a checkpoint never
+    /// waits for a lot at once.
+    pub(crate) fn sync_some_nodes(&mut self) -> Result<bool, StoreError> {
+        if self.nodes.unsynced_bytes() < UNSYNCED_NODE_BYTES {
+            return Ok(false);
+        }
+        self.fatal(|cursor| cursor.nodes.sync())?;
+        Ok(true)
+    }
+
+    /// Lets a few nodes go that nobody needs in memory. Returns whether there were any.
+    pub(crate) fn release_nodes(&mut self, shared: &Shared) -> bool {
+        let nodes = &shared.nodes;
+        self.entry_seating
+            .release(&nodes.entry_seats, RELEASE_STEPS)
+            || self
+                .space_seating
+                .release(&nodes.space_seats, RELEASE_STEPS)
     }
 
     /// Returns to the version with this entry of the index, durably; to the empty store for none.
@@ -237,6 +302,7 @@ impl Cursor {
         target: Option<(u64, VersionEntry)>,
     ) -> Result<(), StoreError> {
         assert!(self.unindexed.is_empty(), "written before");
+        self.pending = None;
         let (latest, versions, log_end, link) = match target {
             None => (Version::empty(), 0, 0, Digest::ZERO),
             Some((index, entry)) => {

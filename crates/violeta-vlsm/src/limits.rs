@@ -19,6 +19,10 @@ pub const HISTORY_VERSIONS_MAX: usize = 4_096;
 pub(crate) const UNWRITTEN_VERSIONS_MAX: usize = 256;
 /// Bytes of node records in memory before they are written out.
 pub(crate) const UNWRITTEN_BYTES: usize = 1 << 20;
+/// Bytes of node records written and not synced, at which there is time to sync them.
+pub(crate) const UNSYNCED_NODE_BYTES: u64 = 8 << 20;
+/// Nodes that leave memory in one step of what is done when there is time.
+pub(crate) const RELEASE_STEPS: usize = 4_096;
 /// Bytes of one node file.
 pub(crate) const NODE_FILE_BYTES: u64 = 256 << 20;
 /// Open files kept for reading, of the log and of the nodes each.

@@ -196,6 +196,8 @@ pub(crate) struct NodeWriter {
     unwritten: Vec<u8>,
     /// Files with writes that aren't synced.
     unsynced: Vec<(u64, Arc<dyn DiskFile>)>,
+    /// How much that was.
+    unsynced_bytes: u64,
 }
 
 impl NodeWriter {
@@ -206,6 +208,7 @@ impl NodeWriter {
             written: end,
             unwritten: Vec::new(),
             unsynced: Vec::new(),
+            unsynced_bytes: 0,
         }
     }
 
@@ -229,6 +232,11 @@ impl NodeWriter {
         self.unwritten.extend_from_slice(records);
     }
 
+    /// What was written and isn't durable.
+    pub(crate) fn unsynced_bytes(&self) -> u64 {
+        self.unsynced_bytes
+    }
+
     /// Whether it's time to write.
     pub(crate) fn is_full(&self) -> bool {
         self.unwritten.len() >= UNWRITTEN_BYTES
@@ -247,6 +255,7 @@ impl NodeWriter {
             done += part;
         }
         self.written += done as u64;
+        self.unsynced_bytes += done as u64;
         self.unwritten.clear();
         Ok(())
     }
@@ -262,10 +271,10 @@ impl NodeWriter {
 
     /// Makes what was written durable, names of files aside.
     pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
-        assert!(self.unwritten.is_empty(), "written before it is synced");
         for (_, file) in self.unsynced.drain(..) {
             file.sync_data()?;
         }
+        self.unsynced_bytes = 0;
         Ok(())
     }
 }

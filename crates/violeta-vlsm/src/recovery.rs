@@ -130,6 +130,7 @@ fn replay(
         superblocks,
         superblock,
         unindexed: Vec::new(),
+        pending: None,
         entry_seating: Seating::default(),
         space_seating: Seating::default(),
         broken: false,

@@ -127,15 +127,14 @@ impl Writer {
     pub fn maintain(&mut self) -> Result<bool, StoreError> {
         let (shared, cursor) = self.cursor()?;
         cursor.check()?;
-        if cursor.log_since_checkpoint() >= shared.options.checkpoint_bytes / 2 {
-            cursor.checkpoint(shared)?;
+        if cursor.checkpoint_step(shared)? {
             return Ok(true);
         }
         if cursor.nodes.is_full() {
             cursor.write_nodes(shared)?;
             return Ok(true);
         }
-        Ok(false)
+        Ok(cursor.sync_some_nodes()? || cursor.release_nodes(shared))
     }
 
     /// Makes the next start quick: nothing is left to replay. Part of an orderly end, never needed for safety.
