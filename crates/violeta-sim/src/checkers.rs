@@ -64,6 +64,8 @@ pub enum Property {
     Quiescence,
     /// A validator opens its journal and store again after any crash.
     Recovery,
+    /// Nothing that comes from outside, and no crash, makes the code panic.
+    NoPanic,
 }
 
 impl fmt::Display for Property {
@@ -82,6 +84,7 @@ impl fmt::Display for Property {
             Property::Progress => "progress after healing",
             Property::Quiescence => "quiet when idle",
             Property::Recovery => "recovery after a crash",
+            Property::NoPanic => "no panic",
         })
     }
 }
@@ -159,15 +162,18 @@ impl Checkers {
         self.sent.attestation(attestation)
     }
 
-    /// An honest validator starts anew: with these own vertices in its journal, and this many commits.
+    /// An honest validator starts anew: with these own vertices in its journal, this many commits, and a store of this
+    /// height.
     pub(crate) fn restarted(
         &mut self,
         who: ValidatorIndex,
         own: &[VertexRef],
         commits: u64,
+        height: Height,
     ) -> Verdict {
         self.log.restarted(who, commits);
-        self.sent.restarted(who, own)
+        self.blocks.restarted(who, height);
+        self.sent.restarted(who, own, height)
     }
 
     /// An honest validator's log has grown.

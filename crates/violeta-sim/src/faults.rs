@@ -123,6 +123,14 @@ fn crash(dice: &mut Dice, n: usize, down: Micros) -> Fault {
     }
 }
 
+/// Nothing goes wrong but that one validator is away.
+pub(crate) fn long_outage(dice: &mut Dice, n: usize, until: Micros) -> Vec<(Micros, Fault)> {
+    let mut faults = Vec::new();
+    outage(dice, n, until, &mut faults);
+    faults.push((until, Fault::Heal));
+    faults
+}
+
 /// One validator is away for most of the time: it has much to catch up with.
 fn outage(dice: &mut Dice, n: usize, until: Micros, faults: &mut Vec<(Micros, Fault)>) {
     let at = dice.below(until / 4);

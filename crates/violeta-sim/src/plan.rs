@@ -42,6 +42,10 @@ pub(crate) struct DiskPlan {
     pub(crate) load: (Micros, Micros),
 }
 
+/// Worlds in a thousand that are quick and busy while one validator is away for long: it has more to catch up with
+/// than the graph remembers. By chance alone that would hardly come together.
+const LONG_OUTAGE_PERMILLE: u64 = 80;
+
 impl Plan {
     /// Draws a world.
     pub(crate) fn draw(seed: u64, options: &Options) -> Self {
@@ -59,7 +63,24 @@ impl Plan {
             let heal = vec![(heals, Fault::Heal)];
             (NetworkPlan::healthy(), SchedulerPlan::Fair, heal)
         };
-        let mut faults = faults;
+        let (mut network, mut scheduler, mut faults) = (network, scheduler, faults);
+        let mut parameters = parameters(&mut part("parameters"), validators);
+        let mut workload = WorkloadPlan::draw(&mut part("workload"));
+        let mut tuning = tuning(&mut part("tuning"));
+        let mut disk = DiskPlan::draw(&mut part("disk"));
+        let mut story = part("story");
+        if options.faults && story.chance(LONG_OUTAGE_PERMILLE) {
+            (network, scheduler) = (NetworkPlan::healthy(), SchedulerPlan::Fair);
+            faults = faults::long_outage(&mut story, validators, heals);
+            workload.steady(&mut story);
+            parameters.gc_depth = 32;
+            parameters.leaders = 3.min(validators as u32);
+            tuning = Tuning {
+                round_interval_us_min: ms(5),
+                ..Tuning::default()
+            };
+            disk.sync = (50, ms(1));
+        }
         let liars = match options.adversaries {
             true => adversaries::draw(&mut part("liars"), validators),
             false => Vec::new(),
@@ -67,14 +88,14 @@ impl Plan {
         faults::forgetting(&mut part("forgetting"), &liars, heals, &mut faults);
         Plan {
             validators,
-            parameters: parameters(&mut part("parameters"), validators),
-            tuning: tuning(&mut part("tuning")),
+            parameters,
+            tuning,
             network,
             scheduler,
             faults,
             liars,
-            workload: WorkloadPlan::draw(&mut part("workload")),
-            disk: DiskPlan::draw(&mut part("disk")),
+            workload,
+            disk,
             heals,
         }
     }

@@ -25,6 +25,8 @@ use crate::storage::{Recovered, Storage, StorageError};
 
 /// Where the store lies on a validator's disk.
 const STORE: &str = "store";
+/// Bytes of a segment of the store's log: small, so that there are several, and checkpoints too.
+const STORE_SEGMENT_BYTES: u64 = 256 << 10;
 
 /// One validator.
 pub(crate) struct Process {
@@ -136,7 +138,11 @@ impl Process {
             .take()
             .is_some_and(|(synced, all)| synced < end && end < all);
         let genesis = &makings.cast.genesis;
-        let options = violeta_vlsm::Options::default();
+        let options = violeta_vlsm::Options {
+            log_segment_bytes: STORE_SEGMENT_BYTES,
+            checkpoint_bytes: STORE_SEGMENT_BYTES,
+            ..violeta_vlsm::Options::default()
+        };
         let mut machine =
             DbMachine::open(genesis, disk, STORE, options).map_err(|error| error.to_string())?;
         // The power went between two syncs: the journal lacks blocks that the store has (replica.md §3).

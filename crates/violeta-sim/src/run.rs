@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::ops::{ControlFlow, Range};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use violeta_types::Digest;
 
-use crate::checkers::Violation;
+use crate::checkers::{Property, Verdict, Violation};
 use crate::marks::Marks;
 use crate::network::NetworkStats;
 use crate::options::Options;
@@ -77,8 +78,10 @@ impl fmt::Display for Failure {
 
 /// Runs the world of a seed.
 ///
+/// A panic of the code under simulation is a failure of the world, not of the caller.
+///
 /// # Panics
-/// If the options are out of bounds ([`Options::check`]), or the code under simulation panics.
+/// If the options are out of bounds ([`Options::check`]).
 pub fn run_seed(seed: u64, options: &Options) -> Report {
     run(seed, options, None)
 }
@@ -97,7 +100,7 @@ fn run(seed: u64, options: &Options, sink: Option<Sink<'_>>) -> Report {
     let mut trace = Trace::new(sink);
     trace.line(0, None, format_args!("{plan:?}"));
     let mut world = World::new(seed, plan, trace);
-    let verdict = world.run();
+    let verdict = contained(|| world.run());
     Report {
         seed,
         trace_hash: world.trace().digest(),
@@ -107,6 +110,19 @@ fn run(seed: u64, options: &Options, sink: Option<Sink<'_>>) -> Report {
             violation,
             replay: options.replay_command(seed),
         }),
+    }
+}
+
+/// Makes a panic a violation. The world isn't run on; its counters stay readable.
+fn contained(run: impl FnOnce() -> Verdict) -> Verdict {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(verdict) => verdict,
+        Err(payload) => {
+            let text = payload.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+            let what = text.unwrap_or("a panic without words");
+            Err(Violation::new(Property::NoPanic, what))
+        }
     }
 }
 
@@ -157,4 +173,40 @@ pub fn run_seeds(
         }
     }
     summary
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_under_simulation_is_a_violation_with_its_words() {
+        let verdict = contained(|| panic!("round {} is missing", 7));
+        let expected = Violation::new(Property::NoPanic, "round 7 is missing");
+        assert_eq!(verdict, Err(expected));
+        assert_eq!(contained(|| Ok(())), Ok(()));
+    }
+
+    #[test]
+    fn a_summary_keeps_the_reports_of_failures_only() {
+        let mut report = Report {
+            seed: 3,
+            trace_hash: Digest::ZERO,
+            stats: Stats::default(),
+            marks: Marks::default(),
+            failure: None,
+        };
+        let mut summary = Summary::default();
+        summary.add(&report);
+        let violation = Violation::new(Property::Progress, "nothing moves");
+        let replay = Options::default().replay_command(3);
+        report.failure = Some(Failure { violation, replay });
+        summary.add(&report);
+        assert_eq!((summary.seeds, summary.failures.len()), (2, 1));
+        let text = summary.failures[0].failure.as_ref().unwrap().to_string();
+        assert!(
+            text.contains("nothing moves") && text.contains("--seed 3"),
+            "{text}"
+        );
+    }
 }

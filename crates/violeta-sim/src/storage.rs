@@ -268,3 +268,164 @@ impl Index {
         self.certified_height = self.certified_height.max(certified.head.height);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cast::Cast;
+    use crate::dice::Dice;
+    use std::sync::Arc;
+    use violeta_consensus::{ValidVertex, trust_vertex};
+    use violeta_journal::MemoryDisk;
+    use violeta_types::{
+        Certificate, Digest, Head, HeadId, Parameters, Payload, Round, SignedHeader, TimeMs,
+        ValidatorSignature, VertexHeader, encode,
+    };
+
+    const ME: ValidatorIndex = ValidatorIndex(0);
+
+    fn cast() -> Cast {
+        Cast::new(4, Parameters::for_validators(4), 1, Dice::new(1))
+    }
+
+    fn vertex(cast: &Cast, author: u16) -> ValidVertex {
+        let author = ValidatorIndex(author);
+        let mut parents = cast.epoch.virtual_vertices().to_vec();
+        parents.swap(0, author.as_usize());
+        let payload = Payload::default();
+        let header = VertexHeader {
+            epoch: cast.epoch.epoch(),
+            round: Round(1),
+            author,
+            parents: parents.try_into().unwrap(),
+            payload: payload.commitment(),
+            coin_share: None,
+            end_mark: false,
+            timestamp: TimeMs(1),
+        };
+        let signature = ValidatorSignature([0; 64]);
+        let signed = SignedHeader { header, signature };
+        let bytes = Bytes::from(encode(&violeta_types::Vertex { signed, payload }));
+        trust_vertex(&bytes, &cast.epoch).unwrap()
+    }
+
+    fn commit(index: u64, vertex: &ValidVertex) -> Record {
+        let commit = Commit {
+            epoch: vertex.header().epoch,
+            index: CommitIndex(index),
+            previous: Digest::ZERO,
+            leader: *vertex.reference(),
+            vertices: vec![*vertex.reference()].try_into().unwrap(),
+            time: TimeMs(1),
+            coin: None,
+        };
+        let (commit, digest) = (Arc::new(commit), Digest::ZERO);
+        Record::Commit { commit, digest }
+    }
+
+    fn certified(cast: &Cast, height: u64, commit: u64) -> Record {
+        let head = Head {
+            chain: cast.genesis.chain_id(),
+            epoch: cast.epoch.epoch(),
+            height: Height(height),
+            previous: HeadId::default(),
+            commit_index: CommitIndex(commit),
+            commit_digest: Digest::ZERO,
+            time: TimeMs(1),
+            transactions_root: Digest::ZERO,
+            results_root: Digest::ZERO,
+            state_root: Digest::ZERO,
+            history_root: Digest::ZERO,
+            committee: Digest::ZERO,
+            next_committee: Digest::ZERO,
+        };
+        let certificate = Certificate {
+            height: head.height,
+            head: head.id(),
+            signatures: Default::default(),
+        };
+        Record::Certified(Arc::new(CertifiedHead { head, certificate }))
+    }
+
+    fn open(disk: &MemoryDisk, cast: &Cast) -> (Storage, Recovered) {
+        let disk = Arc::new(disk.clone());
+        Storage::open(disk, cast.genesis.chain_id(), ME, &mut |_, _| Ok(())).unwrap()
+    }
+
+    fn for_peer(storage: &Storage, after: u64) -> Loaded {
+        let request = LoadRequest::ForPeer {
+            after: CommitIndex(after),
+            bytes_max: usize::MAX,
+            peer: ValidatorIndex(1),
+        };
+        storage.load(request).unwrap()
+    }
+
+    #[test]
+    fn the_index_is_rebuilt_from_what_survives() {
+        let (cast, disk) = (cast(), MemoryDisk::new());
+        let (mut storage, _) = open(&disk, &cast);
+        let (own, other) = (vertex(&cast, 0), vertex(&cast, 1));
+        for record in [Record::Vertex(own.clone()), commit(1, &own)] {
+            storage.append(&record).unwrap();
+        }
+        storage.sync().unwrap();
+        storage.append(&Record::Vertex(other.clone())).unwrap();
+        let load = |storage: &Storage, vertex: &ValidVertex| {
+            let references = vec![*vertex.reference()];
+            let peer = ValidatorIndex(1);
+            storage
+                .load(LoadRequest::Vertices { references, peer })
+                .unwrap()
+                .vertices
+        };
+        assert_eq!(
+            load(&storage, &other),
+            [other.bytes().clone()],
+            "also before a sync"
+        );
+        drop(storage);
+        disk.crash(&mut || 0);
+        let (storage, recovered) = open(&disk, &cast);
+        assert_eq!((recovered.records, recovered.commits), (2, 1));
+        assert_eq!(recovered.own, [*own.reference()]);
+        assert_eq!(load(&storage, &own), [own.bytes().clone()]);
+        assert!(load(&storage, &other).is_empty(), "it was never durable");
+    }
+
+    #[test]
+    fn a_peer_is_given_commits_up_to_the_last_certified_head_and_no_further() {
+        let (cast, disk) = (cast(), MemoryDisk::new());
+        let (mut storage, _) = open(&disk, &cast);
+        let vertices: Vec<ValidVertex> = (0..4).map(|i| vertex(&cast, i)).collect();
+        for (index, vertex) in (1..).zip(&vertices[..3]) {
+            storage.append(&Record::Vertex(vertex.clone())).unwrap();
+            storage.append(&commit(index, vertex)).unwrap();
+        }
+        assert!(
+            for_peer(&storage, 0).commits.is_empty(),
+            "nothing is certified"
+        );
+        storage.append(&certified(&cast, 1, 2)).unwrap();
+        storage.sync().unwrap();
+        let loaded = for_peer(&storage, 0);
+        let indices: Vec<u64> = loaded.commits.iter().map(|c| c.commit.index.0).collect();
+        assert_eq!(indices, [1, 2]);
+        assert_eq!(loaded.certified.unwrap().head.commit_index, CommitIndex(2));
+        assert_eq!(loaded.commits[1].vertices, [vertices[1].bytes().clone()]);
+        assert!(
+            for_peer(&storage, 2).certified.is_none(),
+            "there is nothing above it"
+        );
+        let after = CommitIndex(0);
+        let bytes_max = 1;
+        let one = storage
+            .load(LoadRequest::ForMachine { after, bytes_max })
+            .unwrap();
+        assert_eq!(
+            one.commits.len(),
+            1,
+            "at least one, however small the bound"
+        );
+    }
+}

@@ -56,6 +56,16 @@ impl WorkloadPlan {
     }
 }
 
+impl WorkloadPlan {
+    /// Makes it a steady flow of many small transactions.
+    pub(crate) fn steady(&mut self, dice: &mut Dice) {
+        self.transactions = dice.within(250..=450) as usize;
+        self.value_bytes = 20;
+        self.burst = false;
+        self.broadcast_permille = 0;
+    }
+}
+
 /// One transaction and what its client knows of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Errand {

@@ -282,8 +282,7 @@ impl<'a> World<'a> {
         if self.is_honest(process) {
             let recovered = &started.recovered;
             self.checkers
-                .restarted(who, &recovered.own, recovered.commits)?;
-            self.checkers.blocks.restarted(who, height);
+                .restarted(who, &recovered.own, recovered.commits, height)?;
         }
         self.drain(process)?;
         self.connect_all(process);

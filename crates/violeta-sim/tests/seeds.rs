@@ -61,6 +61,7 @@ fn worlds_of_four_to_seven_keep_every_property_whatever_fails_and_whoever_lies()
             Mark::Blackout,
             Mark::SyncCutShort,
             Mark::ExecutedAgain,
+            Mark::StoreWentBack,
             Mark::VerticesServed,
             Mark::Partition,
             Mark::Expired,
@@ -68,6 +69,13 @@ fn worlds_of_four_to_seven_keep_every_property_whatever_fails_and_whoever_lies()
             Mark::Intervention,
         ],
     );
+}
+
+/// A world in which a validator misses more than the graph remembers. (Should a change of plans make this seed another
+/// world: one in twenty or so shows it.)
+#[test]
+fn a_validator_that_was_away_for_long_catches_up_by_commits() {
+    demand(&run(114..115, &Options::default()), &[Mark::CommitsServed]);
 }
 
 #[test]

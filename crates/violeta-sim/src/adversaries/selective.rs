@@ -42,3 +42,37 @@ impl Adversary for Selective {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cast::Cast;
+    use violeta_types::{CommitIndex, Parameters};
+
+    #[test]
+    fn friends_hear_everything_others_nothing_until_it_changes_its_mind() {
+        let cast = Cast::new(4, Parameters::for_validators(4), 1, Dice::new(1));
+        let key = cast.validator_key(ValidatorIndex(0));
+        let mut dice = Dice::new(9);
+        let mut liar = Selective::draw(&mut Dice::new(1), 4);
+        let mut heard = |now| -> Vec<bool> {
+            let hears = |to| {
+                let mut means = Means {
+                    key: &key,
+                    now,
+                    dice: &mut dice,
+                };
+                let after = CommitIndex(0);
+                let message = Message::CommitsRequest { after };
+                !liar
+                    .send(&mut means, ValidatorIndex(to), message)
+                    .is_empty()
+            };
+            (0..4).map(hears).collect()
+        };
+        let first = heard(0);
+        assert_eq!(heard(1), first);
+        assert!(first.contains(&true) && first.contains(&false));
+        assert!((1..20).any(|turn| heard(turn * ms(4_000)) != first));
+    }
+}

@@ -56,3 +56,47 @@ impl Adversary for WrongAttestations {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cast::Cast;
+    use crate::dice::Dice;
+    use violeta_crypto::signing::verify_attestation;
+    use violeta_types::{Height, Parameters};
+
+    #[test]
+    fn lies_are_signed_and_no_two_listeners_are_told_the_same() {
+        let cast = Cast::new(4, Parameters::for_validators(4), 1, Dice::new(1));
+        let validator = ValidatorIndex(3);
+        let key = cast.validator_key(validator);
+        let head = HeadId(Domain::Head.hash(b"truth"));
+        let truth = Attestation {
+            height: Height(1),
+            head,
+            validator,
+            signature: key.sign_attestation(&head),
+            seal_share: None,
+        };
+        let mut dice = Dice::new(2);
+        let mut heads = std::collections::BTreeSet::new();
+        for _ in 0..20 {
+            for to in [0, 1, 2].map(ValidatorIndex) {
+                let mut means = Means {
+                    key: &key,
+                    now: 0,
+                    dice: &mut dice,
+                };
+                let message = Message::Attestation(truth.clone());
+                for sent in WrongAttestations.send(&mut means, to, message) {
+                    let Message::Attestation(sent) = sent else {
+                        panic!("{sent:?}")
+                    };
+                    verify_attestation(&key.public_key(), &sent.head, &sent.signature).unwrap();
+                    heads.insert(sent.head);
+                }
+            }
+        }
+        assert_eq!(heads.len(), 4, "the truth, and a lie for each of three");
+    }
+}

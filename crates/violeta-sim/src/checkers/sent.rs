@@ -47,24 +47,27 @@ impl Sent {
         Ok(())
     }
 
-    /// A certificate has a validator's signature: it must have sent it (or hold it itself, not sent yet).
-    pub(crate) fn attested(
-        &mut self,
-        signer: ValidatorIndex,
-        height: Height,
-        head: HeadId,
-    ) -> Verdict {
-        let first = *self.attestations.entry((signer, height)).or_insert(head);
-        ensure!(
-            first == head,
-            Property::Certificates,
-            "a certificate at height {height} has the signature of validator {signer}, who attested {first}, under {head}"
-        );
+    /// A certificate has a validator's signature: it must be for the head that it attested, if it sent any.
+    pub(crate) fn attested(&self, signer: ValidatorIndex, height: Height, head: HeadId) -> Verdict {
+        if let Some(sent) = self.attestations.get(&(signer, height)) {
+            ensure!(
+                *sent == head,
+                Property::Certificates,
+                "a certificate at height {height} has the signature of validator {signer}, who attested {sent}, under \
+                 {head}"
+            );
+        }
         Ok(())
     }
 
-    /// A validator starts, with these own vertices in its journal: all that it ever sent must be there.
-    pub(crate) fn restarted(&self, who: ValidatorIndex, own: &[VertexRef]) -> Verdict {
+    /// A validator starts, with these own vertices in its journal and a store of this height: all that it ever sent
+    /// must be there, and all that it ever attested.
+    pub(crate) fn restarted(
+        &self,
+        who: ValidatorIndex,
+        own: &[VertexRef],
+        height: Height,
+    ) -> Verdict {
         let kept: BTreeMap<Round, VertexId> = own.iter().map(|v| (v.round, v.id)).collect();
         let range = (who, Round(0))..=(who, Round(u64::MAX));
         for ((_, round), id) in self.vertices.range(range) {
@@ -73,6 +76,15 @@ impl Sent {
                 Property::NoEquivocation,
                 "validator {who} sent vertex {id} of round {round}, which its journal doesn't hold after a crash: it \
                  left before it was durable"
+            );
+        }
+        let range = (who, Height(0))..=(who, Height(u64::MAX));
+        if let Some(((_, attested), _)) = self.attestations.range(range).next_back() {
+            ensure!(
+                *attested <= height,
+                Property::Durability,
+                "validator {who} attested height {attested}, but has {height} after a crash: it did before its store \
+                 was durable"
             );
         }
         Ok(())
@@ -111,14 +123,14 @@ mod tests {
             sent.attestation(&attestation(1, "a")).unwrap();
         }
         assert_eq!(sent.vertices_count(), 2);
-        sent.restarted(A, &[vertex(1, 0, "")]).unwrap();
+        sent.restarted(A, &[vertex(1, 0, "")], Height(1)).unwrap();
     }
 
     #[test]
     fn a_second_vertex_in_a_round_is_seen_also_after_a_restart() {
         let mut sent = Sent::default();
         sent.vertex(&vertex(1, 0, "")).unwrap();
-        sent.restarted(A, &[vertex(1, 0, "")]).unwrap();
+        sent.restarted(A, &[vertex(1, 0, "")], Height(1)).unwrap();
         let violation = sent.vertex(&vertex(1, 0, "twin")).unwrap_err();
         assert_eq!(violation.property, Property::NoEquivocation);
     }
@@ -127,10 +139,22 @@ mod tests {
     fn a_vertex_that_left_before_it_was_durable_is_seen() {
         let mut sent = Sent::default();
         sent.vertex(&vertex(1, 0, "")).unwrap();
-        let violation = sent.restarted(A, &[]).unwrap_err();
+        let violation = sent.restarted(A, &[], Height(0)).unwrap_err();
         assert_eq!(violation.property, Property::NoEquivocation);
-        let violation = sent.restarted(A, &[vertex(1, 0, "twin")]).unwrap_err();
+        let violation = sent
+            .restarted(A, &[vertex(1, 0, "twin")], Height(0))
+            .unwrap_err();
         assert_eq!(violation.property, Property::NoEquivocation);
+    }
+
+    #[test]
+    fn an_attestation_that_left_before_the_store_was_durable_is_seen() {
+        let mut sent = Sent::default();
+        sent.attestation(&attestation(1, "a")).unwrap();
+        sent.attestation(&attestation(2, "b")).unwrap();
+        sent.restarted(A, &[], Height(2)).unwrap();
+        let violation = sent.restarted(A, &[], Height(1)).unwrap_err();
+        assert_eq!(violation.property, Property::Durability);
     }
 
     #[test]
