@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use crossbeam_channel::unbounded;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -27,6 +28,9 @@ use crate::node::NodeError;
 use crate::tracker::Tracker;
 use crate::transport::tls::NodeIdentity;
 use crate::transport::{Settings, Transport};
+
+/// Threads that read files for gateways, at once; further reads wait for one.
+const BLOCKING_THREADS_MAX: usize = 32;
 
 /// All that a node is put together from.
 pub(crate) struct Assembly<'a, A, R> {
@@ -82,7 +86,7 @@ where
             index: index.clone(),
             hub,
             metrics: metrics.clone(),
-            reader: self.reader,
+            reader: ArcSwapOption::from_pointee(self.reader),
             status: status.subscribe(),
             forge: self.forge,
             submissions: Submissions::new(mib(limits.submissions_mib), to_replica),
@@ -182,6 +186,7 @@ where
 fn start_runtime(tuning: &TuningSection) -> Result<Runtime, NodeError> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(tuning.runtime_threads as usize)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .thread_name("violeta-io")
         .enable_all()
         .build()

@@ -45,6 +45,7 @@ pub enum EventError {
 pub struct EventHub {
     recent: Mutex<Recent>,
     newest: watch::Sender<Cursor>,
+    closed: watch::Sender<bool>,
     open: AtomicUsize,
     open_max: usize,
 }
@@ -66,6 +67,7 @@ impl EventHub {
         Arc::new(EventHub {
             recent: Mutex::new(recent),
             newest: watch::Sender::new(last),
+            closed: watch::Sender::new(false),
             open: AtomicUsize::new(0),
             open_max,
         })
@@ -86,6 +88,11 @@ impl EventHub {
         }
         drop(recent);
         self.newest.send_replace(cursor);
+    }
+
+    /// The node stops: streams end once they have told what there is.
+    pub fn close(&self) {
+        self.closed.send_replace(true);
     }
 
     /// The newest event's cursor.
@@ -117,6 +124,7 @@ impl EventHub {
         let open = self.open.fetch_add(1, Ordering::Relaxed);
         let stream = EventStream {
             newest: self.newest.subscribe(),
+            closed: self.closed.subscribe(),
             hub: self.clone(),
             index,
             cursor: from.unwrap_or_else(|| self.newest()),
@@ -135,6 +143,7 @@ pub struct EventStream {
     hub: Arc<EventHub>,
     index: Arc<Index>,
     newest: watch::Receiver<Cursor>,
+    closed: watch::Receiver<bool>,
     cursor: Cursor,
     batch: VecDeque<ChainEvent>,
 }
@@ -158,10 +167,11 @@ impl EventStream {
             self.newest.borrow_and_update();
             self.batch = self.fetch().await?.into();
             if self.batch.is_empty() {
-                self.newest
-                    .changed()
-                    .await
-                    .map_err(|_| EventError::Stopped)?;
+                tokio::select! {
+                    biased;
+                    _ = self.newest.changed() => {}
+                    _ = self.closed.wait_for(|closed| *closed) => return Err(EventError::Stopped),
+                }
             }
         }
     }
@@ -274,6 +284,17 @@ mod tests {
             hub.publish(event(height));
         }
         assert_eq!(stream.next().await.unwrap(), event(6));
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_with_the_node_after_what_there_is() {
+        let (_dir, index) = index();
+        let hub = EventHub::new(Cursor::default(), 10);
+        let mut stream = hub.subscribe(Some(Cursor::default()), index).unwrap();
+        hub.publish(event(1));
+        hub.close();
+        assert_eq!(stream.next().await.unwrap(), event(1));
+        assert!(matches!(stream.next().await, Err(EventError::Stopped)));
     }
 
     #[tokio::test]

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use crossbeam_channel::Sender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
@@ -86,7 +87,8 @@ pub(crate) struct Shared {
     pub(crate) index: Arc<Index>,
     pub(crate) hub: Arc<EventHub>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) reader: Option<DbReader>,
+    /// Taken away when the node stops: who reads holds the store open.
+    pub(crate) reader: ArcSwapOption<DbReader>,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) forge: Option<Arc<dyn Forge>>,
     pub(crate) submissions: Submissions,
@@ -194,9 +196,10 @@ impl Handle {
         &self.shared.metrics
     }
 
-    /// Reads the state; none where the node runs no database.
-    pub fn reader(&self) -> Option<&DbReader> {
-        self.shared.reader.as_ref()
+    /// Reads the state; none where the node runs no database, or has stopped. Not to be kept: who holds it holds the
+    /// store open.
+    pub fn reader(&self) -> Option<Arc<DbReader>> {
+        self.shared.reader.load_full()
     }
 
     /// Where the replica stood a moment ago.

@@ -1,4 +1,15 @@
 //! The shell of a Violeta validator: sockets, TLS, LMDB, files, clock, threads, metrics, gateways.
+//!
+//! ```text
+//!  config, keys, genesis ──▶ open ──▶ Node ─┬─ transport   TLS between validators, pinned to their keys
+//!                                           ├─ driver      threads around the replica, journal, machine
+//!                                           ├─ index       LMDB: where in the journal to find things
+//!                                           └─ Handle ───▶ http and other gateways
+//! ```
+//!
+//! Everything that decides lies in the crates below; here is only what they must not know. Secrets and limits come from
+//! files ([`config`], [`keys`]); what a client may see goes through [`Handle`]. The index knows nothing that the journal
+//! doesn't; the gateways know neither replica nor journal.
 
 mod assembly;
 pub mod chain;

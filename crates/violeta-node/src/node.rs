@@ -198,10 +198,12 @@ impl Node {
         };
         let begin = Instant::now();
         self.handle.shutdown("the node was stopped");
+        self.handle.shared.hub.close();
         if let (Some(gateway), Some(runtime)) = (self.gateway.take(), &self.runtime) {
             runtime.block_on(gateway.stop());
         }
         let mut complaints = driver.stop();
+        self.handle.shared.reader.store(None);
         if let Err(error) = self.index.close() {
             complaints.push(error.to_string());
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
 use violeta_node::testnet::{self, Options};
 use violeta_node::{Config, Node, Overrides};
 
@@ -11,14 +12,13 @@ const REST: Duration = Duration::from_secs(4);
 /// CPU time of one idle validator, as a share of a core. The aim is one hundredth; builds without optimisation take more.
 const SHARE_MAX: f64 = 0.03;
 
-fn cpu_seconds() -> f64 {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
-    let of = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6;
-    of(usage.user_time()) + of(usage.system_time())
-}
-
 #[test]
 fn an_idle_cluster_costs_next_to_nothing() {
+    let cpu_seconds = || {
+        let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
+        let of = |t: TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6;
+        of(usage.user_time()) + of(usage.system_time())
+    };
     let dir = tempfile::tempdir().unwrap();
     let net = testnet::generate(dir.path(), 4, &Options::default()).unwrap();
     let nodes: Vec<_> = net

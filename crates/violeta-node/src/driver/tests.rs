@@ -165,7 +165,7 @@ fn rig_with(
         index: index.clone(),
         hub,
         metrics,
-        reader: None,
+        reader: arc_swap::ArcSwapOption::empty(),
         status: watch::Sender::new(Status::default()).subscribe(),
         forge: None,
         submissions: Submissions::new(64 << 20, to_replica),

@@ -33,7 +33,7 @@ use crate::handle::{Handle, Stopped};
 /// What ends the OpenMetrics text.
 const METRICS_END: &str = "# EOF\n";
 
-fn reader(handle: &Handle) -> Result<&DbReader, SourceError> {
+fn reader(handle: &Handle) -> Result<Arc<DbReader>, SourceError> {
     handle.reader().ok_or(SourceError::NoDatabase)
 }
 

@@ -448,3 +448,60 @@ fn clients_are_served_over_http_until_the_node_stops() {
     world.nodes[0].take().unwrap().stop();
     assert_eq!(get("/v1/status"), None);
 }
+
+/// A validator that does everything but speak.
+struct Mute(Replica);
+
+impl ReplicaLike for Mute {
+    fn handle(&mut self, now: violeta_replica::Now, input: violeta_replica::Input) {
+        self.0.handle(now, input);
+    }
+
+    fn poll(&mut self) -> Option<violeta_replica::Output> {
+        std::iter::from_fn(|| self.0.poll())
+            .find(|output| !matches!(output, violeta_replica::Output::Send { .. }))
+    }
+
+    fn next_wakeup(&self) -> Option<u64> {
+        self.0.next_wakeup()
+    }
+
+    fn status(&self) -> violeta_replica::Status {
+        self.0.status()
+    }
+}
+
+#[test]
+fn an_adversary_in_the_place_of_a_replica_is_outvoted() {
+    let mut world = World::new(4, MachineKind::Database);
+    let mute = Overrides {
+        corrupt: Some(Box::new(|honest| Box::new(Mute(honest.replica)))),
+        ..Overrides::default()
+    };
+    world.start_with(0, mute).unwrap();
+    for i in 1..4 {
+        world.start(i);
+    }
+    let mut client = Client::new(&world);
+    let height = world.commit(1, client.namespace());
+    // It hears, though it doesn't speak.
+    world.agree(&[0, 1, 2, 3], height);
+}
+
+#[test]
+fn a_node_asked_to_stop_by_its_handle_says_why_and_ends_its_streams() {
+    let mut world = World::new(1, MachineKind::Database);
+    world.start(0);
+    let handle = world.handle(0);
+    let mut events = handle.events(None).unwrap();
+    handle.shutdown("for maintenance");
+    handle.shutdown("for another reason");
+    assert_eq!(world.nodes[0].as_ref().unwrap().wait(), "for maintenance");
+    world.stop(0);
+    let ended = world.runtime.block_on(events.next());
+    assert!(ended.is_err());
+    let submitted = world.runtime.block_on(handle.submit(vec![Bytes::new()]));
+    assert!(submitted.is_err());
+    // The directory is free again while handles live on.
+    world.start(0);
+}

@@ -209,7 +209,7 @@ impl Pinned {
     }
 
     fn no_tls12() -> rustls::Error {
-        rustls::PeerIncompatible::Tls13RequiredForQuic.into()
+        rustls::Error::General("TLS 1.2 isn't spoken between validators".into())
     }
 }
 
