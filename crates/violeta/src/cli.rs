@@ -15,7 +15,7 @@ Its validators are run by parties that need not trust one another: up to a third
 taken over, and still every client gets the same history in the same order, with a proof of every answer.";
 
 const AFTER: &str = "Begin with:
-  violeta demo                         see it work: four validators, a crash, a liar (about a minute)
+  violeta demo                         see it work: four validators, a crash, a liar
   violeta testnet init net && violeta testnet up net
   cd net && violeta put greetings hello world --create && violeta get greetings hello --proof
 

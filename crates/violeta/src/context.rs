@@ -25,25 +25,37 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 #[command(next_help_heading = "Network")]
 pub(crate) struct ContextArgs {
     /// A network's directory: gives endpoints, trust and key.
-    #[arg(long, value_name = "DIR", env = "VIOLETA_TESTNET")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "VIOLETA_TESTNET",
+        hide_env_values = true
+    )]
     pub(crate) testnet: Option<PathBuf>,
     /// Address of a validator; may be given several times.
     #[arg(
         long,
         value_name = "URL",
         env = "VIOLETA_ENDPOINTS",
+        hide_env_values = true,
         value_delimiter = ','
     )]
     pub(crate) endpoint: Vec<String>,
     /// What is trusted: the trust file that came from whoever runs the network.
-    #[arg(long, value_name = "FILE", env = "VIOLETA_TRUST")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "VIOLETA_TRUST",
+        hide_env_values = true
+    )]
     pub(crate) trust: Option<PathBuf>,
     /// The key file to sign with.
     #[arg(
         id = "key_file",
         long = "key",
         value_name = "FILE",
-        env = "VIOLETA_KEY"
+        env = "VIOLETA_KEY",
+        hide_env_values = true
     )]
     pub(crate) key: Option<PathBuf>,
 }

@@ -43,7 +43,7 @@ pub(crate) struct StartArgs {
     #[arg(long, default_value = "text", value_name = "FORMAT")]
     log_format: LogFormat,
     /// What is logged: error, warn, info, debug, trace, or by module.
-    #[arg(long, value_name = "FILTER", env = "VIOLETA_LOG", default_value = LOG_DEFAULT)]
+    #[arg(long, value_name = "FILTER", env = "VIOLETA_LOG", hide_env_values = true, default_value = LOG_DEFAULT)]
     log: String,
     /// End when this process does.
     #[arg(long, value_name = "PID", hide = true)]

@@ -52,8 +52,9 @@ fn the_demo_shows_what_it_promises_and_leaves_nothing() {
 #[test]
 fn validators_end_with_the_demo_however_it_ends() {
     use std::io::BufRead;
+    let dir = tempfile::tempdir().unwrap();
     let mut demo = violeta()
-        .args(["demo", "--json"])
+        .args(["demo", "--json", "--dir", dir.path().to_str().unwrap()])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use clap::Args;
 use tokio::task::JoinSet;
 use violeta_node::testnet::Options;
-use violeta_types::limits::EXPIRY_AHEAD_MS_MAX;
+use violeta_types::limits::{EXPIRY_AHEAD_MS_MAX, GRANTS_MAX};
 use violeta_types::{ChainId, Height, TimeMs};
 
 use self::meters::{ProcessUse, SyncProbe, counter, disk_bytes};
@@ -33,14 +33,14 @@ use self::workload::{Numbers, Signer, Workload, opaque, presign, setup_operation
 use crate::error::{CliError, CliResult};
 use crate::gateway::{Gateway, block_on};
 use crate::terminal::Terminal;
-use crate::testnet::cluster::Cluster;
+use crate::testnet::cluster::{Cluster, interrupted};
 use crate::testnet::{remove_directory, temporary_directory};
 
 /// Clients where none are asked for.
 pub(crate) const CLIENTS_DEFAULT: usize = 32;
 /// As many as may be granted a right in one namespace, with room for the probers.
-pub(crate) const CLIENTS_MAX: usize = 60;
-const PROBERS: usize = 2;
+pub(crate) const CLIENTS_MAX: usize = 54;
+const PROBERS: usize = 8;
 const VALIDATORS: usize = 4;
 const SECONDS_MAX: u64 = 300;
 const IDLE: Duration = Duration::from_secs(5);
@@ -50,25 +50,27 @@ const SETUP_PATIENCE: Duration = Duration::from_secs(20);
 /// The one that is killed; events are followed at validator 0.
 const VICTIM: usize = VALIDATORS - 1;
 
+const _: () = assert!(CLIENTS_MAX + PROBERS <= GRANTS_MAX);
+const _: () = assert!(CLIENTS_DEFAULT <= CLIENTS_MAX);
+
 /// Arguments of `violeta bench`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   violeta bench --workload puts
   violeta bench --workload opaque --duration 30 --json
-  violeta bench --workload puts --url http://a:26700 --url http://b:26700 --testnet net
+  violeta bench --workload puts --url http://a:26700 --url http://b:26700
 
 Without --url it starts four validators of its own, as processes with fsync on, and stops them after.
 
 Everything is signed before the clock starts. Clients send batches over connections that stay open, each client to \
 one validator, as long as fewer transactions than the window are under way (sent and not yet seen in a block).
-  committed        from the events of one validator: transactions in the blocks executed while it was measured
-  submit to …      timed at the client: from before the request of a single transaction is written to after the \
-answer of a request with wait=executed (commit) or wait=certified (certificate) is read; sampled under load by \
-clients of their own
-  CPU, memory      as the kernel counts them for the validators' processes: utime + stime, VmHWM
-  disk             growth of the blocks that a validator's files take, averaged over validators
-  wire             bytes that validators sent one another, by their own metrics
-  fdatasync        of 4 KiB in a file beside theirs, four times a second meanwhile")]
+  committed     transactions in the blocks that one validator executed while it was measured, by its events
+  submit to …   timed at the client, sampled under load by clients of their own: from before a request of a single \
+transaction is written to after its answer is read; commit is wait=executed, certificate is wait=certified
+  CPU, memory   as the kernel counts them for the validators' processes: utime + stime, VmHWM
+  disk          growth of the blocks that a validator's files take, averaged over validators
+  wire          bytes that validators sent one another, by their own metrics
+  fdatasync     of 4 KiB in a file beside theirs, four times a second meanwhile")]
 pub(crate) struct BenchArgs {
     /// What is sent.
     #[arg(long, short, default_value = "puts")]
@@ -158,7 +160,7 @@ impl Bench {
                 violeta_node::files::create_directory(dir, 0o755)?;
                 dir.join("bench-cluster")
             }
-            None => temporary_directory("bench")?.join("cluster"),
+            None => temporary_directory("bench")?,
         };
         let options = Options {
             name: "bench".into(),
@@ -182,7 +184,7 @@ impl Bench {
     }
 
     fn run(&mut self, args: &BenchArgs, terminal: &Terminal) -> CliResult<Report> {
-        block_on(async {
+        let whole = async {
             if let Some(cluster) = &mut self.cluster {
                 terminal.note("starting four validators …");
                 cluster.wait_healthy().await?;
@@ -190,6 +192,12 @@ impl Bench {
             let loads = self.loads(args, terminal).await?;
             let idle_cpu_percent = self.idle(terminal).await;
             self.measure(args, loads, idle_cpu_percent, terminal).await
+        };
+        block_on(async {
+            tokio::select! {
+                report = whole => report,
+                () = interrupted() => Err(CliError::failed("interrupted: nothing was measured")),
+            }
         })
     }
 

@@ -90,7 +90,7 @@ impl Workload {
         match self {
             Workload::Opaque => 24_000,
             Workload::Puts | Workload::Kill => 6_000,
-            Workload::Puts100 => 400,
+            Workload::Puts100 => 128,
             Workload::Single => 1,
         }
     }

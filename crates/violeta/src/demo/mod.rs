@@ -36,7 +36,7 @@ use crate::load::loader::{Entry, Ledger, Pace, load, make_namespace};
 use crate::load::rows::Row;
 use crate::status::ask_all;
 use crate::terminal::{Terminal, Tone, shortened, table, thousands};
-use crate::testnet::cluster::Cluster;
+use crate::testnet::cluster::{Cluster, interrupted};
 use crate::testnet::{remove_directory, temporary_directory};
 
 const VALIDATORS: usize = 4;
@@ -113,27 +113,6 @@ fn clean(dir: &Path, was_given: bool) -> CliResult {
         }
     }
     Ok(())
-}
-
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminate = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                terminate.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        ctrl_c = tokio::signal::ctrl_c() => {
-            // Without a handler Ctrl-C ends the process as it always does; validators end with it.
-            if ctrl_c.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-        () = terminate => {}
-    }
 }
 
 async fn show(args: &DemoArgs, dir: &Path, terminal: &Terminal) -> CliResult {
