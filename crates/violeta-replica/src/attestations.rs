@@ -46,7 +46,8 @@ pub struct Taken {
 /// A quorum vouches for another head than the one that was made here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "at height {height} a quorum vouches for head {theirs}, and this replica made {ours}: it has a fault (a bug, bit rot or bad memory); keep its data for inspection and restore it from a healthy replica"
+    "at height {height} a quorum vouches for head {theirs}, and this replica made {ours}: it has a \
+     fault (a bug, bit rot or bad memory); keep its data for inspection and restore it from a healthy replica"
 )]
 pub struct Diverged {
     /// The height.
