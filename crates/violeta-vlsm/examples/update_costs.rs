@@ -19,6 +19,10 @@ use violeta_journal::RealDisk;
 use violeta_types::Height;
 use violeta_vlsm::{Batch, Options, Store, Writer};
 
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const BATCH: u64 = 1_000;
 const VALUE_BYTES: usize = 100;
 const SPACE: &[u8] = b"accounts";

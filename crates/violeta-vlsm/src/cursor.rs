@@ -15,7 +15,7 @@ use crate::space::Space;
 use crate::store::{Shared, State, Version};
 use crate::superblock::{Superblock, Superblocks};
 use crate::tree::{
-    At, Change, Child, Entry, Made, NodeSink, Seating, Tree, Usher, encode_tree, update,
+    At, Change, Child, Entry, Heap, Made, NodeSink, Seating, Tree, Usher, encode_tree, update,
 };
 use crate::versions::VersionEntry;
 
@@ -32,8 +32,7 @@ pub(crate) struct Cursor {
     /// What the superblock will say once what it says is durable: a checkpoint is under way.
     pub(crate) pending: Option<Superblock>,
     /// Who sits where in memory.
-    pub(crate) entry_seating: Seating,
-    pub(crate) space_seating: Seating,
+    pub(crate) seating: Seating,
     /// Whether a sync failed.
     pub(crate) broken: bool,
 }
@@ -48,8 +47,8 @@ pub struct Staged {
     /// Where the root record lies among `nodes`.
     at: At,
     nodes: Vec<u8>,
-    entries: Made<Entry>,
-    spaces: Made<Space>,
+    entries: Made,
+    spaces: Heap<Space>,
 }
 
 impl Staged {
@@ -81,7 +80,7 @@ impl Cursor {
         let base = Arc::clone(&shared.state.load().latest);
         let mut draft = Draft::new(self.log.end());
         let mut sink = self.nodes.sink();
-        let (mut entries, mut spaces) = (self.entry_seating.usher(), self.space_seating.usher());
+        let (mut entries, mut spaces) = (self.seating.usher(), Heap::new());
         let mut top = Vec::with_capacity(changes.len());
         for changes in changes {
             let old = base.find_space(shared, &changes.name)?;
@@ -100,7 +99,7 @@ impl Cursor {
             at,
             nodes: sink.finish(),
             entries: entries.finish(),
-            spaces: spaces.finish(),
+            spaces,
         })
     }
 
@@ -149,13 +148,12 @@ impl Cursor {
     }
 
     fn publish(&mut self, shared: &Shared, version: Height, staged: Staged) {
-        self.nodes.append(&staged.nodes);
-        let (max, written) = (shared.options.resident_nodes, self.nodes.written());
-        let (entries, spaces) = (&shared.nodes.entry_seats, &shared.nodes.space_seats);
-        // Nodes sit down before a reader can ask for them.
-        self.entry_seating
-            .seat(entries, staged.entries, max, written);
-        self.space_seating.seat(spaces, staged.spaces, max, written);
+        // Records are found before the nodes whose seats others take.
+        self.nodes.append(&shared.nodes, staged.nodes);
+        self.seating.seat(&shared.nodes.arena, staged.entries);
+        for (digest, node) in staged.spaces.nodes() {
+            shared.nodes.keep_space_node(digest, node);
+        }
         let (root, top) = (staged.root, staged.top);
         self.unindexed.push(VersionEntry {
             version,
@@ -200,7 +198,7 @@ impl Cursor {
 
     /// Writes the nodes and index entries that are only in memory, without making them durable.
     pub(crate) fn write_nodes(&mut self, shared: &Shared) -> Result<(), StoreError> {
-        self.nodes.write()?;
+        self.nodes.write(&shared.nodes)?;
         let state = shared.state.load();
         shared.versions.write(state.indexed, &self.unindexed)?;
         shared.state.store(Arc::new(State {
@@ -209,8 +207,6 @@ impl Cursor {
             recent: Vec::new(),
         }));
         self.unindexed.clear();
-        self.entry_seating.written();
-        self.space_seating.written();
         Ok(())
     }
 
@@ -287,12 +283,7 @@ impl Cursor {
 
     /// Lets a few nodes go that nobody needs in memory. Returns whether there were any.
     pub(crate) fn release_nodes(&mut self, shared: &Shared) -> bool {
-        let nodes = &shared.nodes;
-        self.entry_seating
-            .release(&nodes.entry_seats, RELEASE_STEPS)
-            || self
-                .space_seating
-                .release(&nodes.space_seats, RELEASE_STEPS)
+        self.seating.release(&shared.nodes.arena, RELEASE_STEPS)
     }
 
     /// Returns to the version with this entry of the index, durably; to the empty store for none.
@@ -339,8 +330,7 @@ impl Cursor {
             indexed: versions,
             recent: Vec::new(),
         }));
-        self.entry_seating.clear(&shared.nodes.entry_seats);
-        self.space_seating.clear(&shared.nodes.space_seats);
+        self.seating.clear(&shared.nodes.arena);
         Ok(())
     }
 
@@ -379,7 +369,7 @@ fn stage_space(
     changes: &SpaceChanges<'_>,
     draft: &mut Draft,
     sink: &mut NodeSink,
-    usher: &mut Usher<'_, Entry>,
+    usher: &mut Usher<'_>,
 ) -> Result<Option<Space>, StoreError> {
     let entries = draft.space(changes);
     if changes.action != Action::Keep

@@ -46,8 +46,9 @@ pub struct Options {
     pub checkpoint_bytes: u64,
     /// Historical nodes (and nodes read after a start) that are cached, in number. A node takes about 1 KiB.
     pub cache_nodes: usize,
-    /// Nodes of the newest version that stay in memory, in number; above, parts of it are read when needed.
-    pub resident_nodes: usize,
+    /// Bytes of nodes of the newest version that stay in memory; above, parts of it are read when needed. A key takes
+    /// about 170.
+    pub resident_bytes: usize,
 }
 
 impl Default for Options {
@@ -56,7 +57,7 @@ impl Default for Options {
             log_segment_bytes: 64 << 20,
             checkpoint_bytes: 64 << 20,
             cache_nodes: 16 << 10,
-            resident_nodes: 512 << 10,
+            resident_bytes: 256 << 20,
         }
     }
 }

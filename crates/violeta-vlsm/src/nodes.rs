@@ -1,7 +1,7 @@
 //! The node files: every node of every version, append-only, written off the commit path.
 //!
 //! ```text
-//!  offsets   0 ───────────▶ 256 M ──────────▶ 512 M … written │ unwritten: in memory, with the trees that use them
+//!  offsets   0 ───────────▶ 256 M ──────────▶ 512 M … written │ unwritten: in memory, one piece a version
 //!            nodes-00000000 │ nodes-00000001 │
 //! ```
 //!
@@ -11,17 +11,18 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use bytes::Bytes;
 use violeta_journal::{Disk, DiskFile, OpenMode};
 use violeta_types::Digest;
 
 use crate::error::StoreError;
 use crate::files::{Files, in_dir};
-use crate::limits::{NODE_FILE_BYTES, UNWRITTEN_BYTES};
+use crate::limits::{NODE_FILE_BYTES, Options, UNWRITTEN_BYTES};
 use crate::space::Space;
 use crate::tree::{
-    At, CHAIN_MAX, Entry, Leaf, Link, Load, Loaded, NodeSink, Record, Seats, SharedNode, Tree,
-    decode_tree,
+    Arena, At, CHAIN_MAX, Entry, Leaf, Link, Load, NodeSink, Record, Resident, SharedNode, Tree,
+    View, decode_tree,
 };
 
 fn path(dir: &str, number: u64) -> String {
@@ -33,24 +34,38 @@ fn path(dir: &str, number: u64) -> String {
 pub(crate) struct NodeFiles {
     dir: String,
     files: Files,
-    /// Nodes of the newest version, and of those whose nodes aren't in the files yet.
-    pub(crate) entry_seats: Seats<Entry>,
-    pub(crate) space_seats: Seats<Space>,
+    /// Records that aren't in the files yet.
+    unwritten: ArcSwap<Vec<Piece>>,
+    /// Nodes of the newest version.
+    pub(crate) arena: Arena,
     /// Others.
     entries: Cache<Entry>,
     spaces: Cache<Space>,
 }
 
+/// The records of one version.
+#[derive(Clone, Debug)]
+struct Piece {
+    /// Where they will begin.
+    start: u64,
+    bytes: Bytes,
+}
+
 impl NodeFiles {
-    pub(crate) fn new(disk: Arc<dyn Disk>, dir: &str, cache_nodes: usize) -> Self {
+    pub(crate) fn new(disk: Arc<dyn Disk>, dir: &str, options: &Options) -> Self {
         NodeFiles {
             dir: dir.to_owned(),
             files: Files::new(disk),
-            entry_seats: Seats::new(),
-            space_seats: Seats::new(),
-            entries: Cache::new(cache_nodes),
-            spaces: Cache::new(cache_nodes / 8),
+            unwritten: ArcSwap::default(),
+            arena: Arena::new(options.resident_bytes),
+            entries: Cache::new(options.cache_nodes),
+            spaces: Cache::new(options.cache_nodes / 8),
         }
+    }
+
+    /// Puts a node of the top tree where it is found without being read.
+    pub(crate) fn keep_space_node(&self, digest: &Digest, node: &SharedNode<Space>) {
+        self.spaces.put(node.at(), digest, node);
     }
 
     /// The top tree whose root record lies at `at`.
@@ -62,7 +77,31 @@ impl NodeFiles {
             .ok_or_else(|| self.corrupt(at, "not the root of a version"))
     }
 
-    fn read(&self, at: At) -> Result<Vec<u8>, StoreError> {
+    fn read(&self, at: At) -> Result<Bytes, StoreError> {
+        let mut bytes = match self.unwritten(at) {
+            Some(bytes) => bytes,
+            None => self.read_file(at)?,
+        };
+        match bytes.split_last_chunk::<4>() {
+            Some((record, crc)) if crc32fast::hash(record).to_le_bytes() == *crc => {
+                bytes.truncate(record.len());
+                Ok(bytes)
+            }
+            _ => Err(self.corrupt(at, "the record's checksum is wrong")),
+        }
+    }
+
+    /// A record that isn't in the files yet.
+    fn unwritten(&self, at: At) -> Option<Bytes> {
+        let pieces = self.unwritten.load();
+        let after = pieces.partition_point(|piece| piece.start <= at.offset());
+        let piece = pieces.get(after.checked_sub(1)?)?;
+        let start = usize::try_from(at.offset() - piece.start).ok()?;
+        let end = start.checked_add(at.len())?;
+        (end <= piece.bytes.len()).then(|| piece.bytes.slice(start..end))
+    }
+
+    fn read_file(&self, at: At) -> Result<Bytes, StoreError> {
         let number = at.offset() / NODE_FILE_BYTES;
         let mut bytes = vec![0; at.len()];
         let path = || path(&self.dir, number);
@@ -74,12 +113,7 @@ impl NodeFiles {
                 }
                 _ => StoreError::Disk(error),
             })?;
-        let record = match bytes.split_last_chunk::<4>() {
-            Some((record, crc)) if crc32fast::hash(record).to_le_bytes() == *crc => record.len(),
-            _ => return Err(self.corrupt(at, "the record's checksum is wrong")),
-        };
-        bytes.truncate(record);
-        Ok(bytes)
+        Ok(bytes.into())
     }
 
     /// Reads a node: the newest record and all that it builds on.
@@ -105,25 +139,22 @@ impl NodeFiles {
         Ok(record.into_node(at))
     }
 
-    fn load<L: Leaf>(
+    /// The node that `link` leads to, from the cache or the files.
+    fn held<L: Leaf>(
         &self,
-        seats: &Seats<L>,
         cache: &Cache<L>,
         link: &Link,
         expected: &Digest,
-    ) -> Result<Loaded<L>, StoreError> {
-        if let Some(node) = seats.get(link) {
-            return Ok(node);
-        }
+    ) -> Result<SharedNode<L>, StoreError> {
         if let Some(node) = cache.get(link.at, expected) {
-            return Ok(Loaded::new(node));
+            return Ok(node);
         }
         let (node, digest) = self.node(link.at)?;
         if digest != *expected {
             return Err(self.corrupt(link.at, "the node isn't the one that its parent names"));
         }
         cache.put(link.at, expected, &node);
-        Ok(Loaded::new(node))
+        Ok(node)
     }
 
     pub(crate) fn corrupt(&self, at: At, what: impl Into<String>) -> StoreError {
@@ -133,14 +164,45 @@ impl NodeFiles {
 }
 
 impl Load<Entry> for NodeFiles {
-    fn load(&self, link: &Link, expected: &Digest) -> Result<Loaded<Entry>, StoreError> {
-        self.load(&self.entry_seats, &self.entries, link, expected)
+    type Node<'a> = Resident<'a, SharedNode<Entry>>;
+
+    fn load(&self, link: &Link, expected: &Digest) -> Result<Self::Node<'_>, StoreError> {
+        if let Some(node) = self.arena.get(link) {
+            return Ok(Resident::Seated(*link, node));
+        }
+        Ok(Resident::Held(self.held(&self.entries, link, expected)?))
+    }
+
+    fn look<R>(
+        &self,
+        link: &Link,
+        expected: &Digest,
+        look: impl Fn(&dyn View<Entry>) -> R,
+    ) -> Result<R, StoreError> {
+        if let Some(node) = self.arena.get(link) {
+            let seen = look(&node);
+            if node.is_still(link.at) {
+                return Ok(seen);
+            }
+        }
+        Ok(look(&self.held(&self.entries, link, expected)?))
     }
 }
 
 impl Load<Space> for NodeFiles {
-    fn load(&self, link: &Link, expected: &Digest) -> Result<Loaded<Space>, StoreError> {
-        self.load(&self.space_seats, &self.spaces, link, expected)
+    type Node<'a> = SharedNode<Space>;
+
+    fn load(&self, link: &Link, expected: &Digest) -> Result<Self::Node<'_>, StoreError> {
+        self.held(&self.spaces, link, expected)
+    }
+
+    fn look<R>(
+        &self,
+        link: &Link,
+        expected: &Digest,
+        look: impl Fn(&dyn View<Space>) -> R,
+    ) -> Result<R, StoreError> {
+        Ok(look(&self.held(&self.spaces, link, expected)?))
     }
 }
 
@@ -192,8 +254,8 @@ pub(crate) struct NodeWriter {
     dir: String,
     /// All before it is in the files.
     written: u64,
-    /// What comes after it.
-    unwritten: Vec<u8>,
+    /// How much comes after it.
+    unwritten_bytes: usize,
     /// Files with writes that aren't synced.
     unsynced: Vec<(u64, Arc<dyn DiskFile>)>,
     /// How much that was.
@@ -206,7 +268,7 @@ impl NodeWriter {
             disk,
             dir: dir.to_owned(),
             written: end,
-            unwritten: Vec::new(),
+            unwritten_bytes: 0,
             unsynced: Vec::new(),
             unsynced_bytes: 0,
         }
@@ -214,7 +276,7 @@ impl NodeWriter {
 
     /// Where the next record goes.
     pub(crate) fn end(&self) -> u64 {
-        self.written + self.unwritten.len() as u64
+        self.written + self.unwritten_bytes as u64
     }
 
     /// A sink for the records of the next version.
@@ -227,9 +289,16 @@ impl NodeWriter {
         self.written
     }
 
-    /// Takes the records of a version.
-    pub(crate) fn append(&mut self, records: &[u8]) {
-        self.unwritten.extend_from_slice(records);
+    /// Takes the records of a version; readers find them from now on.
+    pub(crate) fn append(&mut self, files: &NodeFiles, records: Vec<u8>) {
+        let piece = Piece {
+            start: self.end(),
+            bytes: records.into(),
+        };
+        self.unwritten_bytes += piece.bytes.len();
+        let mut pieces = files.unwritten.load().to_vec();
+        pieces.push(piece);
+        files.unwritten.store(Arc::new(pieces));
     }
 
     /// What was written and isn't durable.
@@ -239,24 +308,29 @@ impl NodeWriter {
 
     /// Whether it's time to write.
     pub(crate) fn is_full(&self) -> bool {
-        self.unwritten.len() >= UNWRITTEN_BYTES
+        self.unwritten_bytes >= UNWRITTEN_BYTES
     }
 
     /// Writes what is in memory, without making it durable. If that fails, it is still in memory.
-    pub(crate) fn write(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn write(&mut self, files: &NodeFiles) -> Result<(), StoreError> {
+        let pieces = files.unwritten.load_full();
+        let pieces: Vec<&[u8]> = pieces.iter().map(|piece| &piece.bytes[..]).collect();
+        let bytes = pieces.concat();
+        assert_eq!(bytes.len(), self.unwritten_bytes, "the pieces are all");
         let mut done = 0;
-        while done < self.unwritten.len() {
+        while done < bytes.len() {
             let at = self.written + done as u64;
             let (number, offset) = (at / NODE_FILE_BYTES, at % NODE_FILE_BYTES);
             let room = usize::try_from(NODE_FILE_BYTES - offset).unwrap_or(usize::MAX);
-            let part = (self.unwritten.len() - done).min(room);
+            let part = (bytes.len() - done).min(room);
             let file = self.file(number)?;
-            file.write_at(offset, &self.unwritten[done..done + part])?;
+            file.write_at(offset, &bytes[done..done + part])?;
             done += part;
         }
         self.written += done as u64;
         self.unsynced_bytes += done as u64;
-        self.unwritten.clear();
+        self.unwritten_bytes = 0;
+        files.unwritten.store(Arc::default());
         Ok(())
     }
 

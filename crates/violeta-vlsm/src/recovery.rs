@@ -48,7 +48,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, dir: &str, options: Options) -> Result<S
     };
     let log = Arc::new(Log::new(Arc::clone(&disk), dir, segments));
     let shared = Shared {
-        nodes: NodeFiles::new(Arc::clone(&disk), dir, options.cache_nodes),
+        nodes: NodeFiles::new(Arc::clone(&disk), dir, &options),
         versions: Versions::new(versions),
         state: ArcSwap::from_pointee(State {
             latest: Arc::new(Version::empty()),
@@ -131,8 +131,7 @@ fn replay(
         superblock,
         unindexed: Vec::new(),
         pending: None,
-        entry_seating: Seating::default(),
-        space_seating: Seating::default(),
+        seating: Seating::new(&shared.nodes.arena),
         broken: false,
     };
     let mut scan = Scan::new(&shared.log, log_position, link, Some(era));

@@ -19,7 +19,7 @@ use crate::error::StoreError;
 use crate::files::in_dir;
 use crate::tree::take;
 
-const MAGIC: [u8; 8] = *b"vlsmsup1";
+const MAGIC: [u8; 8] = *b"vlsmsup2";
 const CHECKED_BYTES: usize = 80;
 const SUPERBLOCK_BYTES: usize = CHECKED_BYTES + 32;
 

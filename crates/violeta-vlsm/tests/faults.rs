@@ -17,7 +17,7 @@ use common::naive::{self, State};
 use common::{Op, append, check, disk, name, open, open_on, small};
 use violeta_journal::{Disk, FaultyDisk, MemoryDisk, Operation};
 use violeta_types::{Digest, Height};
-use violeta_vlsm::{Batch, Store, StoreError};
+use violeta_vlsm::{Batch, Options, Store, StoreError};
 
 /// Versions 1 to `n`, each with some puts and a delete.
 fn ops(version: u64) -> Vec<Op> {
@@ -315,6 +315,57 @@ fn readers_see_whole_versions_while_the_writer_commits() {
         let (_, appended, error) = run(&store, versions);
         done.store(true, Ordering::Relaxed);
         assert_eq!(appended, versions, "{error:?}");
+    });
+}
+
+/// What sits in memory changes in place: a reader who looks at it meanwhile proves the old, or reads it, never a mixture.
+#[test]
+fn proofs_hold_while_the_nodes_that_they_are_read_from_change() {
+    let disk = disk();
+    let options = Options {
+        resident_bytes: 4 << 20,
+        ..small()
+    };
+    let store = Store::open(Arc::new(disk), "db/store", options).unwrap();
+    let mut writer = store.writer().unwrap();
+    let key = |i: u64| (i % 3_000).to_le_bytes();
+    let mut batch = Batch::new();
+    batch.create_space(b"s");
+    (0..3_000).for_each(|i| batch.put(b"s", &key(i), vec![0; 30]));
+    let staged = writer.stage(&batch).unwrap();
+    writer.append(Height(1), staged).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for reader in 0..2 {
+            let (store, done) = (&store, &done);
+            scope.spawn(move || {
+                let mut i = reader;
+                while !done.load(Ordering::Relaxed) {
+                    let snapshot = store.latest();
+                    for _ in 0..20 {
+                        i += 7;
+                        let (value, proof) = snapshot.prove(b"s", &key(i)).unwrap();
+                        let verdict =
+                            proof.verify(&snapshot.root(), b"s", &key(i), value.as_deref());
+                        assert_eq!(verdict, Ok(()));
+                    }
+                }
+            });
+        }
+        for version in 2..=400 {
+            let mut batch = Batch::new();
+            (0..100).for_each(|i| {
+                batch.put(
+                    b"s",
+                    &key(version * 31 + i * 29),
+                    version.to_le_bytes().to_vec(),
+                );
+            });
+            batch.delete(b"s", &key(version * 17));
+            let staged = writer.stage(&batch).unwrap();
+            writer.append(Height(version), staged).unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
     });
 }
 

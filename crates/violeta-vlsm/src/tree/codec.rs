@@ -8,9 +8,12 @@
 //!                                                                 the changed slots that are filled; the others are
 //!                                                                 those of the record at `base`
 //!  slot           digest 32 │ leaf: its encoding
-//!                           │ node: at u64
+//!                           │ node: at u64 │ seat u32
 //!  tree           0 │ or 1 │ slot of a leaf │ or 2 │ slot of a node
 //! ```
+//!
+//! `seat` says where the node sits in memory, for as long as the process lives that wrote it: a hint, which is checked
+//! when it is followed. It makes the way short from an older version to the nodes that it shares with the newest.
 //!
 //! Numbers are little-endian. `leaves` says which of the slots in the record hold leaves. A chain of deltas ends at a
 //! full record after at most [`CHAIN_MAX`] steps. A crc32 follows every record, and is part of its length: a node's
@@ -18,8 +21,8 @@
 
 use violeta_types::Digest;
 
-use super::node::{Child, Content, Link, Place, SharedNode, Tree, bits};
-use super::seats::Seat;
+use super::arena::Seat;
+use super::node::{Child, Content, Link, Place, SharedNode, Tree, View, bits};
 use super::{Leaf, take};
 
 /// Deltas between a record and the full one that it builds on.
@@ -57,40 +60,44 @@ impl At {
 
 /// Appends a node's record: a delta to the one before if that is shorter by half and the chain isn't too long. Returns
 /// how many records it builds on.
-pub(crate) fn encode_node<L: Leaf>(node: &Content<'_, L>, out: &mut Vec<u8>) -> u8 {
-    let bitmap = node.bitmap();
-    if let Some((base, changed)) = node.old()
+pub(crate) fn encode_node<L: Leaf, N: View<L>>(node: &Content<'_, L, N>, out: &mut Vec<u8>) -> u8 {
+    let (bitmap, changed) = (node.bitmap(), node.changed());
+    if let Some(base) = node.old()
         && base.chain() < CHAIN_MAX
         && 2 * (changed & bitmap).count_ones() <= bitmap.count_ones()
     {
         let chain = base.chain() + 1;
         out.push(DELTA);
         out.extend_from_slice(&bitmap.to_le_bytes());
-        out.extend_from_slice(&leaves(node, changed).to_le_bytes());
+        let leaves_at = out.len();
+        out.extend_from_slice(&[0; 2]);
         out.extend_from_slice(&changed.to_le_bytes());
         out.push(chain);
-        out.extend_from_slice(&base.link().at.0.to_le_bytes());
-        encode_slots(node, changed, out);
+        out.extend_from_slice(&base.at().0.to_le_bytes());
+        encode_slots(node, changed, leaves_at, out);
         return chain;
     }
     out.push(FULL);
     out.extend_from_slice(&bitmap.to_le_bytes());
-    out.extend_from_slice(&leaves(node, u16::MAX).to_le_bytes());
-    encode_slots(node, u16::MAX, out);
+    let leaves_at = out.len();
+    out.extend_from_slice(&[0; 2]);
+    encode_slots(node, u16::MAX, leaves_at, out);
     0
 }
 
-/// Which of the slots in `mask` hold leaves.
-fn leaves<L>(node: &Content<'_, L>, mask: u16) -> u16 {
-    node.slots(mask)
-        .filter(|(_, _, child)| matches!(child, Child::Leaf(_)))
-        .fold(0, |leaves, (slot, _, _)| leaves | 1 << slot)
-}
-
-fn encode_slots<L: Leaf>(node: &Content<'_, L>, mask: u16, out: &mut Vec<u8>) {
-    for (_, digest, child) in node.slots(mask) {
-        encode_slot(digest, child, out);
+/// Appends the slots in `mask`, and says at `leaves_at` which of them hold leaves.
+fn encode_slots<L: Leaf, N: View<L>>(
+    node: &Content<'_, L, N>,
+    mask: u16,
+    leaves_at: usize,
+    out: &mut Vec<u8>,
+) {
+    let mut leaves = 0u16;
+    for (slot, digest, child) in node.slots(mask) {
+        leaves |= u16::from(matches!(child, Child::Leaf(_))) << slot;
+        encode_slot(&digest, &child, out);
     }
+    out[leaves_at..leaves_at + 2].copy_from_slice(&leaves.to_le_bytes());
 }
 
 fn encode_slot<L: Leaf>(digest: &Digest, child: &Child<L>, out: &mut Vec<u8>) {
@@ -100,6 +107,7 @@ fn encode_slot<L: Leaf>(digest: &Digest, child: &Child<L>, out: &mut Vec<u8>) {
         Child::Node(link) => {
             assert_ne!(link.at, At::NONE, "children are written first");
             out.extend_from_slice(&link.at.0.to_le_bytes());
+            out.extend_from_slice(&link.seat.0.to_le_bytes());
         }
     }
 }
@@ -110,7 +118,7 @@ fn decode_slot<L: Leaf>(is_leaf: bool, bytes: &mut &[u8]) -> Option<(Digest, Chi
         true => Child::Leaf(L::decode(bytes)?),
         false => Child::Node(Link {
             at: At(u64::from_le_bytes(take(bytes)?)),
-            seat: Seat::NONE,
+            seat: Seat(u32::from_le_bytes(take(bytes)?)),
         }),
     };
     Some((digest, child))
@@ -212,11 +220,7 @@ impl<L: Leaf> Record<L> {
         for (slot, content) in bits(self.bitmap).zip(self.slots) {
             places[slot] = Some(content);
         }
-        let link = Link {
-            at,
-            seat: Seat::NONE,
-        };
         let chain = self.base.map_or(0, |(_, chain)| chain);
-        Content::new(&places, None).make(link, chain)
+        Content::<L, SharedNode<L>>::new(&places, None).make(at, chain)
     }
 }

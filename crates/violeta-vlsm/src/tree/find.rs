@@ -3,7 +3,7 @@
 use violeta_proof::tree::{Branch, KeyPath};
 use violeta_types::Digest;
 
-use super::node::{Child, Node, Tree};
+use super::node::{Child, Place, Tree};
 use super::{Leaf, Load};
 use crate::error::StoreError;
 
@@ -18,18 +18,24 @@ pub(crate) enum Found<L> {
     Empty,
 }
 
-/// The branch while it grows, deepest level first.
-#[derive(Default)]
-struct Growing {
-    bitmaps: Vec<u16>,
-    siblings: Vec<Digest>,
+/// A node on the way: what a proof has of it.
+struct Level {
+    bitmap: u16,
+    /// The filled halves beside the way, nearest first.
+    siblings: [Option<Digest>; 4],
 }
 
 impl<L: Leaf> Tree<L> {
     /// What lies at `path`.
     pub(crate) fn find(&self, path: &KeyPath, load: &impl Load<L>) -> Result<Found<L>, StoreError> {
-        let root = self.root.as_ref().map(|(digest, child)| (digest, child));
-        descend(root, path, 0, load, None)
+        let mut place = self.root.clone();
+        let mut depth = 0;
+        while let Some((digest, Child::Node(link))) = &place {
+            let slot = path.slot(depth);
+            place = load.look(link, digest, |node| node.slot(slot))?;
+            depth += 1;
+        }
+        Ok(found(place, path))
     }
 
     /// What lies at `path`, and the branch that proves it.
@@ -38,54 +44,41 @@ impl<L: Leaf> Tree<L> {
         path: &KeyPath,
         load: &impl Load<L>,
     ) -> Result<(Found<L>, Branch), StoreError> {
-        let root = self.root.as_ref().map(|(digest, child)| (digest, child));
-        let mut growing = Growing::default();
-        let found = descend(root, path, 0, load, Some(&mut growing))?;
-        // A level gives one bitmap and at most four siblings, and there are at most 64 levels: the bounds hold.
+        let mut place = self.root.clone();
+        let mut levels = Vec::new();
+        while let Some((digest, Child::Node(link))) = &place {
+            let slot = path.slot(levels.len());
+            let (level, below) = load.look(link, digest, |node| {
+                let level = Level {
+                    bitmap: node.bitmap(),
+                    siblings: node.siblings(slot),
+                };
+                (level, node.slot(slot))
+            })?;
+            levels.push(level);
+            place = below;
+        }
+        // A branch has the deepest level first. A level gives one bitmap and at most four siblings, and there are at
+        // most 64 levels: the bounds hold.
+        let (bitmaps, siblings): (Vec<_>, Vec<_>) = levels
+            .iter()
+            .rev()
+            .map(|level| (level.bitmap, level.siblings))
+            .unzip();
+        let siblings: Vec<Digest> = siblings.into_iter().flatten().flatten().collect();
         let branch = Branch {
-            bitmaps: growing.bitmaps.try_into().map_err(StoreError::from_bound)?,
-            siblings: growing
-                .siblings
-                .try_into()
-                .map_err(StoreError::from_bound)?,
+            bitmaps: bitmaps.try_into().map_err(StoreError::from_bound)?,
+            siblings: siblings.try_into().map_err(StoreError::from_bound)?,
         };
-        Ok((found, branch))
+        Ok((found(place, path), branch))
     }
 }
 
-fn descend<L: Leaf>(
-    place: Option<(&Digest, &Child<L>)>,
-    path: &KeyPath,
-    depth: usize,
-    load: &impl Load<L>,
-    growing: Option<&mut Growing>,
-) -> Result<Found<L>, StoreError> {
+fn found<L: Leaf>(place: Place<L>, path: &KeyPath) -> Found<L> {
     match place {
-        None => Ok(Found::Empty),
-        Some((digest, Child::Leaf(leaf))) if leaf.path() == path => {
-            Ok(Found::Leaf(*digest, leaf.clone()))
-        }
-        Some((digest, Child::Leaf(leaf))) => Ok(Found::Other(*digest, leaf.clone())),
-        Some((digest, Child::Node(link))) => {
-            let node = load.load(link, digest)?;
-            pass(node.node(), path, depth, load, growing)
-        }
+        Some((digest, Child::Leaf(leaf))) if leaf.path() == path => Found::Leaf(digest, leaf),
+        Some((digest, Child::Leaf(leaf))) => Found::Other(digest, leaf),
+        // The way ends at a leaf or at nothing.
+        Some((_, Child::Node(_))) | None => Found::Empty,
     }
-}
-
-fn pass<L: Leaf>(
-    node: Node<'_, L>,
-    path: &KeyPath,
-    depth: usize,
-    load: &impl Load<L>,
-    mut growing: Option<&mut Growing>,
-) -> Result<Found<L>, StoreError> {
-    let slot = path.slot(depth);
-    let place = node.slot(slot);
-    let found = descend(place, path, depth + 1, load, growing.as_deref_mut())?;
-    if let Some(growing) = growing {
-        growing.bitmaps.push(node.bitmap());
-        growing.siblings.extend(node.siblings(slot));
-    }
-    Ok(found)
 }

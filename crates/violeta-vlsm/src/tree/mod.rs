@@ -1,32 +1,37 @@
-//! The tree in memory: persistent nodes, shared by every version that has them (vlsm.md §2).
+//! The tree: persistent nodes, shared by every version that has them (vlsm.md §2).
 //!
 //! ```text
 //!  Tree ─ root: nothing, a leaf, or a link to a node
 //!
-//!  Node ┬ link      where it is: its record in the node files, its seat in memory
+//!  Node ┬ at        which it is: its record in the node files
 //!       ├ bitmap    which of 16 slots are filled
 //!       └ slots     of the filled ones: digest, and leaf or link to a node
 //!                   and the digests of the halves that have a hash of their own (violeta_proof::tree)
 //! ```
 //!
 //! A node never changes: an update makes new nodes from the changed leaves up to the root and goes on to use the rest
-//! (redirect on write). Readers hold a root; all that it leads to is in a seat or in the node files, as it was.
+//! (redirect on write). That is so in the records, which all versions share. In memory there is the newest version, and
+//! there a new node takes the place of the one that it comes from ([`arena`]): whoever wants the old one finds that it
+//! isn't there any more, and reads its record.
 //!
-//! The same code serves both trees: leaves of a space's tree are [`Entry`]s, leaves of the top tree are `Space`s.
+//! The same code serves both trees: leaves of a space's tree are [`Entry`]s, leaves of the top tree are `Space`s. The
+//! top tree is small, and its nodes are kept on the heap.
 
+mod arena;
 mod codec;
 mod find;
 mod node;
 mod page;
-mod seats;
+mod seating;
 mod update;
 
+pub(crate) use arena::Arena;
 pub(crate) use codec::{At, CHAIN_MAX, Record, decode_tree, encode_tree};
 pub(crate) use find::Found;
-pub(crate) use node::{Child, Link, SharedNode, Tree};
+pub(crate) use node::{Child, Link, SharedNode, Tree, View};
 pub(crate) use page::Next;
-pub(crate) use seats::{Loaded, Made, Seating, Seats, Usher};
-pub(crate) use update::{Change, NodeSink, update};
+pub(crate) use seating::{Made, Resident, Seating, Usher};
+pub(crate) use update::{Change, Heap, NodeSink, update};
 
 use violeta_proof::tree::KeyPath;
 use violeta_types::Digest;
@@ -45,8 +50,23 @@ pub(crate) trait Leaf: Clone {
 
 /// Brings nodes, from wherever they are.
 pub(crate) trait Load<L> {
-    /// The node that `link` leads to. It is the one with the digest `expected`, or an error.
-    fn load(&self, link: &Link, expected: &Digest) -> Result<Loaded<L>, StoreError>;
+    /// A node in memory.
+    type Node<'a>: View<L>
+    where
+        Self: 'a;
+
+    /// The node that `link` leads to. It is the one with the digest `expected`, or an error. For the holder of the
+    /// version cursor alone: the node may be changed as soon as a version is appended.
+    fn load(&self, link: &Link, expected: &Digest) -> Result<Self::Node<'_>, StoreError>;
+
+    /// What `look` sees of the node that `link` leads to. It may look more than once, the last time counts: before,
+    /// the node may have been changed while it looked.
+    fn look<R>(
+        &self,
+        link: &Link,
+        expected: &Digest,
+        look: impl Fn(&dyn View<L>) -> R,
+    ) -> Result<R, StoreError>;
 }
 
 /// A key's leaf: where key and value are in the log.

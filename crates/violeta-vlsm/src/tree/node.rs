@@ -1,8 +1,6 @@
 //! Nodes and their digests.
 //!
 //! ```text
-//!  one allocation:  count │ header │ slot │ slot │ …             of each filled slot: digest, half, child
-//!
 //!  halves of 16 slots, numbered like a heap:            1
 //!  p has the halves 2p and 2p + 1;                 2         3
 //!  16 + i is slot i                             4    5     6    7
@@ -12,14 +10,17 @@
 //! A half has a hash of its own only if both of its halves are filled: `inner` says which of 1..16 have. What a half
 //! with one filled side hashes to is whatever is on that side. Keeping these digests makes an update of one slot cost
 //! at most four inner hashes and one node hash, and makes proofs free of hashing. `n` filled slots have `n - 1` such
-//! halves: the digest of the `i`th lies in the `i`th slot, for want of a better place.
+//! halves.
+//!
+//! A node is kept in one of two ways, and [`View`] is what both show: for itself on the heap ([`SharedNode`], here), or
+//! among the nodes of the newest version ([`arena`](super::arena)).
 
 use triomphe::ThinArc;
 use violeta_proof::tree::{FANOUT, inner_hash, node_hash};
 use violeta_types::Digest;
 
+use super::arena::Seat;
 use super::codec::At;
-use super::seats::Seat;
 
 /// What fills a slot.
 #[derive(Clone, Debug)]
@@ -63,13 +64,56 @@ impl<L> Tree<L> {
     }
 }
 
-/// A node in memory, shared.
+/// A subtree of two or more leaves, as one looks at it.
+///
+/// A node that sits in the arena may be changed while a reader looks at it: then any of these may return anything, and
+/// the reader finds out afterwards ([`Load::look`](super::Load::look)). None may panic or go on for ever.
+pub(crate) trait View<L> {
+    /// Where its record lies.
+    fn at(&self) -> At;
+
+    /// How many records before its own are needed to read it.
+    fn chain(&self) -> u8;
+
+    /// Which slots are filled.
+    fn bitmap(&self) -> u16;
+
+    /// What fills a slot, and its digest.
+    fn slot(&self, slot: usize) -> Place<L>;
+
+    /// The digest of a half that isn't empty.
+    fn half(&self, half: usize) -> Digest;
+
+    /// The digests of the filled halves beside the way from `slot` up, nearest first: what a proof carries.
+    fn siblings(&self, slot: usize) -> [Option<Digest>; 4] {
+        let (at, bitmap) = (FANOUT + slot, self.bitmap());
+        [at, at / 2, at / 4, at / 8].map(|half| {
+            let beside = half ^ 1;
+            (bitmap & slots_of(beside) != 0).then(|| self.half(beside))
+        })
+    }
+}
+
+/// The half, or the half or slot below it whose digest it passes up: of the halves in `inner`, or a slot.
+pub(super) fn resolve(mut half: usize, bitmap: u16, inner: u16) -> usize {
+    while half < FANOUT && inner >> half & 1 == 0 {
+        let left_filled = bitmap & slots_of(2 * half) != 0;
+        half = 2 * half + usize::from(!left_filled);
+    }
+    half
+}
+
+/// A node on the heap, shared. The digest of its `i`th half lies in its `i`th slot, for want of a better place.
+///
+/// ```text
+///  one allocation:  count │ header │ slot │ slot │ …             of each filled slot: digest, half, child
+/// ```
 pub(crate) type SharedNode<L> = ThinArc<Header, Slot<L>>;
 
 /// What a node is but for its slots.
 #[derive(Debug)]
 pub(crate) struct Header {
-    link: Link,
+    at: At,
     /// How many records before its own are needed to read it.
     chain: u8,
     /// Which slots are filled.
@@ -87,114 +131,49 @@ pub(crate) struct Slot<L> {
     child: Child<L>,
 }
 
-/// A node that is nowhere and has nothing.
-pub(crate) fn vacant<L>() -> SharedNode<L> {
-    let link = Link {
-        at: At::NONE,
-        seat: Seat::NONE,
-    };
-    let header = Header {
-        link,
-        chain: 0,
-        bitmap: 0,
-        inner: 0,
-    };
-    ThinArc::from_header_and_iter(header, std::iter::empty())
-}
-
-/// A subtree of two or more leaves, as one looks at it.
-#[derive(Debug)]
-pub(crate) struct Node<'a, L> {
-    header: &'a Header,
-    slots: &'a [Slot<L>],
-}
-
-impl<L> Clone for Node<'_, L> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<L> Copy for Node<'_, L> {}
-
-impl<'a, L> Node<'a, L> {
-    pub(crate) fn of(node: &'a SharedNode<L>) -> Self {
-        Node {
-            header: &node.header.header,
-            slots: &node.slice,
-        }
+impl<L: Clone> View<L> for SharedNode<L> {
+    fn at(&self) -> At {
+        self.header.header.at
     }
 
-    /// Where it is.
-    pub(crate) fn link(self) -> Link {
-        self.header.link
+    fn chain(&self) -> u8 {
+        self.header.header.chain
     }
 
-    /// How many records before its own are needed to read it.
-    pub(crate) fn chain(self) -> u8 {
-        self.header.chain
+    fn bitmap(&self) -> u16 {
+        self.header.header.bitmap
     }
 
-    /// The node's own digest.
-    #[cfg(test)]
-    pub(crate) fn digest(self) -> Digest {
-        node_hash(self.header.bitmap, &self.half(1))
+    fn slot(&self, slot: usize) -> Place<L> {
+        let bitmap = self.bitmap();
+        (bitmap >> slot & 1 == 1).then(|| {
+            let slot = &self.slice[rank(bitmap, slot)];
+            (slot.digest, slot.child.clone())
+        })
     }
 
-    /// Which slots are filled.
-    pub(crate) fn bitmap(self) -> u16 {
-        self.header.bitmap
-    }
-
-    /// What fills a slot, and its digest.
-    pub(crate) fn slot(self, slot: usize) -> Option<(&'a Digest, &'a Child<L>)> {
-        if self.header.bitmap >> slot & 1 == 0 {
-            return None;
-        }
-        let slot = &self.slots[rank(self.header.bitmap, slot)];
-        Some((&slot.digest, &slot.child))
-    }
-
-    /// What fills the slots, by slot.
-    pub(crate) fn children(self) -> impl Iterator<Item = &'a Child<L>> {
-        self.slots.iter().map(|slot| &slot.child)
-    }
-
-    /// The digests of the filled halves beside the way from `slot` up, nearest first: what a proof carries.
-    pub(crate) fn siblings(self, slot: usize) -> impl Iterator<Item = Digest> {
-        let at = FANOUT + slot;
-        [at, at / 2, at / 4, at / 8]
-            .into_iter()
-            .map(|half| half ^ 1)
-            .filter(move |half| self.header.bitmap & slots_of(*half) != 0)
-            .map(move |half| self.half(half))
-    }
-
-    /// The digest of a half that isn't empty.
-    fn half(self, mut half: usize) -> Digest {
-        while half < FANOUT && self.header.inner >> half & 1 == 0 {
-            let left_filled = self.header.bitmap & slots_of(2 * half) != 0;
-            half = 2 * half + usize::from(!left_filled);
-        }
+    fn half(&self, half: usize) -> Digest {
+        let header = &self.header.header;
+        let half = resolve(half, header.bitmap, header.inner);
         match half.checked_sub(FANOUT) {
-            Some(slot) => self.slots[rank(self.header.bitmap, slot)].digest,
-            None => self.slots[rank(self.header.inner, half)].half,
+            Some(slot) => self.slice[rank(header.bitmap, slot)].digest,
+            None => self.slice[rank(header.inner, half)].half,
         }
     }
 }
 
 /// What a node is going to hold: of the changed slots what is new, of the others what the node before has.
 #[derive(Debug)]
-pub(crate) struct Content<'a, L> {
+pub(crate) struct Content<'a, L, N> {
     bitmap: u16,
     changed: u16,
     new: &'a [Place<L>; FANOUT],
-    old: Option<Node<'a, L>>,
+    old: Option<&'a N>,
 }
 
-impl<'a, L> Content<'a, L> {
+impl<'a, L: Clone, N: View<L>> Content<'a, L, N> {
     /// `new` is looked at where `changed` says so; without a node before, everywhere.
-    pub(crate) fn new(new: &'a [Place<L>; FANOUT], old: Option<(Node<'a, L>, u16)>) -> Self {
+    pub(crate) fn new(new: &'a [Place<L>; FANOUT], old: Option<(&'a N, u16)>) -> Self {
         let (old, changed) = match old {
             Some((old, changed)) => (Some(old), changed),
             None => (None, u16::MAX),
@@ -213,81 +192,113 @@ impl<'a, L> Content<'a, L> {
         self.bitmap
     }
 
-    /// The node before, and which slots changed.
-    pub(crate) fn old(&self) -> Option<(Node<'a, L>, u16)> {
-        self.old.map(|old| (old, self.changed))
+    /// Which slots changed: all, without a node before.
+    pub(crate) fn changed(&self) -> u16 {
+        self.changed
+    }
+
+    /// The node before.
+    pub(crate) fn old(&self) -> Option<&'a N> {
+        self.old
     }
 
     /// What fills a slot, and its digest.
-    pub(crate) fn slot(&self, slot: usize) -> Option<(&'a Digest, &'a Child<L>)> {
+    pub(crate) fn slot(&self, slot: usize) -> Place<L> {
         match self.changed >> slot & 1 {
-            1 => self.new[slot]
-                .as_ref()
-                .map(|(digest, child)| (digest, child)),
+            1 => self.new[slot].clone(),
             _ => self.old.and_then(|old| old.slot(slot)),
         }
     }
 
     /// The filled slots in `mask`, with what fills them.
-    pub(crate) fn slots(
-        &self,
-        mask: u16,
-    ) -> impl Iterator<Item = (usize, &'a Digest, &'a Child<L>)> {
+    pub(crate) fn slots(&self, mask: u16) -> impl Iterator<Item = (usize, Digest, Child<L>)> {
         bits(self.bitmap & mask).filter_map(|slot| {
             let (digest, child) = self.slot(slot)?;
             Some((slot, digest, child))
         })
     }
 
-    /// The node, and its digest. Digests of halves in which nothing changed are taken over.
-    pub(crate) fn make(&self, link: Link, chain: u8) -> (SharedNode<L>, Digest)
-    where
-        L: Clone,
-    {
-        let count = self.bitmap.count_ones() as usize;
-        assert!(count > 0, "a node has children");
-        let inner = inner_halves(self.bitmap);
-        assert_eq!(inner.count_ones() as usize, count - 1);
-        let mut digests = [Digest::ZERO; 2 * FANOUT];
-        let mut filled = u32::from(self.bitmap) << FANOUT;
-        for (slot, digest, _) in self.slots(u16::MAX) {
-            digests[FANOUT + slot] = *digest;
+    /// The digests of the halves in which something changed, those below first. Those of the others stay, and are only
+    /// looked up where one is needed.
+    pub(crate) fn hash(&self) -> Hashed {
+        assert_ne!(self.bitmap, 0, "a node has children");
+        let (filled, inner) = halves(self.bitmap);
+        assert_eq!(inner.count_ones() + 1, self.bitmap.count_ones());
+        let mut hashed = Hashed {
+            inner,
+            touched: 0,
+            digests: [Digest::ZERO; 2 * FANOUT],
+        };
+        for slot in bits(self.changed) {
+            hashed.touched |= 1 << (FANOUT + slot);
+            if let Some((digest, _)) = &self.new[slot] {
+                hashed.digests[FANOUT + slot] = *digest;
+            }
         }
         // Halves of a half have greater numbers than itself, so they are done first.
         for half in (1..FANOUT).rev() {
             let (left, right) = (2 * half, 2 * half + 1);
-            digests[half] = match filled >> left & 3 {
+            if hashed.touched >> left & 3 == 0 {
+                continue;
+            }
+            hashed.touched |= 1 << half;
+            hashed.digests[half] = match filled >> left & 3 {
                 0 => continue,
-                1 => digests[left],
-                2 => digests[right],
-                _ => match self.old {
-                    Some(old) if self.changed & slots_of(half) == 0 => old.half(half),
-                    _ => inner_hash(&digests[left], &digests[right]),
-                },
+                1 => self.half(&hashed, left),
+                2 => self.half(&hashed, right),
+                _ => inner_hash(&self.half(&hashed, left), &self.half(&hashed, right)),
             };
-            filled |= 1 << half;
         }
+        hashed
+    }
+
+    /// The digest of a half that isn't empty.
+    pub(crate) fn half(&self, hashed: &Hashed, half: usize) -> Digest {
+        match self.old {
+            Some(old) if hashed.touched >> half & 1 == 0 => old.half(half),
+            _ => hashed.digests[half],
+        }
+    }
+
+    /// The node's digest.
+    pub(crate) fn digest(&self, hashed: &Hashed) -> Digest {
+        node_hash(self.bitmap, &self.half(hashed, 1))
+    }
+
+    /// The node on the heap, and its digest.
+    pub(crate) fn make(&self, at: At, chain: u8) -> (SharedNode<L>, Digest) {
+        let hashed = self.hash();
         let header = Header {
-            link,
+            at,
             chain,
             bitmap: self.bitmap,
-            inner,
+            inner: hashed.inner,
         };
-        let (mut slots, mut halves) = (bits(self.bitmap), bits(inner));
-        let slots = (0..count).map(|_| {
+        let (mut slots, mut halves) = (bits(self.bitmap), bits(hashed.inner));
+        let slots = (0..self.bitmap.count_ones() as usize).map(|_| {
             let slot = slots.next().unwrap_or_default();
-            let half = halves.next().map(|half| digests[half]);
+            let half = halves.next().map(|half| self.half(&hashed, half));
             #[expect(clippy::expect_used, reason = "the bitmap is made from what is filled")]
-            let (_, child) = self.slot(slot).expect("a filled slot");
+            let (digest, child) = self.slot(slot).expect("a filled slot");
             Slot {
-                digest: digests[FANOUT + slot],
+                digest,
                 half: half.unwrap_or(Digest::ZERO),
-                child: child.clone(),
+                child,
             }
         });
         let node = ThinArc::from_header_and_iter(header, slots);
-        (node, node_hash(self.bitmap, &digests[1]))
+        (node, self.digest(&hashed))
     }
+}
+
+/// The digests of a node's halves in which something changed.
+#[derive(Debug)]
+pub(crate) struct Hashed {
+    /// Which halves have a hash of their own.
+    pub(super) inner: u16,
+    /// In which halves and slots something changed: bit p for half p.
+    pub(super) touched: u32,
+    digests: [Digest; 2 * FANOUT],
 }
 
 /// The numbers of the bits that are set, rising.
@@ -307,7 +318,7 @@ fn rank(bits: u16, bit: usize) -> usize {
 }
 
 /// The slots of a half, by the half's number.
-fn slots_of(half: usize) -> u16 {
+pub(super) fn slots_of(half: usize) -> u16 {
     debug_assert!((1..2 * FANOUT).contains(&half));
     let level = half.ilog2();
     let width = FANOUT >> level;
@@ -315,8 +326,8 @@ fn slots_of(half: usize) -> u16 {
     (((1u32 << width) - 1) << start) as u16
 }
 
-/// Which halves have two filled halves.
-fn inner_halves(bitmap: u16) -> u16 {
+/// Which halves and slots aren't empty, and which halves have two filled halves.
+fn halves(bitmap: u16) -> (u32, u16) {
     // Bit p of `filled`: half p (of 1..32) isn't empty. One level is folded out of the one below at a time.
     let mut filled = u32::from(bitmap) << FANOUT;
     let mut inner = 0;
@@ -325,7 +336,7 @@ fn inner_halves(bitmap: u16) -> u16 {
         filled |= u32::from(pair != 0) << half;
         inner |= u16::from(pair == 3) << half;
     }
-    inner
+    (filled, inner)
 }
 
 #[cfg(test)]
@@ -334,11 +345,6 @@ mod tests {
     use proptest::prelude::*;
     use violeta_proof::tree::{slots_root, value_hash};
 
-    const NOWHERE: Link = Link {
-        at: At::NONE,
-        seat: Seat::NONE,
-    };
-
     fn places(bitmap: u16, salt: u8) -> [Place<()>; FANOUT] {
         std::array::from_fn(|i| {
             let digest = value_hash(&[i as u8, salt]);
@@ -346,9 +352,17 @@ mod tests {
         })
     }
 
-    fn naive(node: Node<'_, ()>) -> Digest {
-        let slots = std::array::from_fn(|slot| node.slot(slot).map(|(digest, _)| *digest));
+    fn make(places: &[Place<()>; FANOUT]) -> (SharedNode<()>, Digest) {
+        Content::<(), SharedNode<()>>::new(places, None).make(At::NONE, 0)
+    }
+
+    fn naive(node: &impl View<()>) -> Digest {
+        let slots = std::array::from_fn(|slot| node.slot(slot).map(|(digest, _)| digest));
         node_hash(node.bitmap(), &slots_root(&slots).unwrap())
+    }
+
+    fn digest(node: &impl View<()>) -> Digest {
+        node_hash(node.bitmap(), &node.half(1))
     }
 
     #[test]
@@ -371,11 +385,10 @@ mod tests {
     #[test]
     fn every_bitmap_hashes_as_the_rules_say() {
         for bitmap in (1..=u16::MAX).step_by(37) {
-            let (node, digest) = Content::new(&places(bitmap, 0), None).make(NOWHERE, 0);
-            let node = Node::of(&node);
+            let (node, made) = make(&places(bitmap, 0));
             assert_eq!(node.bitmap(), bitmap);
-            assert_eq!(digest, naive(node), "{bitmap:016b}");
-            assert_eq!(node.digest(), digest, "{bitmap:016b}");
+            assert_eq!(made, naive(&node), "{bitmap:016b}");
+            assert_eq!(digest(&node), made, "{bitmap:016b}");
         }
     }
 
@@ -386,17 +399,15 @@ mod tests {
         ) {
             // A slot whose being filled changes has changed.
             let changed = changed | (before ^ after);
-            let (old, _) = Content::new(&places(before, 0), None).make(NOWHERE, 0);
+            let (old, _) = make(&places(before, 0));
             let fresh = places(after, 1);
-            let content = Content::new(&fresh, Some((Node::of(&old), changed)));
-            let (new, digest) = content.make(NOWHERE, 0);
-            let new = Node::of(&new);
+            let (new, made) = Content::new(&fresh, Some((&old, changed))).make(At::NONE, 0);
             prop_assert_eq!(new.bitmap(), after);
-            prop_assert_eq!(digest, naive(new));
-            prop_assert_eq!(new.digest(), digest);
+            prop_assert_eq!(made, naive(&new));
+            prop_assert_eq!(digest(&new), made);
             for slot in bits(after) {
                 let salt = (changed >> slot & 1) as u8;
-                prop_assert_eq!(*new.slot(slot).unwrap().0, value_hash(&[slot as u8, salt]));
+                prop_assert_eq!(new.slot(slot).unwrap().0, value_hash(&[slot as u8, salt]));
             }
         }
     }

@@ -3,7 +3,7 @@
 use violeta_proof::tree::{FANOUT, KeyPath};
 use violeta_types::Digest;
 
-use super::node::{Child, Node, Tree};
+use super::node::{Child, Place, Tree};
 use super::{Leaf, Load};
 use crate::error::StoreError;
 
@@ -41,24 +41,26 @@ fn place<L: Leaf>(
         Child::Leaf(leaf) if after.is_some_and(|after| leaf.path() <= after) => Ok(Next::Leaf),
         Child::Leaf(leaf) => visit(digest, leaf),
         Child::Node(link) => {
-            let node = load.load(link, digest)?;
-            slots(node.node(), depth, after, load, visit)
+            let places = load.look(link, digest, |node| {
+                std::array::from_fn(|slot| node.slot(slot))
+            })?;
+            slots(&places, depth, after, load, visit)
         }
     }
 }
 
 fn slots<L: Leaf>(
-    node: Node<'_, L>,
+    places: &[Place<L>; FANOUT],
     depth: usize,
     after: Option<&KeyPath>,
     load: &impl Load<L>,
     visit: &mut impl FnMut(&Digest, &L) -> Result<Next, StoreError>,
 ) -> Result<Next, StoreError> {
     let first = after.map_or(0, |after| after.slot(depth));
-    for slot in first..FANOUT {
+    for (slot, content) in places.iter().enumerate().skip(first) {
         // Only the first slot shares the nibbles of `after` so far; all that is in the others is above it.
         let after = after.filter(|_| slot == first);
-        if let Some((digest, child)) = node.slot(slot)
+        if let Some((digest, child)) = content
             && place(digest, child, depth + 1, after, load, visit)? == Next::Stop
         {
             return Ok(Next::Stop);

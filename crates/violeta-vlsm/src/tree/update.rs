@@ -3,12 +3,14 @@
 //! The result is a function of the set of leaves alone (vlsm.md §1.1): a subtree of one leaf is that leaf, so a delete
 //! that leaves one passes it up.
 
+use std::marker::PhantomData;
+
 use violeta_proof::tree::{FANOUT, KeyPath};
 use violeta_types::Digest;
 
+use super::arena::Seat;
 use super::codec::{At, NODE_RECORD_BYTES_MAX, encode_node};
-use super::node::{Child, Content, Link, Node, Place, Tree};
-use super::seats::Usher;
+use super::node::{Child, Content, Link, Place, SharedNode, Tree, View};
 use super::{Leaf, Load};
 use crate::error::StoreError;
 
@@ -81,13 +83,54 @@ impl NodeSink {
     }
 }
 
+/// Makes the nodes of a version, in memory.
+pub(crate) trait Maker<L, N> {
+    /// Makes a node whose record lies at `at`. Returns where it will sit, and its digest.
+    fn make(&mut self, content: &Content<'_, L, N>, at: At, chain: u8) -> (Seat, Digest);
+
+    /// Takes note of a node of the version before that has none in its place.
+    fn gone(&mut self, node: &N);
+}
+
+/// Makes nodes on the heap: those of the top tree.
+#[derive(Debug)]
+pub(crate) struct Heap<L> {
+    nodes: Vec<(Digest, SharedNode<L>)>,
+}
+
+impl<L> Heap<L> {
+    pub(crate) fn new() -> Self {
+        Heap { nodes: Vec::new() }
+    }
+
+    /// The nodes that were made, with their digests.
+    pub(crate) fn nodes(&self) -> &[(Digest, SharedNode<L>)] {
+        &self.nodes
+    }
+}
+
+impl<L: Leaf> Maker<L, SharedNode<L>> for Heap<L> {
+    fn make(
+        &mut self,
+        content: &Content<'_, L, SharedNode<L>>,
+        at: At,
+        chain: u8,
+    ) -> (Seat, Digest) {
+        let (node, digest) = content.make(at, chain);
+        self.nodes.push((digest, node));
+        (Seat::NONE, digest)
+    }
+
+    fn gone(&mut self, _: &SharedNode<L>) {}
+}
+
 /// Applies `changes`, sorted by path and each path once, to `tree`.
-pub(crate) fn update<L: Leaf>(
+pub(crate) fn update<'f, L: Leaf, F: Load<L>>(
     tree: &Tree<L>,
     changes: &mut [Change<L>],
-    load: &impl Load<L>,
+    load: &'f F,
     sink: &mut NodeSink,
-    usher: &mut Usher<'_, L>,
+    maker: &mut impl Maker<L, F::Node<'f>>,
 ) -> Result<Tree<L>, StoreError> {
     assert!(
         changes.windows(2).all(|pair| pair[0].path < pair[1].path),
@@ -96,22 +139,27 @@ pub(crate) fn update<L: Leaf>(
     if changes.is_empty() {
         return Ok(tree.clone());
     }
-    let mut update = Update { load, sink, usher };
-    let root = tree.root.as_ref().map(|(digest, child)| (digest, child));
-    let root = update.place(root, 0, changes)?;
+    let mut update = Update {
+        load,
+        sink,
+        maker,
+        leaf: PhantomData,
+    };
+    let root = update.place(tree.root.clone(), 0, changes)?;
     Ok(Tree { root })
 }
 
-struct Update<'a, 'u, F, L> {
-    load: &'a F,
+struct Update<'f, 'a, L, F, M> {
+    load: &'f F,
     sink: &'a mut NodeSink,
-    usher: &'a mut Usher<'u, L>,
+    maker: &'a mut M,
+    leaf: PhantomData<L>,
 }
 
-impl<F: Load<L>, L: Leaf> Update<'_, '_, F, L> {
+impl<'f, L: Leaf, F: Load<L>, M: Maker<L, F::Node<'f>>> Update<'f, '_, L, F, M> {
     fn place(
         &mut self,
-        old: Option<(&Digest, &Child<L>)>,
+        old: Place<L>,
         depth: usize,
         changes: &mut [Change<L>],
     ) -> Result<Place<L>, StoreError> {
@@ -120,16 +168,15 @@ impl<F: Load<L>, L: Leaf> Update<'_, '_, F, L> {
             (None, [only]) => Ok(only.place()),
             (None, changes) => Ok(self.build(depth, &leaves_of(changes))),
             (Some((_, Child::Leaf(leaf))), [own]) if own.path == *leaf.path() => {
-                own.previous = Some(leaf.clone());
+                own.previous = Some(leaf);
                 Ok(own.place())
             }
             (Some((digest, Child::Leaf(leaf))), changes) => {
                 Ok(self.beside(digest, leaf, depth, changes))
             }
             (Some((digest, Child::Node(link))), changes) => {
-                let node = self.load.load(link, digest)?;
-                self.usher.replaced(*link);
-                self.node(node.node(), depth, changes)
+                let node = self.load.load(&link, &digest)?;
+                self.node(&node, depth, changes)
             }
         }
     }
@@ -137,19 +184,19 @@ impl<F: Load<L>, L: Leaf> Update<'_, '_, F, L> {
     /// Changes where a leaf is: it stays unless one of the changes is its own.
     fn beside(
         &mut self,
-        digest: &Digest,
-        leaf: &L,
+        digest: Digest,
+        leaf: L,
         depth: usize,
         changes: &mut [Change<L>],
     ) -> Place<L> {
         match changes.binary_search_by(|change| change.path.cmp(leaf.path())) {
             Ok(own) => {
-                changes[own].previous = Some(leaf.clone());
+                changes[own].previous = Some(leaf);
                 self.build(depth, &leaves_of(changes))
             }
             Err(between) => {
                 let mut leaves = leaves_of(&changes[..between]);
-                leaves.push((*digest, leaf.clone()));
+                leaves.push((digest, leaf));
                 leaves.extend(leaves_of(&changes[between..]));
                 self.build(depth, &leaves)
             }
@@ -158,7 +205,7 @@ impl<F: Load<L>, L: Leaf> Update<'_, '_, F, L> {
 
     fn node(
         &mut self,
-        node: Node<'_, L>,
+        node: &F::Node<'f>,
         depth: usize,
         changes: &mut [Change<L>],
     ) -> Result<Place<L>, StoreError> {
@@ -175,7 +222,12 @@ impl<F: Load<L>, L: Leaf> Update<'_, '_, F, L> {
             changed |= 1 << slot;
             rest = others;
         }
-        Ok(self.finish(&Content::new(&slots, Some((node, changed)))))
+        let content = Content::new(&slots, Some((node, changed)));
+        let place = self.finish(&content);
+        if !matches!(place, Some((_, Child::Node(_)))) {
+            self.maker.gone(node);
+        }
+        Ok(place)
     }
 
     /// The subtree of `leaves`, sorted by path.
@@ -196,19 +248,16 @@ impl<F: Load<L>, L: Leaf> Update<'_, '_, F, L> {
     }
 
     /// What becomes of a node: nothing, its one leaf, or a node.
-    fn finish(&mut self, content: &Content<'_, L>) -> Place<L> {
+    fn finish(&mut self, content: &Content<'_, L, F::Node<'f>>) -> Place<L> {
         if content.bitmap().count_ones() < 2 {
             let (_, digest, child) = content.slots(u16::MAX).next()?;
             if let Child::Leaf(_) = child {
-                return Some((*digest, child.clone()));
+                return Some((digest, child));
             }
         }
         let (at, chain) = self.sink.record(|out| encode_node(content, out));
-        let seat = self.usher.next();
-        let link = Link { at, seat };
-        let (node, digest) = content.make(link, chain);
-        self.usher.made(node);
-        Some((digest, Child::Node(link)))
+        let (seat, digest) = self.maker.make(content, at, chain);
+        Some((digest, Child::Node(Link { at, seat })))
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) fn small() -> Options {
         log_segment_bytes: 2_000,
         checkpoint_bytes: 4_000,
         cache_nodes: 16,
-        resident_nodes: 64,
+        resident_bytes: 64 << 10,
     }
 }
 
