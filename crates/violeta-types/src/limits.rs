@@ -52,8 +52,10 @@ pub const PAYLOAD_BYTES_MAX: usize = 4 << 20;
 pub const HEADER_BYTES_MAX: usize = 512 + VALIDATORS_MAX * 48;
 /// Bytes of an encoded vertex.
 pub const VERTEX_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + HEADER_BYTES_MAX;
-/// Vertices of a commit.
-pub const COMMIT_VERTICES_MAX: usize = 1 << 20;
+/// Vertices of a commit: so many that its record still fits a message, and a record of the journal.
+pub const COMMIT_VERTICES_MAX: usize = 1 << 17;
+/// Bytes of an encoded commit: the references to its vertices are nearly all of it.
+pub const COMMIT_BYTES_MAX: usize = 256 + COMMIT_VERTICES_MAX * 42;
 /// Bytes of one message between validators.
 pub const MESSAGE_BYTES_MAX: usize = 8 << 20;
 
@@ -68,3 +70,4 @@ const _: () = assert!(CLIENT_ITEM_BYTES_MAX + 64 <= PAYLOAD_BYTES_MAX);
 const _: () = assert!(SYSTEM_ITEMS_MAX * SYSTEM_ITEM_BYTES_MAX <= PAYLOAD_BYTES_MAX);
 const _: () = assert!(SYSTEM_ITEMS_MAX <= VERTEX_ITEMS_MAX);
 const _: () = assert!(VERTEX_BYTES_MAX + (64 << 10) <= MESSAGE_BYTES_MAX);
+const _: () = assert!(COMMIT_BYTES_MAX + (64 << 10) <= MESSAGE_BYTES_MAX);
