@@ -20,6 +20,7 @@ use violeta_crypto::signing::ValidatorSecretKey;
 use violeta_crypto::threshold::{BlsThreshold, ShareSigner, Threshold};
 use violeta_db::{DbMachine, DbReader, DbRules, NullMachine, NullRules};
 use violeta_journal::{Disk, DiskError, RealDisk};
+use violeta_replica::limits::PART_BYTES_MAX;
 use violeta_replica::replica::Setup;
 use violeta_replica::{Identity, Machine, Replica, Rules, Workshop};
 use violeta_types::{Genesis, Height};
@@ -85,6 +86,7 @@ impl Node {
             }),
             workshop: workshop.clone(),
             tuning: overrides.tuning.unwrap_or_default(),
+            part_bytes_max: PART_BYTES_MAX,
         });
         restore(&mut replica, &records)?;
         let open = open_machine(

@@ -1,116 +1,137 @@
-//! Catching up by commits: whoever is too far behind for the graph takes ranges of the log, each up to a certified
-//! head, from one peer after another (replica.md §4b).
+//! Catching up by commits: whoever is too far behind for the graph goes from one certified head to the next, and asks
+//! one peer after another for parts of what lies between (replica.md §4b).
 //!
 //! ```text
-//!  behind ──▶ ask a peer ──▶ range verified (chain from our last commit to the certified head) ──▶ adopt ─┐
-//!     ▲           │ nothing in time, or a lie: the next peer                                               │
-//!     └───────────┴──────────────────────────────────── still behind ◀─────────────────────────────────────┘
+//!  behind ──▶ ask for records ──▶ they chain down from a certified head to our end ──▶ ask for vertices ──▶ adopt ─┐
+//!     ▲            ▲    │ nothing in time, too little, a lie: the next peer             ▲      │   commit by commit │
+//!     │            └────┘                                                               └──────┘                    │
+//!     └──────────────────────────────────────────── still behind ◀──────────────────────────────────────────────────┘
 //! ```
 //!
-//! A peer that lies costs one wait or one refused range, nothing else.
+//! A part is bounded in bytes, a range isn't: it takes as many parts as it takes. Each record and each vertex is
+//! verified when it comes, against what a quorum has vouched for ([`stretch`]); so a peer that lies costs one wait, or
+//! one refused part, and nothing else: what others gave stays. A peer that doesn't answer, or with less than it was
+//! asked for, is asked after those that did better. A certified head that lies far ahead costs a long way down before
+//! anything can be adopted: whoever is asked on that way may name a nearer one.
 
-use violeta_types::{ChainId, Commit, CommitIndex, ValidatorIndex};
+pub mod serve;
+pub mod stretch;
 
-use crate::commit_log::{BrokenChain, CommitLog};
-use crate::message::CommitRange;
+use std::collections::BTreeMap;
 
-/// How long a peer has to answer, in µs.
+use bytes::Bytes;
+use violeta_consensus::ValidVertex;
+use violeta_types::{Commit, CommitIndex, ValidatorIndex, VertexRef};
+
+use crate::limits::PART_BYTES_MIN;
+use crate::message::{
+    Place, Question, RecordsPart, RecordsQuestion, VerticesPart, VerticesQuestion,
+};
+use stretch::{Next, Stretch, Unbound};
+
+/// How long a peer has to answer, in µs. A later answer is taken too, if it is still of use.
 pub const ANSWER_TIMEOUT_US: u64 = 3_000_000;
 /// How far behind a certified head one is before commits are asked for rather than vertices.
 pub const BEHIND_COMMITS: u64 = 256;
 
-/// Why a range is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadRange {
-    /// It holds nothing.
-    #[error("an empty range")]
-    Empty,
-    /// Its commits don't follow one another, or ours.
+/// Why a part is refused: no honest peer sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadPart {
+    /// A record isn't bound by the certified head.
     #[error(transparent)]
-    Chain(#[from] BrokenChain),
-    /// The certified head doesn't bind its last commit.
-    #[error("the certified head is of another commit than the range's last")]
-    Head,
-    /// A commit's vertices aren't those that it names.
-    #[error("commit {0} comes with other vertices than it names")]
-    Vertices(CommitIndex),
+    Record(#[from] Unbound),
+    /// It has more vertices than were asked for.
+    #[error("more vertices than were asked for")]
+    Surplus,
 }
 
-/// Whether `range` continues `log` and is bound by its certified head. The certificate itself, and that each vertex is
-/// the one named, the caller checks.
-///
-/// # Errors
-/// Says what is wrong.
-pub fn check_range(chain: &ChainId, log: &CommitLog, range: &CommitRange) -> Result<(), BadRange> {
-    let mut log = log.clone();
-    for entry in &range.commits {
-        log.append(&entry.commit)?;
-        if entry.vertices.len() != entry.commit.vertices.len() {
-            return Err(BadRange::Vertices(entry.commit.index));
-        }
-    }
-    let last: &Commit = match range.commits.last() {
-        Some(entry) => &entry.commit,
-        None => return Err(BadRange::Empty),
-    };
-    let head = &range.certified.head;
-    let bound = head.chain == *chain
-        && head.commit_index == last.index
-        && head.commit_digest == log.last_digest();
-    if bound { Ok(()) } else { Err(BadRange::Head) }
-}
-
-/// Whom to ask, and when. See the module.
+/// What is known of a peer.
 #[derive(Debug, Default)]
+struct Peer {
+    /// The newest certified commit that it has told of; 0: what it told is worth nothing until it says so again.
+    certified: CommitIndex,
+    /// How often it answered too late, too little, or wrongly.
+    demerits: u32,
+    /// What it was asked and has yet to answer.
+    owes: Option<Question>,
+}
+
+/// Whom to ask, for what, and when. See the module.
+#[derive(Debug)]
 pub struct CatchUp {
-    /// The newest certified commit that each peer has told of.
-    peers: Vec<(ValidatorIndex, CommitIndex)>,
+    peers: BTreeMap<ValidatorIndex, Peer>,
     /// Whom we wait for, and until when.
     asked: Option<(ValidatorIndex, u64)>,
-    /// Where the next search for a peer begins: peers take turns.
-    turn: usize,
+    /// Who was asked last: peers take turns.
+    turn: ValidatorIndex,
     /// The core says that vertices won't do.
     forced: bool,
+    /// What lies between our end and the certified head that we go for.
+    stretch: Option<Stretch>,
+    /// Vertices from here on are being checked.
+    checking: Option<Place>,
+    /// Bytes to ask for: fewer while answers come too late.
+    bytes: u32,
+    bytes_max: u32,
+}
+
+/// Vertices to be checked: each against the reference that its commit's record names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unchecked {
+    /// Where they begin.
+    pub place: Place,
+    /// What each must be, and its bytes.
+    pub vertices: Vec<(VertexRef, Bytes)>,
 }
 
 impl CatchUp {
-    /// A peer has told that it knows a certified head of this commit.
-    pub fn heard(&mut self, peer: ValidatorIndex, certified: CommitIndex) {
-        match self.peers.iter_mut().find(|(known, _)| *known == peer) {
-            Some((_, index)) => *index = (*index).max(certified),
-            None => self.peers.push((peer, certified)),
+    /// Asks for about `bytes_max` bytes at once.
+    pub fn new(bytes_max: u32) -> Self {
+        CatchUp {
+            peers: BTreeMap::new(),
+            asked: None,
+            turn: ValidatorIndex(0),
+            forced: false,
+            stretch: None,
+            checking: None,
+            bytes: bytes_max,
+            bytes_max,
         }
     }
 
-    /// A peer is gone.
+    /// A peer has told that it knows a certified head of this commit.
+    pub fn heard(&mut self, peer: ValidatorIndex, certified: CommitIndex) {
+        let known = self.peer(peer);
+        known.certified = known.certified.max(certified);
+    }
+
+    fn peer(&mut self, peer: ValidatorIndex) -> &mut Peer {
+        self.peers.entry(peer).or_default()
+    }
+
+    /// A peer is gone. How it did is remembered.
     pub fn gone(&mut self, peer: ValidatorIndex) {
-        self.peers.retain(|(known, _)| *known != peer);
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.certified = CommitIndex(0);
+            known.owes = None;
+        }
+        self.stop_waiting(peer);
+    }
+
+    fn stop_waiting(&mut self, peer: ValidatorIndex) {
         if self.asked.is_some_and(|(asked, _)| asked == peer) {
             self.asked = None;
         }
     }
 
-    /// The graph can't close the gap: ask for commits however few are missing.
+    /// The graph can't close the gap: ask for commits however few are missing, until a certified head is reached.
     pub fn force(&mut self) {
         self.forced = true;
     }
 
-    /// Whether we wait for this peer's answer.
-    pub fn is_waiting_for(&self, peer: ValidatorIndex) -> bool {
-        self.asked.is_some_and(|(asked, _)| asked == peer)
-    }
-
-    /// A peer has answered, well or not.
-    pub fn answered(&mut self, peer: ValidatorIndex, good: bool) {
-        if self.is_waiting_for(peer) {
-            self.asked = None;
-        }
-        if good {
-            self.forced = false;
-        } else {
-            // What it claims to have is worth nothing until it says so again.
-            self.peers.retain(|(known, _)| *known != peer);
-        }
+    /// Whether there is a certified head that we are on the way to, or look for.
+    pub fn is_active(&self) -> bool {
+        self.asked.is_some() || self.stretch.is_some()
     }
 
     /// When to look again, if we wait for somebody.
@@ -118,103 +139,288 @@ impl CatchUp {
         self.asked.map(|(_, deadline)| deadline)
     }
 
-    /// Whom to ask for commits after `last` now, if anybody.
-    pub fn next_request(&mut self, last: CommitIndex, now_us: u64) -> Option<ValidatorIndex> {
+    /// It didn't do what an honest peer with a good connection does: others are asked first from now on.
+    fn demerit(&mut self, peer: ValidatorIndex) {
+        let known = self.peer(peer);
+        known.demerits = known.demerits.saturating_add(1);
+    }
+
+    /// What it claims to have is worth nothing until it says so again.
+    pub fn failed(&mut self, peer: ValidatorIndex) {
+        self.demerit(peer);
+        self.peer(peer).certified = CommitIndex(0);
+    }
+
+    /// Whom to ask for what now, if anybody and anything. Our log ends at `log_end`.
+    pub fn next_question(
+        &mut self,
+        log_end: CommitIndex,
+        now_us: u64,
+    ) -> Option<(ValidatorIndex, Question)> {
         match self.asked {
             Some((_, deadline)) if now_us < deadline => return None,
-            Some((silent, _)) => self.answered(silent, false),
+            Some((silent, _)) => {
+                self.asked = None;
+                self.failed(silent);
+                let least = self.bytes_max.min(PART_BYTES_MIN as u32);
+                self.bytes = (self.bytes / 2).max(least);
+            }
             None => {}
         }
-        let margin = if self.forced { 0 } else { BEHIND_COMMITS };
-        let count = self.peers.len();
-        let ahead = |&offset: &usize| {
-            let (_, certified) = self.peers[(self.turn + offset) % count];
-            certified.0 > last.0 + margin
-        };
-        let offset = (0..count).find(ahead)?;
-        let at = (self.turn + offset) % count;
-        self.turn = at + 1;
-        let peer = self.peers[at].0;
+        self.pass(log_end);
+        if self.checking.is_some() {
+            return None;
+        }
+        let (question, needs) = self.question(log_end);
+        let peer = self.pick(needs)?;
+        let question = self.cut(question, peer);
+        self.turn = peer;
+        self.peer(peer).owes = Some(question);
         self.asked = Some((peer, now_us + ANSWER_TIMEOUT_US));
-        Some(peer)
+        Some((peer, question))
+    }
+
+    /// Our log has got on, by whatever way.
+    fn pass(&mut self, log_end: CommitIndex) {
+        if let Some(stretch) = &mut self.stretch {
+            stretch.pass(log_end);
+            if stretch.end() <= log_end {
+                self.stretch = None;
+                self.forced = false;
+            }
+        }
+    }
+
+    /// The next question, and the commit that a peer must have to answer it.
+    fn question(&self, log_end: CommitIndex) -> (Question, CommitIndex) {
+        let bytes_max = self.bytes;
+        let records = |upto| {
+            let after = log_end;
+            Question::Records(RecordsQuestion {
+                after,
+                upto,
+                bytes_max,
+            })
+        };
+        match self.stretch.as_ref().map(|stretch| stretch.next(log_end)) {
+            None => {
+                let margin = if self.forced { 0 } else { BEHIND_COMMITS };
+                (records(None), CommitIndex(log_end.0 + margin + 1))
+            }
+            Some(Next::Record(index)) => (records(Some(index)), index),
+            Some(Next::Vertices { from, last }) => {
+                let question = VerticesQuestion {
+                    from,
+                    last,
+                    bytes_max,
+                };
+                (Question::Vertices(question), from.commit)
+            }
+        }
+    }
+
+    /// Of the peers that have commit `needs`, one of those that did best; they take turns.
+    fn pick(&self, needs: CommitIndex) -> Option<ValidatorIndex> {
+        let able = |(_, peer): &(&ValidatorIndex, &Peer)| peer.certified >= needs;
+        let rank = |(index, peer): &(&ValidatorIndex, &Peer)| {
+            (peer.demerits, **index <= self.turn, **index)
+        };
+        let best = self.peers.iter().filter(able).min_by_key(rank);
+        best.map(|(index, _)| *index)
+    }
+
+    /// No peer is asked for what it hasn't told that it has.
+    fn cut(&self, question: Question, peer: ValidatorIndex) -> Question {
+        match question {
+            Question::Vertices(question) => {
+                let certified = self.peers.get(&peer).map(|peer| peer.certified);
+                let last = question.last.min(certified.unwrap_or(question.last));
+                Question::Vertices(VerticesQuestion { last, ..question })
+            }
+            records => records,
+        }
+    }
+
+    /// A peer has answered. Says whether it was asked just that: then its answer is to be taken.
+    pub fn answered(&mut self, peer: ValidatorIndex, question: Question) -> bool {
+        let known = self.peer(peer);
+        if known.owes != Some(question) {
+            return false;
+        }
+        known.owes = None;
+        self.stop_waiting(peer);
+        true
+    }
+
+    /// Whether more was to be expected of an answer of `bytes` bytes.
+    fn weigh(&mut self, peer: ValidatorIndex, bytes: usize, wanted: u32, ended: bool) {
+        if bytes >= wanted as usize || ended {
+            self.bytes = self.bytes.saturating_mul(2).min(self.bytes_max);
+        } else {
+            self.demerit(peer);
+        }
+    }
+
+    /// Takes records, to an answer that was [asked for](Self::answered); a certified head's certificate has been
+    /// checked. What is of no use any more is passed over.
+    ///
+    /// # Errors
+    /// If no honest peer sends that.
+    pub fn take_records(
+        &mut self,
+        peer: ValidatorIndex,
+        part: RecordsPart,
+        log_end: CommitIndex,
+    ) -> Result<(), BadPart> {
+        let RecordsQuestion {
+            after,
+            upto,
+            bytes_max,
+        } = part.question;
+        if part.records.is_empty() {
+            self.failed(peer);
+            return Ok(());
+        }
+        let bytes = part.records.iter().map(Commit::encoded_len).sum();
+        let lowest = part.records.last().map(|record| record.index);
+        let ended = lowest.is_some_and(|lowest| lowest <= after.next());
+        self.weigh(peer, bytes, bytes_max, ended);
+        self.pass(log_end);
+        let next = self.stretch.as_ref().map(|stretch| stretch.next(log_end));
+        match (part.certified, &mut self.stretch) {
+            (Some(certified), _) => {
+                let mut nearer = Stretch::new(&certified.head);
+                if nearer.end() <= log_end {
+                    return Ok(());
+                }
+                nearer.take_records(part.records, log_end)?;
+                let is_nearer = match next {
+                    None => true,
+                    Some(Next::Record(wanted)) => nearer.end() < wanted,
+                    Some(Next::Vertices { .. }) => false,
+                };
+                if is_nearer {
+                    self.stretch = Some(nearer);
+                }
+            }
+            (None, Some(stretch)) if next.is_some() && next == upto.map(Next::Record) => {
+                stretch.take_records(part.records, log_end)?;
+            }
+            // Others came first; or it was to choose a head, and named none.
+            (None, _) if upto.is_some() => {}
+            (None, _) => self.failed(peer),
+        }
+        Ok(())
+    }
+
+    /// Takes vertices, to an answer that was [asked for](Self::answered); gives what is to be checked. None: it is of
+    /// no use any more.
+    ///
+    /// # Errors
+    /// If no honest peer sends that.
+    pub fn take_vertices(
+        &mut self,
+        peer: ValidatorIndex,
+        part: VerticesPart,
+        log_end: CommitIndex,
+    ) -> Result<Option<Unchecked>, BadPart> {
+        if part.vertices.is_empty() {
+            self.failed(peer);
+            return Ok(None);
+        }
+        self.pass(log_end);
+        let VerticesQuestion {
+            from,
+            last,
+            bytes_max,
+        } = part.question;
+        let stretch = self.stretch.as_ref().filter(|_| self.checking.is_none());
+        let Some(mut expected) = stretch.and_then(|stretch| stretch.expected(from, last)) else {
+            return Ok(None);
+        };
+        let blobs = part.vertices.iter().map(|blob| blob.bytes().clone());
+        // In this order: the end of the blobs takes nothing from what is expected.
+        let vertices: Vec<(VertexRef, Bytes)> = blobs
+            .zip(expected.by_ref())
+            .map(|(bytes, reference)| (reference, bytes))
+            .collect();
+        if vertices.len() < part.vertices.len() {
+            return Err(BadPart::Surplus);
+        }
+        let ended = expected.next().is_none();
+        drop(expected);
+        let bytes = vertices.iter().map(|(_, bytes)| bytes.len()).sum();
+        self.weigh(peer, bytes, bytes_max, ended);
+        self.checking = Some(from);
+        let place = from;
+        Ok(Some(Unchecked { place, vertices }))
+    }
+
+    /// Takes what was good of the vertices that were to be checked; gives the commits that are whole now.
+    pub fn checked(
+        &mut self,
+        from: Place,
+        vertices: Vec<ValidVertex>,
+        log_end: CommitIndex,
+    ) -> Vec<(Commit, Vec<ValidVertex>)> {
+        assert_eq!(self.checking.take(), Some(from), "one part at a time");
+        self.pass(log_end);
+        let stretch = self.stretch.as_mut();
+        stretch.map_or_else(Vec::new, |stretch| stretch.take_vertices(from, vertices))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::{CHAIN, commit, head};
-    use crate::message::RangeCommit;
-    use violeta_types::{Certificate, CertifiedHead, Digest, Head, TimeMs};
+    use crate::fixture::{CHAIN, head, vertex};
+    use crate::limits::PART_BYTES_MAX;
+    use violeta_types::{Blob, Certificate, CertifiedHead, Digest, Epoch, Head, TimeMs};
 
     const A: ValidatorIndex = ValidatorIndex(1);
     const B: ValidatorIndex = ValidatorIndex(2);
+    const START: CommitIndex = CommitIndex(0);
+    const FAR: CommitIndex = CommitIndex(9_999);
 
-    #[test]
-    fn asks_only_who_is_far_ahead_unless_the_graph_cannot_help() {
-        let mut catch_up = CatchUp::default();
-        catch_up.heard(A, CommitIndex(BEHIND_COMMITS));
-        assert_eq!(catch_up.next_request(CommitIndex(0), 0), None);
-        catch_up.force();
-        assert_eq!(catch_up.next_request(CommitIndex(0), 0), Some(A));
-        assert_eq!(
-            catch_up.next_request(CommitIndex(0), 1),
-            None,
-            "one at a time"
-        );
-        catch_up.answered(A, true);
-        assert_eq!(
-            catch_up.next_request(CommitIndex(9), 2),
-            None,
-            "near enough"
-        );
+    fn catch_up() -> CatchUp {
+        CatchUp::new(PART_BYTES_MAX as u32)
     }
 
-    #[test]
-    fn a_silent_or_lying_peer_is_passed_over() {
-        let mut catch_up = CatchUp::default();
-        catch_up.heard(A, CommitIndex(9_999));
-        catch_up.heard(B, CommitIndex(9_999));
-        assert_eq!(catch_up.next_request(CommitIndex(0), 0), Some(A));
-        assert_eq!(
-            catch_up.next_request(CommitIndex(0), ANSWER_TIMEOUT_US),
-            Some(B)
-        );
-        catch_up.answered(B, false);
-        assert_eq!(
-            catch_up.next_request(CommitIndex(0), ANSWER_TIMEOUT_US + 1),
-            None
-        );
-        catch_up.heard(A, CommitIndex(9_999));
-        assert_eq!(
-            catch_up.next_request(CommitIndex(0), ANSWER_TIMEOUT_US + 2),
-            Some(A),
-            "it may try again"
-        );
+    /// Whom it asks now, and that it asks for records from a head of the other's choice.
+    fn asks(catch_up: &mut CatchUp, log_end: CommitIndex, now_us: u64) -> Option<ValidatorIndex> {
+        let (peer, question) = catch_up.next_question(log_end, now_us)?;
+        assert!(matches!(question, Question::Records(q) if q.upto.is_none() && q.after == log_end));
+        Some(peer)
     }
 
-    #[test]
-    fn peers_take_turns() {
-        let mut catch_up = CatchUp::default();
-        catch_up.heard(A, CommitIndex(9_999));
-        catch_up.heard(B, CommitIndex(9_999));
-        for peer in [A, B, A, B] {
-            assert_eq!(catch_up.next_request(CommitIndex(0), 0), Some(peer));
-            catch_up.answered(peer, true);
+    fn nothing(question: Question) -> RecordsPart {
+        match question {
+            Question::Records(question) => RecordsPart {
+                question,
+                certified: None,
+                records: Vec::new().try_into().unwrap(),
+            },
+            Question::Vertices(_) => panic!("asks for vertices"),
         }
     }
 
-    /// Commits 1 … n in a chain, and a head that binds the last.
-    fn range(n: u64) -> CommitRange {
+    /// Commits 1 … n of one vertex each, and the certified head of the last.
+    fn log(n: u64) -> (Vec<Commit>, CertifiedHead) {
         let mut previous = Digest::ZERO;
         let mut commits = Vec::new();
         for index in 1..=n {
-            let commit = commit(index, previous);
+            let leader = *vertex(index, 0).reference();
+            let commit = Commit {
+                epoch: Epoch(0),
+                index: CommitIndex(index),
+                previous,
+                leader,
+                vertices: vec![leader].try_into().unwrap(),
+                time: TimeMs(100),
+                coin: None,
+            };
             previous = commit.digest(&CHAIN);
-            commits.push(RangeCommit {
-                commit,
-                vertices: vec![vec![0].try_into().unwrap()].try_into().unwrap(),
-            });
+            commits.push(commit);
         }
         let head = Head {
             commit_index: CommitIndex(n),
@@ -226,54 +432,201 @@ mod tests {
             head: head.id(),
             signatures: Vec::new().try_into().unwrap(),
         };
-        CommitRange {
-            commits: commits.try_into().unwrap(),
-            certified: CertifiedHead { head, certificate },
+        (commits, CertifiedHead { head, certificate })
+    }
+
+    /// The answer to `question` with these commits, going down.
+    fn records(
+        question: Question,
+        certified: Option<&CertifiedHead>,
+        commits: &[Commit],
+    ) -> RecordsPart {
+        let records: Vec<Commit> = commits.iter().rev().cloned().collect();
+        RecordsPart {
+            certified: certified.cloned(),
+            records: records.try_into().unwrap(),
+            ..nothing(question)
         }
     }
 
-    fn check(range: &CommitRange) -> Result<(), BadRange> {
-        check_range(&CHAIN, &CommitLog::new(CHAIN, TimeMs(0)), range)
+    #[test]
+    fn asks_only_who_is_far_ahead_unless_the_graph_cannot_help() {
+        let mut catch_up = catch_up();
+        catch_up.heard(A, CommitIndex(BEHIND_COMMITS));
+        assert_eq!(asks(&mut catch_up, START, 0), None);
+        catch_up.force();
+        assert_eq!(asks(&mut catch_up, START, 0), Some(A));
+        assert_eq!(asks(&mut catch_up, START, 1), None, "one at a time");
+        assert_eq!(catch_up.deadline_us(), Some(ANSWER_TIMEOUT_US));
     }
 
     #[test]
-    fn a_range_that_the_head_binds_is_taken() {
-        assert_eq!(check(&range(5)), Ok(()));
+    fn peers_take_turns() {
+        let mut catch_up = catch_up();
+        for peer in [A, B, ValidatorIndex(0)] {
+            catch_up.heard(peer, FAR);
+        }
+        for expected in [1, 2, 0, 1, 2] {
+            let (peer, question) = catch_up.next_question(START, 0).unwrap();
+            assert_eq!(peer, ValidatorIndex(expected));
+            assert!(catch_up.answered(peer, question));
+        }
     }
 
     #[test]
-    fn a_range_changed_anywhere_is_refused() {
-        let with = |change: &dyn Fn(&mut Vec<RangeCommit>, &mut Head)| {
-            let mut range = range(5);
-            let mut commits = range.commits.into_inner();
-            change(&mut commits, &mut range.certified.head);
-            check(&CommitRange {
-                commits: commits.try_into().unwrap(),
-                certified: range.certified,
-            })
+    fn a_silent_or_empty_handed_peer_is_asked_after_those_that_did_better() {
+        let mut catch_up = catch_up();
+        catch_up.heard(A, FAR);
+        catch_up.heard(B, FAR);
+        assert_eq!(asks(&mut catch_up, START, 0), Some(A));
+        let (peer, question) = catch_up.next_question(START, ANSWER_TIMEOUT_US).unwrap();
+        assert_eq!(peer, B, "A was silent");
+        assert!(catch_up.answered(B, question));
+        catch_up.take_records(B, nothing(question), START).unwrap();
+        assert_eq!(
+            asks(&mut catch_up, START, ANSWER_TIMEOUT_US),
+            None,
+            "what they claim is worth nothing until they say it again"
+        );
+        for peer in [A, B, ValidatorIndex(3)] {
+            catch_up.heard(peer, FAR);
+        }
+        for _ in 0..3 {
+            let (peer, question) = catch_up.next_question(START, ANSWER_TIMEOUT_US).unwrap();
+            assert_eq!(peer, ValidatorIndex(3), "who never failed");
+            catch_up.answered(peer, question);
+        }
+        catch_up.gone(ValidatorIndex(3));
+        let asked = asks(&mut catch_up, START, ANSWER_TIMEOUT_US);
+        assert!(asked.is_some(), "but better than nobody");
+    }
+
+    #[test]
+    fn fewer_bytes_are_asked_for_while_answers_come_too_late() {
+        let mut catch_up = catch_up();
+        let mut now_us = 0;
+        let mut bytes = Vec::new();
+        for _ in 0..8 {
+            catch_up.heard(A, FAR);
+            match catch_up.next_question(START, now_us).unwrap().1 {
+                Question::Records(question) => bytes.push(question.bytes_max as usize),
+                Question::Vertices(_) => panic!("asks for vertices"),
+            }
+            now_us += ANSWER_TIMEOUT_US;
+            assert_eq!(catch_up.next_question(START, now_us), None, "silent");
+        }
+        assert_eq!(bytes[..3], [2 << 20, 1 << 20, 512 << 10]);
+        assert_eq!(bytes[5..], [PART_BYTES_MIN; 3]);
+    }
+
+    #[test]
+    fn a_late_answer_is_taken_and_an_unasked_one_isnt() {
+        let mut catch_up = catch_up();
+        catch_up.heard(A, FAR);
+        catch_up.heard(B, FAR);
+        let (_, question) = catch_up.next_question(START, 0).unwrap();
+        assert!(!catch_up.answered(B, question), "B wasn't asked");
+        catch_up.next_question(START, ANSWER_TIMEOUT_US).unwrap();
+        assert!(catch_up.answered(A, question), "late, but asked for");
+        assert!(!catch_up.answered(A, question), "once");
+    }
+
+    #[test]
+    fn what_one_peer_gave_stays_whatever_the_next_one_sends() {
+        let (commits, certified) = log(4);
+        let mut catch_up = catch_up();
+        catch_up.force();
+        catch_up.heard(A, CommitIndex(4));
+        catch_up.heard(B, CommitIndex(4));
+        let (peer, question) = catch_up.next_question(START, 0).unwrap();
+        catch_up.answered(peer, question);
+        let part = records(question, Some(&certified), &commits[2..]);
+        catch_up.take_records(peer, part, START).unwrap();
+        let (liar, question) = catch_up.next_question(START, 0).unwrap();
+        assert_ne!(liar, peer);
+        catch_up.answered(liar, question);
+        let part = records(question, None, &commits[..1]);
+        let bad = catch_up.take_records(liar, part, START).unwrap_err();
+        assert_eq!(bad, BadPart::Record(Unbound(CommitIndex(2))));
+        catch_up.failed(liar);
+        match catch_up.next_question(START, 0).unwrap() {
+            (honest, Question::Records(question)) => {
+                assert_eq!(honest, peer);
+                assert_eq!(question.upto, Some(CommitIndex(2)), "goes on from there");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(catch_up.forced, "junk isn't what was needed");
+    }
+
+    #[test]
+    fn a_far_head_is_given_up_for_a_nearer_one() {
+        let (near, near_head) = log(3);
+        let (far, far_head) = log(6);
+        assert_eq!(near[..], far[..3]);
+        let mut catch_up = catch_up();
+        catch_up.force();
+        catch_up.heard(A, CommitIndex(6));
+        catch_up.heard(B, CommitIndex(6));
+        let (peer, question) = catch_up.next_question(START, 0).unwrap();
+        catch_up.answered(peer, question);
+        let part = records(question, Some(&far_head), &far[5..]);
+        catch_up.take_records(peer, part, START).unwrap();
+        let (peer, question) = catch_up.next_question(START, 0).unwrap();
+        catch_up.answered(peer, question);
+        let part = records(question, Some(&near_head), &near);
+        catch_up.take_records(peer, part, START).unwrap();
+        match catch_up.next_question(START, 0).unwrap() {
+            (_, Question::Vertices(question)) => assert_eq!(question.last, CommitIndex(3)),
+            other => panic!("{other:?}"),
+        }
+        // The log gets to the near head by itself: it was what was needed.
+        catch_up.pass(CommitIndex(3));
+        assert!(!catch_up.forced && catch_up.stretch.is_none());
+    }
+
+    #[test]
+    fn vertices_are_checked_one_part_at_a_time_and_none_more_than_asked_for() {
+        let (commits, certified) = log(2);
+        let mut catch_up = catch_up();
+        catch_up.force();
+        catch_up.heard(A, CommitIndex(2));
+        let (peer, question) = catch_up.next_question(START, 0).unwrap();
+        catch_up.answered(peer, question);
+        let part = records(question, Some(&certified), &commits);
+        catch_up.take_records(peer, part, START).unwrap();
+        let Some((_, Question::Vertices(question))) = catch_up.next_question(START, 0) else {
+            panic!("asks for vertices")
         };
-        assert_eq!(with(&|commits, _| commits.clear()), Err(BadRange::Empty));
-        assert_eq!(with(&|commits, _| drop(commits.pop())), Err(BadRange::Head));
-        assert!(matches!(
-            with(&|commits, _| drop(commits.remove(0))),
-            Err(BadRange::Chain(_))
-        ));
-        assert!(matches!(
-            with(&|commits, _| commits[2].commit.time = TimeMs(101)),
-            Err(BadRange::Chain(_))
-        ));
+        catch_up.answered(A, Question::Vertices(question));
+        let blob = |round| Blob::try_from(vertex(round, 0).bytes().clone()).unwrap();
+        let part = |rounds: &[u64]| VerticesPart {
+            question,
+            vertices: rounds
+                .iter()
+                .map(|round| blob(*round))
+                .collect::<Vec<_>>()
+                .try_into()
+                .unwrap(),
+        };
+        let surplus = catch_up.take_vertices(A, part(&[1, 2, 2]), START);
+        assert_eq!(surplus, Err(BadPart::Surplus));
+        let unchecked = catch_up
+            .take_vertices(A, part(&[1]), START)
+            .unwrap()
+            .unwrap();
+        let named = (*vertex(1, 0).reference(), vertex(1, 0).bytes().clone());
+        assert_eq!(unchecked.vertices, [named]);
         assert_eq!(
-            with(&|commits, _| commits[4].commit.time = TimeMs(101)),
-            Err(BadRange::Head),
-            "the last commit is bound by the head alone"
+            catch_up.next_question(START, 0),
+            None,
+            "a check is under way"
         );
-        assert_eq!(
-            with(&|commits, _| commits[1].vertices = Vec::new().try_into().unwrap()),
-            Err(BadRange::Vertices(CommitIndex(2)))
-        );
-        assert_eq!(
-            with(&|_, head| head.chain = violeta_types::ChainId(Digest::ZERO)),
-            Err(BadRange::Head)
-        );
+        let again = catch_up.take_vertices(A, part(&[1]), START);
+        assert_eq!(again, Ok(None));
+        let whole = catch_up.checked(unchecked.place, vec![vertex(1, 0)], START);
+        assert_eq!(whole.len(), 1);
+        let least = catch_up.peer(A).demerits;
+        assert_eq!(least, 1, "it had more, and was asked for more");
     }
 }

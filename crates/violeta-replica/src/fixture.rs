@@ -1,10 +1,12 @@
 //! What this crate's tests share: a committee with real keys, heads, commits.
 
+use bytes::Bytes;
+use violeta_consensus::{EpochData, ValidVertex, trust_vertex};
 use violeta_crypto::ValidatorSecretKey;
 use violeta_types::{
-    Attestation, ChainId, Commit, CommitIndex, Committee, Digest, Epoch, Head, HeadId, Height,
-    Member, NodePublicKey, OperatorPublicKey, Round, Stake, TimeMs, ValidatorIndex, VertexId,
-    VertexRef,
+    Attestation, ChainId, Commit, CommitIndex, Committee, Digest, Election, Epoch, Head, HeadId,
+    Height, Member, NodePublicKey, OperatorPublicKey, Parameters, Payload, Round, SignedHeader,
+    Stake, TimeMs, ValidatorIndex, Vertex, VertexHeader, VertexId, VertexRef, encode,
 };
 
 use crate::machine::Block;
@@ -76,4 +78,52 @@ pub(crate) fn commit(index: u64, previous: Digest) -> Commit {
         time: TimeMs(100),
         coin: None,
     }
+}
+
+/// A committee of four, its leaders drawn from the seed.
+pub(crate) fn epoch() -> EpochData {
+    let parameters = Parameters {
+        election: Election::Seeded,
+        ..Parameters::for_validators(4)
+    };
+    let base = (CommitIndex(0), Digest::ZERO);
+    EpochData::new(
+        CHAIN,
+        committee(4),
+        parameters,
+        Digest([5; 32]),
+        TimeMs(0),
+        base,
+    )
+}
+
+/// The one vertex of a slot, properly signed; its parents but those of round 0 don't exist.
+pub(crate) fn vertex(round: u64, author: u16) -> ValidVertex {
+    let epoch = epoch();
+    let mut parents = match round {
+        1 => epoch.virtual_vertices().to_vec(),
+        _ => (0..4)
+            .map(|author| VertexRef {
+                round: Round(round - 1),
+                author: ValidatorIndex(author),
+                id: VertexId(Digest([author as u8 + 1; 32])),
+            })
+            .collect(),
+    };
+    parents[..=author as usize].rotate_right(1);
+    let payload = Payload::default();
+    let header = VertexHeader {
+        epoch: Epoch(0),
+        round: Round(round),
+        author: ValidatorIndex(author),
+        parents: parents.try_into().unwrap(),
+        payload: payload.commitment(),
+        coin_share: None,
+        end_mark: false,
+        timestamp: TimeMs(1),
+    };
+    let signature = key(author).sign_vertex(&header.id(&CHAIN));
+    let signed = SignedHeader { header, signature };
+    let bytes = Bytes::from(encode(&Vertex { signed, payload }));
+    trust_vertex(&bytes, &epoch).unwrap()
 }

@@ -9,6 +9,7 @@ use violeta_types::{
 
 use crate::job::{Job, JobDone};
 use crate::machine::{Block, Effect, Event, Ticket};
+use crate::message::{Answer, Question};
 use crate::record::Record;
 
 /// What a replica is told.
@@ -94,15 +95,12 @@ pub enum LoadRequest {
         /// When to stop.
         bytes_max: usize,
     },
-    /// For a validator that catches up: commits after `after`, of about `bytes_max` bytes, the last of which made a
-    /// block whose certificate is here. Nothing if there is no such range.
+    /// For a validator that catches up: what [`answer`](crate::catch_up::serve::answer) says.
     ForPeer {
-        /// The last commit that the peer has.
-        after: CommitIndex,
-        /// When to stop.
-        bytes_max: usize,
         /// Who asked.
         peer: ValidatorIndex,
+        /// What.
+        question: Question,
     },
     /// Accepted vertices, for a peer, that the core no longer holds whole. What isn't found is left out.
     Vertices {
@@ -129,8 +127,8 @@ pub struct Loaded {
     pub request: LoadRequest,
     /// The commits, in order, without gaps, the first after `after`.
     pub commits: Vec<LoadedCommit>,
-    /// For a peer: the certified head of the last commit's block.
-    pub certified: Option<CertifiedHead>,
+    /// For a peer that catches up: the answer; none if the journal can't be read.
+    pub answer: Option<Answer>,
     /// The vertices that were asked for by name, encoded.
     pub vertices: Vec<Bytes>,
 }

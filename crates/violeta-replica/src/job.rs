@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use violeta_consensus::{
-    EpochData, Invalid, ItemMeta, Rejection, Rules, ValidVertex, check_vertex,
+    EpochData, Invalid, ItemMeta, Rejection, Rules, ValidVertex, check_vertex, trust_vertex,
 };
+use violeta_crypto::signing::verify_vertices;
 use violeta_crypto::threshold::{ShareSigner, Threshold, ThresholdMessage};
 use violeta_types::{
-    HeadId, Height, Item, Round, ThresholdShare, ThresholdSignature, ValidatorIndex,
+    HeadId, Height, Item, Round, ThresholdShare, ThresholdSignature, ValidatorIndex, VertexRef,
 };
 
 use crate::machine::Ticket;
+use crate::message::Place;
 
 /// Work to be done.
 #[derive(Clone, Debug)]
@@ -25,6 +27,15 @@ pub enum Job {
         from: ValidatorIndex,
         /// The encoded vertex.
         bytes: Bytes,
+    },
+    /// Compare vertices of a certified commit with the references that name them, and check their signatures.
+    CheckCommitted {
+        /// Who sent them.
+        from: ValidatorIndex,
+        /// Where they are in the log.
+        place: Place,
+        /// What each must be, and its bytes.
+        vertices: Vec<(VertexRef, Bytes)>,
     },
     /// Judge what a client submitted, by the machine's rules.
     CheckItems {
@@ -67,6 +78,17 @@ pub enum JobDone {
         size: usize,
         /// The verdict.
         verdict: Result<ValidVertex, Invalid>,
+    },
+    /// Vertices of certified commits were checked.
+    Committed {
+        /// Who sent them.
+        from: ValidatorIndex,
+        /// Where they are in the log.
+        place: Place,
+        /// Those before the first bad one.
+        good: Vec<ValidVertex>,
+        /// What is wrong with that.
+        bad: Option<String>,
     },
     /// A submission was judged.
     Items {
@@ -139,6 +161,19 @@ impl Workshop {
                 size: bytes.len(),
                 verdict: check_vertex(&bytes, &self.epoch, &*self.rules),
             },
+            Job::CheckCommitted {
+                from,
+                place,
+                vertices,
+            } => {
+                let (good, bad) = self.check_committed(&vertices);
+                JobDone::Committed {
+                    from,
+                    place,
+                    good,
+                    bad,
+                }
+            }
             Job::CheckItems { ticket, items } => JobDone::Items {
                 ticket,
                 verdicts: self.check_items(items),
@@ -186,6 +221,36 @@ impl Workshop {
 
     fn coin_message(&self, round: Round) -> ThresholdMessage {
         ThresholdMessage::coin(self.epoch.chain(), self.epoch.epoch(), round)
+    }
+
+    /// The vertices before the first that isn't the one named, or badly signed; and what is wrong with that.
+    fn check_committed(
+        &self,
+        vertices: &[(VertexRef, Bytes)],
+    ) -> (Vec<ValidVertex>, Option<String>) {
+        let (mut good, mut signed) = (Vec::new(), Vec::new());
+        let mut bad = None;
+        for (expected, bytes) in vertices {
+            let member = self.epoch.committee().member(expected.author);
+            match (trust_vertex(bytes, &self.epoch), member) {
+                (Ok(vertex), Some(member)) if vertex.reference() == expected => {
+                    signed.push((member.validator_key, expected.id, *vertex.signature()));
+                    good.push(vertex);
+                }
+                _ => {
+                    bad = Some("a committed vertex isn't the one named".to_owned());
+                    break;
+                }
+            }
+        }
+        // The quorum vouches for ids, and an id doesn't bind the signature: a spoilt one, kept and served, would make
+        // others refuse this replica.
+        let verdicts = verify_vertices(&signed);
+        if let Some(first) = verdicts.iter().position(|good| !good) {
+            good.truncate(first);
+            bad = Some("a committed vertex with a wrong signature".to_owned());
+        }
+        (good, bad)
     }
 
     fn check_items(&self, items: Vec<Bytes>) -> Vec<(Bytes, Result<ItemMeta, Rejection>)> {

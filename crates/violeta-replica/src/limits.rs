@@ -1,16 +1,25 @@
 //! Bounds of one replica. Those of the protocol are in `violeta_types::limits`.
 
-use violeta_types::limits::{MESSAGE_BYTES_MAX, VALIDATORS_MAX, VERTEX_BYTES_MAX};
+use violeta_types::limits::{
+    COMMIT_BYTES_MAX, MESSAGE_BYTES_MAX, VALIDATORS_MAX, VERTEX_BYTES_MAX,
+};
 
 /// Outcomes in a block.
 pub const BLOCK_OUTCOMES_MAX: usize = 1 << 22;
 
-/// Commits in one range for a validator that catches up: more than its bytes hold, however small they are.
-pub const RANGE_COMMITS_MAX: usize = 16 << 10;
-/// Vertices of one commit in a range.
-pub const RANGE_VERTICES_MAX: usize = 64 << 10;
-/// Bytes of vertices in one range: leaves room in a message for the records.
-pub const RANGE_BYTES_MAX: usize = 2 << 20;
+/// Bytes of records or vertices in one part of what a validator catches up with: the part ends with the one that
+/// reaches this. A part may so hold one more, of any size, and still fits a message.
+pub const PART_BYTES_MAX: usize = 2 << 20;
+/// Bytes that are asked for at least, however slow the answers come.
+pub const PART_BYTES_MIN: usize = 64 << 10;
+/// Commit records in one part: more than its bytes hold, however small they are.
+pub const PART_RECORDS_MAX: usize = 16 << 10;
+/// Vertices in one part: more than its bytes hold, however small they are.
+pub const PART_VERTICES_MAX: usize = 16 << 10;
+/// How many commits ahead a certified head is that one goes for, if there is one as near.
+pub const HOP_COMMITS: u64 = 1_024;
+/// Bytes of memory for the records of commits whose vertices are still to come. A record more is always kept.
+pub const STAGED_BYTES_MAX: usize = 16 << 20;
 
 /// Transactions in the mempool.
 pub const MEMPOOL_COUNT_MAX: usize = 200_000;
@@ -47,7 +56,14 @@ pub const ATTESTED_HEIGHTS_MAX: u64 = 1_024;
 /// Heights that are attested again after a restart, at most.
 pub const REATTESTED_HEIGHTS_MAX: usize = 1_024;
 
-const _: () = assert!(RANGE_BYTES_MAX + VERTEX_BYTES_MAX < MESSAGE_BYTES_MAX);
+// A part's envelope: the question, four bytes a vertex, a certified head of the largest committee.
+const PART_ENVELOPE_BYTES_MAX: usize = 1_024 + 4 * PART_VERTICES_MAX + 128 * VALIDATORS_MAX;
+const _: () =
+    assert!(PART_BYTES_MAX + VERTEX_BYTES_MAX + PART_ENVELOPE_BYTES_MAX < MESSAGE_BYTES_MAX);
+const _: () =
+    assert!(PART_BYTES_MAX + COMMIT_BYTES_MAX + PART_ENVELOPE_BYTES_MAX < MESSAGE_BYTES_MAX);
+const _: () = assert!(PART_BYTES_MIN <= PART_BYTES_MAX && PART_BYTES_MAX <= u32::MAX as usize);
+const _: () = assert!(PART_BYTES_MAX < STAGED_BYTES_MAX);
 const _: () = assert!(PROPOSAL_BYTES_MAX < violeta_types::limits::PAYLOAD_BYTES_MAX);
 const _: () = assert!(PROPOSAL_ITEMS_MAX <= violeta_types::limits::VERTEX_ITEMS_MAX);
 const _: () = assert!(MEMPOOL_CLIENT_BYTES_MAX < MEMPOOL_BYTES_MAX);

@@ -11,7 +11,7 @@ use violeta_types::{
     Attestation, Blob, Bounded, CertifiedHead, Commit, CommitIndex, DecodeError, codec, decode,
 };
 
-use crate::limits::{RANGE_COMMITS_MAX, RANGE_VERTICES_MAX};
+use crate::limits::{PART_RECORDS_MAX, PART_VERTICES_MAX};
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,13 +22,10 @@ pub enum Message {
     Attestation(Attestation),
     /// What repairs whatever was lost, also in a quiet cluster (consensus.md §3).
     Heartbeat(Heartbeat),
-    /// Asks for commits after this one, up to a certified head.
-    CommitsRequest {
-        /// The last commit that the sender has.
-        after: CommitIndex,
-    },
+    /// Asks for a part of what one needs to catch up (replica.md §4b).
+    Ask(Question),
     /// Answers it.
-    Commits(CommitRange),
+    Answer(Answer),
 }
 
 /// Where a validator stands.
@@ -42,29 +39,91 @@ pub struct Heartbeat {
     pub certified: Option<CertifiedHead>,
 }
 
-/// Commits with their vertices, up to a certified head.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct CommitRange {
-    /// The commits, without gaps.
-    pub commits: Bounded<RangeCommit, RANGE_COMMITS_MAX>,
-    /// The certified head that binds the last of them, and through it all.
-    pub certified: CertifiedHead,
+/// A place in the log's sequence of vertices: those of the first commit in their order, then those of the second …
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+pub struct Place {
+    /// The commit.
+    pub commit: CommitIndex,
+    /// Which of its vertices.
+    pub vertex: u32,
 }
 
-/// One commit of a range.
+/// What one that catches up asks a peer for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Question {
+    /// For commit records, the newest first.
+    Records(RecordsQuestion),
+    /// For the vertices that they name.
+    Vertices(VerticesQuestion),
+}
+
+/// Asks for commit records, from a certified head downwards: each is bound by the one before it in the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct RecordsQuestion {
+    /// The last commit that the sender has: records above it are wanted.
+    pub after: CommitIndex,
+    /// Where to begin; none: at a certified head of the peer's choice. It may also choose one that is nearer, if this
+    /// is further ahead than [`HOP_COMMITS`](crate::limits::HOP_COMMITS).
+    pub upto: Option<CommitIndex>,
+    /// Bytes that are enough.
+    pub bytes_max: u32,
+}
+
+/// Asks for vertices of commits whose records the sender has verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct VerticesQuestion {
+    /// Where to begin.
+    pub from: Place,
+    /// The last commit whose vertices are wanted.
+    pub last: CommitIndex,
+    /// Bytes that are enough.
+    pub bytes_max: u32,
+}
+
+/// What the asked peer has: at least one of what was asked for, unless it has none.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct RangeCommit {
-    /// The record.
-    pub commit: Commit,
-    /// Its vertices, encoded, in the record's order.
-    pub vertices: Bounded<Blob<VERTEX_BYTES_MAX>, RANGE_VERTICES_MAX>,
+pub enum Answer {
+    /// To [`Question::Records`].
+    Records(RecordsPart),
+    /// To [`Question::Vertices`].
+    Vertices(VerticesPart),
+}
+
+impl Answer {
+    /// What it answers.
+    pub fn question(&self) -> Question {
+        match self {
+            Answer::Records(part) => Question::Records(part.question),
+            Answer::Vertices(part) => Question::Vertices(part.question),
+        }
+    }
+}
+
+/// Commit records, going down.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct RecordsPart {
+    /// What is answered.
+    pub question: RecordsQuestion,
+    /// The head that binds the first record, if the peer chose where to begin.
+    pub certified: Option<CertifiedHead>,
+    /// The records, each naming the next one by its digest.
+    pub records: Bounded<Commit, PART_RECORDS_MAX>,
+}
+
+/// Vertices of commits, going up.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct VerticesPart {
+    /// What is answered.
+    pub question: VerticesQuestion,
+    /// The vertices, encoded, in the order of the log; a part may end within a commit.
+    pub vertices: Bounded<Blob<VERTEX_BYTES_MAX>, PART_VERTICES_MAX>,
 }
 
 const CONSENSUS: u8 = 0;
 const ATTESTATION: u8 = 1;
 const HEARTBEAT: u8 = 2;
-const COMMITS_REQUEST: u8 = 3;
-const COMMITS: u8 = 4;
+const ASK: u8 = 3;
+const ANSWER: u8 = 4;
 
 impl Message {
     /// The bytes that travel.
@@ -77,8 +136,8 @@ impl Message {
             }
             Message::Attestation(attestation) => tagged(ATTESTATION, attestation, &mut out),
             Message::Heartbeat(heartbeat) => tagged(HEARTBEAT, heartbeat, &mut out),
-            Message::CommitsRequest { after } => tagged(COMMITS_REQUEST, after, &mut out),
-            Message::Commits(range) => tagged(COMMITS, range, &mut out),
+            Message::Ask(question) => tagged(ASK, question, &mut out),
+            Message::Answer(answer) => tagged(ANSWER, answer, &mut out),
         }
         out.into()
     }
@@ -104,8 +163,8 @@ impl Message {
             }
             ATTESTATION => decode(rest).map(Message::Attestation),
             HEARTBEAT => decode(rest).map(Message::Heartbeat),
-            COMMITS_REQUEST => decode(rest).map(|after| Message::CommitsRequest { after }),
-            COMMITS => decode(rest).map(Message::Commits),
+            ASK => decode(rest).map(Message::Ask),
+            ANSWER => decode(rest).map(Message::Answer),
             _ => Err(fail(format!("unknown tag {tag}"))),
         }
     }
@@ -134,9 +193,18 @@ mod tests {
             head: head.clone(),
             certificate,
         };
-        let entry = RangeCommit {
-            commit: commit(1, Digest::ZERO),
-            vertices: vec![vec![1, 2, 3].try_into().unwrap()].try_into().unwrap(),
+        let records = RecordsQuestion {
+            after: CommitIndex(9),
+            upto: None,
+            bytes_max: 1_000,
+        };
+        let vertices = VerticesQuestion {
+            from: Place {
+                commit: CommitIndex(10),
+                vertex: 3,
+            },
+            last: CommitIndex(12),
+            bytes_max: 1_000,
         };
         vec![
             Message::Consensus(violeta_consensus::Message::Pruned(Round(4))),
@@ -149,13 +217,17 @@ mod tests {
                 attestation: Some(attestation(1, &head)),
                 certified: Some(certified.clone()),
             }),
-            Message::CommitsRequest {
-                after: CommitIndex(9),
-            },
-            Message::Commits(CommitRange {
-                commits: vec![entry].try_into().unwrap(),
-                certified,
-            }),
+            Message::Ask(Question::Records(records)),
+            Message::Ask(Question::Vertices(vertices)),
+            Message::Answer(Answer::Records(RecordsPart {
+                question: records,
+                certified: Some(certified),
+                records: vec![commit(1, Digest::ZERO)].try_into().unwrap(),
+            })),
+            Message::Answer(Answer::Vertices(VerticesPart {
+                question: vertices,
+                vertices: vec![vec![1, 2, 3].try_into().unwrap()].try_into().unwrap(),
+            })),
         ]
     }
 

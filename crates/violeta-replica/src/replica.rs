@@ -8,6 +8,8 @@
 //! - upon the machine's *block*: its record is appended and synced, then the machine is asked to flush.
 //! - upon the machine's *durable*: what is durable is attested. A quorum of attestations makes a certificate.
 
+mod catching_up;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -17,28 +19,28 @@ use violeta_consensus::{
     CommittedCone, Core, DecisionCounts, EpochData, Evidence, ItemMeta, Now, Proposal, Tuning,
     ValidVertex, trust_vertex,
 };
-use violeta_crypto::signing::{ValidatorSecretKey, verify_attestation, verify_vertices};
+use violeta_crypto::signing::{ValidatorSecretKey, verify_attestation};
 use violeta_proof::head::check_certificate;
 use violeta_types::seeded::{self, Bug};
 use violeta_types::{
-    Attestation, CertifiedHead, Commit, CommitIndex, Committee, Head, HeadId, Height, Item,
-    Payload, Round, Seal, SignedHeader, ThresholdShare, ThresholdSignature, TxId, ValidatorIndex,
-    Vertex, VertexHeader, VertexRef, encode,
+    Attestation, CertifiedHead, CommitIndex, Committee, Head, HeadId, Height, Item, Payload, Round,
+    Seal, SignedHeader, ThresholdShare, ThresholdSignature, TxId, ValidatorIndex, Vertex,
+    VertexHeader, VertexRef, encode,
 };
 
 use crate::attestations::{Attestations, Diverged};
-use crate::catch_up::{CatchUp, check_range};
+use crate::catch_up::CatchUp;
 use crate::commit_log::CommitLog;
 use crate::handover::{Handover, Step};
 use crate::io::{Input, LoadRequest, Loaded, LoadedCommit, Notice, Output, SubmitError};
 use crate::job::{Job, JobDone, Workshop};
 use crate::limits::{
     CHECK_BYTES_PER_PEER_MAX, CHECKS_PER_PEER_MAX, HANDOVER_BYTES_MAX, LAG_COMMITS_MAX,
-    PROPOSAL_BYTES_MAX, PROPOSAL_ITEMS_MAX, RANGE_BYTES_MAX,
+    PART_BYTES_MAX, PROPOSAL_BYTES_MAX, PROPOSAL_ITEMS_MAX,
 };
 use crate::machine::{Block, Effect, Event, OrderedCommit, Position, Ticket};
 use crate::mempool::Mempool;
-use crate::message::{CommitRange, Heartbeat, Message, RangeCommit};
+use crate::message::{Heartbeat, Message};
 use crate::record::Record;
 use crate::submissions::{Submissions, overloaded};
 
@@ -69,6 +71,8 @@ pub struct Setup {
     pub workshop: Workshop,
     /// Knobs of the consensus core.
     pub tuning: Tuning,
+    /// Bytes that it asks for at once when it catches up: [`PART_BYTES_MAX`], or less.
+    pub part_bytes_max: usize,
 }
 
 /// What a replica can't begin with.
@@ -195,7 +199,7 @@ impl Replica {
             handover: Handover::new(Position::default(), CommitIndex(0)),
             mempool: Mempool::default(),
             submissions: Submissions::default(),
-            catch_up: CatchUp::default(),
+            catch_up: CatchUp::new(part_bytes(setup.part_bytes_max)),
             peers: BTreeMap::new(),
             outputs: VecDeque::new(),
             now: Now::default(),
@@ -298,7 +302,7 @@ impl Replica {
                 .filter(|(_, p)| p.up)
                 .map(|(i, _)| *i)
                 .collect(),
-            catching_up: self.catch_up.deadline_us().is_some(),
+            catching_up: self.catch_up.is_active(),
             accepts: self.identity.is_some()
                 && !self.amnesia
                 && !self.lags()
@@ -464,8 +468,8 @@ impl Replica {
             }
             Ok(Message::Attestation(attestation)) => self.attestation(from, attestation),
             Ok(Message::Heartbeat(heartbeat)) => self.heard(from, heartbeat),
-            Ok(Message::CommitsRequest { after }) => self.serve_commits(from, after),
-            Ok(Message::Commits(range)) => self.range(from, range),
+            Ok(Message::Ask(question)) => self.serve(from, question),
+            Ok(Message::Answer(answer)) => self.part(from, answer),
         }
     }
 
@@ -679,6 +683,12 @@ impl Replica {
                     }
                 }
             }
+            JobDone::Committed {
+                from,
+                place,
+                good,
+                bad,
+            } => self.committed_checked(from, place, good, bad),
             JobDone::Items { ticket, verdicts } => {
                 let items = self.submissions.judged(ticket, verdicts);
                 if items.is_empty() {
@@ -1048,27 +1058,7 @@ impl Replica {
         })
     }
 
-    // ── Catching up ─────────────────────────────────────────────────────────────────────────────────────────────
-
-    fn ask_for_commits(&mut self) {
-        let last = self.log.last_index();
-        if let Some(peer) = self.catch_up.next_request(last, self.now.monotonic_us) {
-            self.send(peer, &Message::CommitsRequest { after: last });
-        }
-    }
-
-    fn serve_commits(&mut self, peer: ValidatorIndex, after: CommitIndex) {
-        let state = self.peers.entry(peer).or_default();
-        // One answer at a time: serving is bounded by what a peer can take.
-        if !std::mem::replace(&mut state.serving, true) {
-            let bytes_max = RANGE_BYTES_MAX;
-            self.output(Output::Load(LoadRequest::ForPeer {
-                after,
-                bytes_max,
-                peer,
-            }));
-        }
-    }
+    // ── The journal read back ───────────────────────────────────────────────────────────────────────────────────
 
     fn loaded(&mut self, loaded: Loaded) {
         match loaded.request {
@@ -1085,12 +1075,7 @@ impl Replica {
                     self.send(peer, &Message::Consensus(message));
                 }
             }
-            LoadRequest::ForPeer { peer, .. } => {
-                self.peers.entry(peer).or_default().serving = false;
-                if let Some(range) = range_of(loaded) {
-                    self.send(peer, &Message::Commits(range));
-                }
-            }
+            LoadRequest::ForPeer { peer, .. } => self.served(peer, loaded.answer),
         }
     }
 
@@ -1105,102 +1090,6 @@ impl Replica {
             digest,
             items,
         })
-    }
-
-    fn range(&mut self, from: ValidatorIndex, range: CommitRange) {
-        if !self.catch_up.is_waiting_for(from) {
-            return;
-        }
-        // What doesn't follow our last commit may be an answer to an older question: no lie, but no use either.
-        let follows = range.commits.first().map(|entry| entry.commit.index);
-        if follows != Some(self.log.last_index().next()) {
-            return self.catch_up.answered(from, true);
-        }
-        match self.verify_range(from, &range) {
-            Some(commits) => {
-                self.catch_up.answered(from, true);
-                self.adopt(commits);
-                self.adopt_head(from, range.certified);
-            }
-            None => self.catch_up.answered(from, false),
-        }
-    }
-
-    /// Takes commits without the decision rule: the core learns of them, the log and the machine get them.
-    fn adopt(&mut self, commits: Vec<(Commit, Vec<ValidVertex>)>) {
-        let Some(end) = commits.last().map(|(commit, _)| commit.index) else {
-            return;
-        };
-        let event = violeta_consensus::Event::Adopt {
-            commits: commits.clone(),
-        };
-        self.core.handle(self.now, event);
-        let mut effects = Vec::new();
-        while let Some(effect) = self.core.poll() {
-            match effect {
-                // In the journal, vertices come before the commits that name them …
-                violeta_consensus::Effect::Persist(vertex) => self.append(Record::Vertex(vertex)),
-                other => effects.push(other),
-            }
-        }
-        if self.core.last_commit().index >= end {
-            for (commit, vertices) in commits {
-                let digest = commit.digest(self.epoch.chain());
-                self.committed(CommittedCone {
-                    commit,
-                    digest,
-                    vertices,
-                });
-            }
-        }
-        // … and commits that the graph yields now come after those that were adopted.
-        for effect in effects {
-            if self.halted.is_none() {
-                self.core_effect(effect);
-            }
-        }
-        self.drain_core();
-    }
-
-    fn verify_range(
-        &mut self,
-        from: ValidatorIndex,
-        range: &CommitRange,
-    ) -> Option<Vec<(Commit, Vec<ValidVertex>)>> {
-        if let Err(error) = check_range(self.epoch.chain(), &self.log, range) {
-            self.refuse(from, format!("a range of commits is wrong: {error}"));
-            return None;
-        }
-        if let Err(reason) = self.verify_head(&range.certified) {
-            self.refuse(from, reason);
-            return None;
-        }
-        let mut commits = Vec::with_capacity(range.commits.len());
-        let mut signed = Vec::new();
-        for entry in &range.commits {
-            let mut vertices = Vec::with_capacity(entry.vertices.len());
-            for (bytes, expected) in entry.vertices.iter().zip(&entry.commit.vertices) {
-                let member = self.committee().member(expected.author);
-                match (trust_vertex(bytes.bytes(), &self.epoch), member) {
-                    (Ok(vertex), Some(member)) if vertex.reference() == expected => {
-                        signed.push((member.validator_key, expected.id, *vertex.signature()));
-                        vertices.push(vertex);
-                    }
-                    _ => {
-                        self.refuse(from, "a range's vertex isn't the one named".to_owned());
-                        return None;
-                    }
-                }
-            }
-            commits.push((entry.commit.clone(), vertices));
-        }
-        // The quorum vouches for ids, and an id doesn't bind the signature: a spoilt one, kept and served, would make
-        // others refuse this replica.
-        if verify_vertices(&signed).contains(&false) {
-            self.refuse(from, "a range's vertex with a wrong signature".to_owned());
-            return None;
-        }
-        Some(commits)
     }
 
     // ── Outputs ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -1245,6 +1134,11 @@ impl Replica {
     }
 }
 
+/// What is asked for at once: something, and no more than is served.
+fn part_bytes(wanted: usize) -> u32 {
+    wanted.clamp(1, PART_BYTES_MAX) as u32
+}
+
 /// Splits vertices into portions that fit a message.
 fn message_sized(vertices: Vec<Bytes>) -> Vec<Vec<Bytes>> {
     let mut portions: Vec<Vec<Bytes>> = Vec::new();
@@ -1252,7 +1146,7 @@ fn message_sized(vertices: Vec<Bytes>) -> Vec<Vec<Bytes>> {
     for vertex in vertices {
         bytes += vertex.len();
         match portions.last_mut() {
-            Some(portion) if bytes <= RANGE_BYTES_MAX && portion.len() < MESSAGE_VERTICES_MAX => {
+            Some(portion) if bytes <= PART_BYTES_MAX && portion.len() < MESSAGE_VERTICES_MAX => {
                 portion.push(vertex);
             }
             _ => {
@@ -1262,20 +1156,4 @@ fn message_sized(vertices: Vec<Bytes>) -> Vec<Vec<Bytes>> {
         }
     }
     portions
-}
-
-fn range_of(loaded: Loaded) -> Option<CommitRange> {
-    let certified = loaded.certified?;
-    let mut commits = Vec::with_capacity(loaded.commits.len());
-    for LoadedCommit { commit, vertices } in loaded.commits {
-        let vertices: Result<Vec<_>, _> = vertices.into_iter().map(TryInto::try_into).collect();
-        commits.push(RangeCommit {
-            commit,
-            vertices: vertices.ok()?.try_into().ok()?,
-        });
-    }
-    (!commits.is_empty()).then_some(CommitRange {
-        commits: commits.try_into().ok()?,
-        certified,
-    })
 }

@@ -182,41 +182,10 @@ fn who_was_away_for_longer_than_the_graph_reaches_back_catches_up_by_commits() {
     world.run_ms(30_000);
     world.assert_agreement();
     assert_eq!(world.executed_items(2), 300);
-    assert!(
-        world.served_ranges() > 0,
-        "by commits, not vertex by vertex"
-    );
+    assert!(world.served_parts() > 0, "by commits, not vertex by vertex");
     world.submit(2, vec![item(5_000)]);
     world.run_ms(5_000);
     assert_eq!(world.executed_items(0), 301, "and takes part again");
-}
-
-#[test]
-fn signatures_spoilt_in_a_range_are_their_senders_fault_and_go_no_further() {
-    let options = Options {
-        spoils_signatures: Some(0),
-        ..Options::default()
-    };
-    let mut world = World::new(4, 82, options);
-    world.crash(2);
-    for n in 0..300 {
-        world.submit((n % 2) as usize, vec![item(n)]);
-        world.run_ms(60);
-    }
-    world.restart(2);
-    world.run_ms(30_000);
-    assert_eq!(world.executed_items(2), 300);
-    assert!(world.refusals(2) > 0, "the liar is noticed");
-    // Who caught up serves what it took: here, all of it to one that lost its graph.
-    world.crash(3);
-    for n in 300..400 {
-        world.submit((n % 2) as usize, vec![item(n)]);
-        world.run_ms(20);
-    }
-    world.restart(3);
-    world.run_ms(10_000);
-    world.assert_agreement();
-    assert_eq!((world.refusals(1), world.executed_items(3)), (0, 400));
 }
 
 #[test]
@@ -257,7 +226,7 @@ fn garbage_from_a_peer_is_refused_and_hurts_nobody() {
     }
     world.run_ms(3_000);
     for node in 0..3 {
-        assert!(world.refusals(node) >= 4, "validator {node} noticed");
+        assert!(world.refused(node).len() >= 4, "validator {node} noticed");
         assert_eq!(world.executed_items(node), 1);
     }
 }

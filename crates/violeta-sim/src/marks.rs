@@ -51,8 +51,10 @@ marks! {
     StoreWentBack = "store rolled back to the journal",
     /// Commits were executed again after a restart.
     ExecutedAgain = "block executed again",
-    /// A validator was given a range of commits.
+    /// A validator that caught up by commits was given their vertices.
     CommitsServed = "catch-up by commits",
+    /// A commit's vertices came in several parts.
+    CommitInParts = "commit caught up with in parts",
     /// A vertex was served from the journal.
     VerticesServed = "vertices served from the journal",
     /// A partition was there.

@@ -2,6 +2,7 @@
 //! et al., ISSTA 2012: worlds that lack a fault find what worlds with all faults hide).
 
 use violeta_consensus::Tuning;
+use violeta_replica::limits::PART_BYTES_MAX;
 use violeta_types::{Election, Parameters};
 
 use crate::adversaries::{self, Liar};
@@ -25,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) liars: Vec<Liar>,
     pub(crate) workload: WorkloadPlan,
     pub(crate) disk: DiskPlan,
+    /// Bytes that a validator asks for at once when it catches up by commits.
+    pub(crate) part_bytes_max: usize,
     /// When all heals.
     pub(crate) heals: Micros,
 }
@@ -96,6 +99,7 @@ impl Plan {
             liars,
             workload,
             disk,
+            part_bytes_max: part_bytes_max(&mut part("parts")),
             heals,
         }
     }
@@ -142,6 +146,15 @@ fn parameters(dice: &mut Dice, n: usize) -> Parameters {
         } else {
             dice.within(33..=96)
         },
+    }
+}
+
+/// Mostly so few that a range, and often one commit, takes many parts; a single vertex or record each at the least.
+fn part_bytes_max(dice: &mut Dice) -> usize {
+    match dice.below(4) {
+        0 => PART_BYTES_MAX,
+        1 => dice.within(1..=1_000) as usize,
+        _ => dice.within(1_000..=64_000) as usize,
     }
 }
 

@@ -84,6 +84,7 @@ pub(crate) struct Started {
 pub(crate) struct Makings<'a> {
     pub(crate) cast: &'a crate::cast::Cast,
     pub(crate) tuning: Tuning,
+    pub(crate) part_bytes_max: usize,
 }
 
 impl Process {
@@ -184,6 +185,7 @@ impl Process {
             }),
             workshop: self.workshop.clone(),
             tuning: makings.tuning,
+            part_bytes_max: makings.part_bytes_max,
         })
     }
 

@@ -9,8 +9,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use borsh::BorshDeserialize;
 use bytes::Bytes;
 use violeta_journal::{Disk, Journal, Options, Position};
+use violeta_replica::catch_up::serve::{self, Ledger};
 use violeta_replica::{Block, LoadRequest, Loaded, LoadedCommit, Record, RecordKind};
 use violeta_types::{
     CertifiedHead, ChainId, Commit, CommitIndex, Height, Outcome, TxId, ValidatorIndex, Vertex,
@@ -178,18 +180,15 @@ impl Storage {
         let mut loaded = Loaded {
             request: request.clone(),
             commits: Vec::new(),
-            certified: None,
+            answer: None,
             vertices: Vec::new(),
         };
         match request {
             LoadRequest::ForMachine { after, bytes_max } => {
                 loaded.commits = self.commits(after, bytes_max)?;
             }
-            LoadRequest::ForPeer {
-                after, bytes_max, ..
-            } => {
-                loaded.commits = self.commits(after, bytes_max)?;
-                loaded.certified = self.cut_at_certified(&mut loaded.commits)?;
+            LoadRequest::ForPeer { question, .. } => {
+                loaded.answer = Some(serve::answer(self, question)?);
             }
             LoadRequest::Vertices { references, .. } => {
                 for reference in references {
@@ -210,6 +209,10 @@ impl Storage {
         Ok(record.bytes.into())
     }
 
+    fn decoded<T: BorshDeserialize>(&self, position: Position) -> Result<T, StorageError> {
+        decode(&self.read(position)?).map_err(text)
+    }
+
     fn commits(
         &self,
         after: CommitIndex,
@@ -225,8 +228,7 @@ impl Storage {
             if *index != expected {
                 break;
             }
-            let record = self.read(*position)?;
-            let commit: Commit = decode(&record).map_err(text)?;
+            let commit: Commit = self.decoded(*position)?;
             let mut vertices = Vec::with_capacity(commit.vertices.len());
             for reference in &commit.vertices {
                 let position = self.index.vertices.get(reference);
@@ -234,25 +236,39 @@ impl Storage {
                     .ok_or_else(|| format!("commit {index} holds {reference:?}, not journaled"))?;
                 vertices.push(self.read(*position)?);
             }
-            bytes += record.len() + vertices.iter().map(Bytes::len).sum::<usize>();
+            bytes += commit.encoded_len() + vertices.iter().map(Bytes::len).sum::<usize>();
             commits.push(LoadedCommit { commit, vertices });
         }
         Ok(commits)
     }
+}
 
-    /// Drops commits after the last one with a certified head; returns that head.
-    fn cut_at_certified(
-        &self,
-        commits: &mut Vec<LoadedCommit>,
-    ) -> Result<Option<CertifiedHead>, StorageError> {
-        while let Some(last) = commits.last() {
-            if let Some(position) = self.index.certified.get(&last.commit.index) {
-                let bytes = self.read(*position)?;
-                return decode(&bytes).map(Some).map_err(text);
-            }
-            commits.pop();
-        }
-        Ok(None)
+impl Ledger for Storage {
+    type Error = StorageError;
+
+    fn record(&self, index: CommitIndex) -> Result<Option<Commit>, StorageError> {
+        let position = self.index.commits.get(&index);
+        position.map(|position| self.decoded(*position)).transpose()
+    }
+
+    fn vertex(&self, reference: &VertexRef) -> Result<Option<Bytes>, StorageError> {
+        let position = self.index.vertices.get(reference);
+        position.map(|position| self.read(*position)).transpose()
+    }
+
+    fn certified_upto(&self, index: CommitIndex) -> Result<Option<CommitIndex>, StorageError> {
+        let mut below = self.index.certified.range(..=index);
+        Ok(below.next_back().map(|(index, _)| *index))
+    }
+
+    fn certified_from(&self, index: CommitIndex) -> Result<Option<CommitIndex>, StorageError> {
+        let mut above = self.index.certified.range(index..);
+        Ok(above.next().map(|(index, _)| *index))
+    }
+
+    fn certified_head(&self, index: CommitIndex) -> Result<Option<CertifiedHead>, StorageError> {
+        let position = self.index.certified.get(&index);
+        position.map(|position| self.decoded(*position)).transpose()
     }
 }
 
@@ -277,6 +293,7 @@ mod tests {
     use std::sync::Arc;
     use violeta_consensus::{ValidVertex, trust_vertex};
     use violeta_journal::MemoryDisk;
+    use violeta_replica::message::{Answer, Question, RecordsPart, RecordsQuestion};
     use violeta_types::{
         Certificate, Digest, Head, HeadId, Parameters, Payload, Round, SignedHeader, TimeMs,
         ValidatorSignature, VertexHeader, encode,
@@ -352,13 +369,20 @@ mod tests {
         Storage::open(disk, cast.genesis.chain_id(), ME, &mut |_, _| Ok(())).unwrap()
     }
 
-    fn for_peer(storage: &Storage, after: u64) -> Loaded {
-        let request = LoadRequest::ForPeer {
+    fn records(storage: &Storage, after: u64) -> RecordsPart {
+        let question = RecordsQuestion {
             after: CommitIndex(after),
-            bytes_max: usize::MAX,
+            upto: None,
+            bytes_max: u32::MAX,
+        };
+        let request = LoadRequest::ForPeer {
+            question: Question::Records(question),
             peer: ValidatorIndex(1),
         };
-        storage.load(request).unwrap()
+        match storage.load(request).unwrap().answer {
+            Some(Answer::Records(part)) => part,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -402,19 +426,16 @@ mod tests {
             storage.append(&Record::Vertex(vertex.clone())).unwrap();
             storage.append(&commit(index, vertex)).unwrap();
         }
-        assert!(
-            for_peer(&storage, 0).commits.is_empty(),
-            "nothing is certified"
-        );
+        let nothing = records(&storage, 0);
+        assert!(nothing.records.is_empty(), "nothing is certified");
         storage.append(&certified(&cast, 1, 2)).unwrap();
         storage.sync().unwrap();
-        let loaded = for_peer(&storage, 0);
-        let indices: Vec<u64> = loaded.commits.iter().map(|c| c.commit.index.0).collect();
-        assert_eq!(indices, [1, 2]);
-        assert_eq!(loaded.certified.unwrap().head.commit_index, CommitIndex(2));
-        assert_eq!(loaded.commits[1].vertices, [vertices[1].bytes().clone()]);
+        let part = records(&storage, 0);
+        let indices: Vec<u64> = part.records.iter().map(|commit| commit.index.0).collect();
+        assert_eq!(indices, [2, 1], "going down");
+        assert_eq!(part.certified.unwrap().head.commit_index, CommitIndex(2));
         assert!(
-            for_peer(&storage, 2).certified.is_none(),
+            records(&storage, 2).certified.is_none(),
             "there is nothing above it"
         );
         let after = CommitIndex(0);

@@ -249,6 +249,7 @@ impl<'a> World<'a> {
         let makings = Makings {
             cast: &self.cast,
             tuning: self.plan.tuning,
+            part_bytes_max: self.plan.part_bytes_max,
         };
         let who = ValidatorIndex(process as u16);
         let first = self.processes[process].life_number == 0;

@@ -408,6 +408,23 @@ impl Index {
             .map(|found| found.map(|(index, height)| (CommitIndex(index), Height(height))))
     }
 
+    /// The highest commit at or before `index` whose block has a certificate here, and the block's height.
+    ///
+    /// # Errors
+    /// If LMDB says no.
+    pub fn vouched_upto(
+        &self,
+        index: CommitIndex,
+    ) -> Result<Option<(CommitIndex, Height)>, IndexError> {
+        self.read(|tables, txn| {
+            let found = (tables.vouched).get_lower_than_or_equal_to(txn, &index.0.to_be_bytes())?;
+            Ok(found.and_then(|(key, value)| {
+                let height = Height(number(value.get(..8)?)?);
+                Some((CommitIndex(number(key)?), height))
+            }))
+        })
+    }
+
     fn first_from(
         &self,
         table: impl FnOnce(&Tables) -> &Table,

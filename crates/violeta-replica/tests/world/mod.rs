@@ -5,6 +5,7 @@
 mod machine;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +14,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use violeta_consensus::{EpochData, Tuning};
 use violeta_crypto::{MockThreshold, ValidatorSecretKey};
+use violeta_replica::catch_up::serve::{self, Ledger};
+use violeta_replica::limits::PART_BYTES_MAX;
+use violeta_replica::message::Answer;
 use violeta_replica::{
     Effect, Event, Identity, Input, JobDone, LoadRequest, Loaded, LoadedCommit, Machine, Message,
     Notice, Now, Output, RecordKind, Replica, Setup, Status, Workshop,
@@ -20,7 +24,7 @@ use violeta_replica::{
 use violeta_types::{
     Admission, CertifiedHead, Commit, CommitIndex, Committee, Digest, Domain, Epoch, Genesis,
     Height, Member, NodePublicKey, OperatorPublicKey, Parameters, Stake, TimeMs, TxId,
-    ValidatorIndex, Vertex, VertexId, decode, encode,
+    ValidatorIndex, Vertex, VertexId, VertexRef, decode,
 };
 
 const WALL: u64 = 1_700_000_000_000;
@@ -29,9 +33,14 @@ pub(crate) struct Options {
     pub(crate) loss_percent: u64,
     pub(crate) duplicate_percent: u64,
     pub(crate) delay_us_max: u64,
-    /// This node serves ranges of commits in which no vertex's signature is good.
-    pub(crate) spoils_signatures: Option<usize>,
+    /// Bytes that a node asks for at once when it catches up.
+    pub(crate) part_bytes_max: usize,
+    /// Who answers those that catch up with a lie, and with which.
+    pub(crate) liar: Option<(usize, Lie)>,
 }
+
+/// What a liar makes of its answer to a question.
+pub(crate) type Lie = fn(&mut Answer);
 
 impl Default for Options {
     fn default() -> Self {
@@ -39,7 +48,8 @@ impl Default for Options {
             loss_percent: 0,
             duplicate_percent: 0,
             delay_us_max: 5_000,
-            spoils_signatures: None,
+            part_bytes_max: PART_BYTES_MAX,
+            liar: None,
         }
     }
 }
@@ -57,12 +67,13 @@ struct Node {
     machine: Counter,
     workshop: Workshop,
     journal: Vec<(RecordKind, Bytes)>,
+    log: Log,
     synced: usize,
     up: bool,
     boot: u64,
     wake_us: Option<u64>,
     machine_us: u64,
-    refusals: usize,
+    refused: Vec<ValidatorIndex>,
     certified: Height,
 }
 
@@ -76,6 +87,7 @@ pub(crate) struct World {
     random: ChaCha8Rng,
     options: Options,
     ticket: u64,
+    /// Parts with vertices that were served.
     served: usize,
     certified_items: BTreeSet<TxId>,
     block_items: BTreeMap<Height, Vec<TxId>>,
@@ -106,6 +118,59 @@ fn genesis(n: usize, threshold: &MockThreshold) -> Genesis {
         },
         admission: Admission::Open,
         administrators: Vec::new().try_into().unwrap(),
+    }
+}
+
+/// What a journal holds, by name.
+#[derive(Default)]
+struct Log {
+    vertices: BTreeMap<VertexId, Bytes>,
+    commits: BTreeMap<CommitIndex, Commit>,
+    heads: BTreeMap<CommitIndex, CertifiedHead>,
+}
+
+impl Log {
+    fn add(&mut self, epoch: &EpochData, kind: RecordKind, bytes: &Bytes) {
+        match kind {
+            RecordKind::Vertex => {
+                let header = Vertex::decode(bytes).unwrap().signed.header;
+                self.vertices
+                    .insert(header.id(epoch.chain()), bytes.clone());
+            }
+            RecordKind::Commit => {
+                let commit: Commit = decode(bytes).unwrap();
+                self.commits.insert(commit.index, commit);
+            }
+            RecordKind::Certified => {
+                let certified: CertifiedHead = decode(bytes).unwrap();
+                self.heads.insert(certified.head.commit_index, certified);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Ledger for Log {
+    type Error = Infallible;
+
+    fn record(&self, index: CommitIndex) -> Result<Option<Commit>, Infallible> {
+        Ok(self.commits.get(&index).cloned())
+    }
+
+    fn vertex(&self, reference: &VertexRef) -> Result<Option<Bytes>, Infallible> {
+        Ok(self.vertices.get(&reference.id).cloned())
+    }
+
+    fn certified_upto(&self, index: CommitIndex) -> Result<Option<CommitIndex>, Infallible> {
+        Ok(self.heads.range(..=index).next_back().map(|(i, _)| *i))
+    }
+
+    fn certified_from(&self, index: CommitIndex) -> Result<Option<CommitIndex>, Infallible> {
+        Ok(self.heads.range(index..).next().map(|(i, _)| *i))
+    }
+
+    fn certified_head(&self, index: CommitIndex) -> Result<Option<CertifiedHead>, Infallible> {
+        Ok(self.heads.get(&index).cloned())
     }
 }
 
@@ -158,9 +223,12 @@ impl World {
             }),
             workshop: workshop.clone(),
             tuning: Tuning::default(),
+            part_bytes_max: self.options.part_bytes_max,
         });
+        let mut log = Log::default();
         for (kind, bytes) in &journal {
             replica.restore(*kind, bytes.clone()).unwrap();
+            log.add(&self.epoch, *kind, bytes);
         }
         replica.start(self.now(), machine.position()).unwrap();
         let synced = journal.len();
@@ -169,12 +237,13 @@ impl World {
             machine,
             workshop,
             journal,
+            log,
             synced,
             up: true,
             boot,
             wake_us: None,
             machine_us: 0,
-            refusals: 0,
+            refused: Vec::new(),
             certified: Height(0),
         }
     }
@@ -351,8 +420,9 @@ impl World {
         match output {
             Output::Send { to, bytes } => self.send(node, to, bytes),
             Output::Append(record) => {
-                let entry = (record.kind(), record.to_bytes());
-                self.nodes[node].journal.push(entry);
+                let (kind, bytes) = (record.kind(), record.to_bytes());
+                self.nodes[node].log.add(&self.epoch, kind, &bytes);
+                self.nodes[node].journal.push((kind, bytes));
             }
             Output::Sync { mark } => {
                 let length = self.nodes[node].journal.len();
@@ -374,7 +444,7 @@ impl World {
                 let delay = 200 + self.below(2_000);
                 self.schedule(node, delay, Happening::Load(request));
             }
-            Output::Refuse { .. } => self.nodes[node].refusals += 1,
+            Output::Refuse { peer, .. } => self.nodes[node].refused.push(peer),
             Output::Notice(notice) => self.notice(node, notice),
             Output::Halt(reason) => panic!("validator {node} halted: {reason}"),
         }
@@ -424,82 +494,54 @@ impl World {
                     }
                 }
             }
-            Message::Commits(_) => self.served += 1,
+            Message::Answer(Answer::Vertices(part)) if !part.vertices.is_empty() => {
+                self.served += 1;
+            }
             _ => {}
         }
     }
 
     fn load(&self, node: usize, request: LoadRequest) -> Loaded {
-        let journal = &self.nodes[node].journal;
-        let mut vertices = BTreeMap::new();
-        let mut commits: BTreeMap<CommitIndex, Commit> = BTreeMap::new();
-        let mut heads: BTreeMap<CommitIndex, CertifiedHead> = BTreeMap::new();
-        for (kind, bytes) in journal {
-            match kind {
-                RecordKind::Vertex => {
-                    let header = Vertex::decode(bytes).unwrap().signed.header;
-                    vertices.insert(header.id(self.epoch.chain()), bytes.clone());
-                }
-                RecordKind::Commit => {
-                    let commit: Commit = decode(bytes).unwrap();
-                    commits.insert(commit.index, commit);
-                }
-                RecordKind::Certified => {
-                    let certified: CertifiedHead = decode(bytes).unwrap();
-                    heads.insert(certified.head.commit_index, certified);
-                }
-                _ => {}
-            }
-        }
-        if let (LoadRequest::ForPeer { .. }, true) =
-            (&request, self.options.spoils_signatures == Some(node))
-        {
-            for bytes in vertices.values_mut() {
-                let mut vertex = Vertex::decode(bytes).unwrap();
-                vertex.signed.signature.0[0] ^= 1;
-                *bytes = encode(&vertex).into();
-            }
-        }
+        let log = &self.nodes[node].log;
         let loaded = |after: CommitIndex, end: CommitIndex| -> Vec<LoadedCommit> {
-            let range = commits
+            let range = (log.commits)
                 .range(after.next()..)
                 .take_while(|(i, _)| **i <= end);
             let load = |commit: &Commit| LoadedCommit {
                 vertices: commit
                     .vertices
                     .iter()
-                    .map(|v| vertices[&v.id].clone())
+                    .map(|v| log.vertices[&v.id].clone())
                     .collect(),
                 commit: commit.clone(),
             };
             range.map(|(_, commit)| load(commit)).collect()
         };
-        let (commits, certified, found) = match &request {
+        let mut answered = Loaded {
+            request,
+            commits: Vec::new(),
+            answer: None,
+            vertices: Vec::new(),
+        };
+        match &answered.request {
             LoadRequest::ForMachine { after, .. } => {
-                (loaded(*after, CommitIndex(after.0 + 10)), None, Vec::new())
+                answered.commits = loaded(*after, CommitIndex(after.0 + 10));
             }
-            LoadRequest::ForPeer { after, .. } => {
-                let limit = CommitIndex(after.0 + 100);
-                match heads.range(after.next()..=limit).next_back() {
-                    Some((end, head)) => (loaded(*after, *end), Some(head.clone()), Vec::new()),
-                    None => (Vec::new(), None, Vec::new()),
+            LoadRequest::ForPeer { question, .. } => {
+                let mut answer = serve::answer(log, *question).unwrap();
+                if let Some((liar, lie)) = self.options.liar
+                    && liar == node
+                {
+                    lie(&mut answer);
                 }
+                answered.answer = Some(answer);
             }
             LoadRequest::Vertices { references, .. } => {
-                let find = |v: &violeta_types::VertexRef| vertices.get(&v.id).cloned();
-                (
-                    Vec::new(),
-                    None,
-                    references.iter().filter_map(find).collect(),
-                )
+                let find = |v: &VertexRef| log.vertices.get(&v.id).cloned();
+                answered.vertices = references.iter().filter_map(find).collect();
             }
-        };
-        Loaded {
-            request,
-            commits,
-            certified,
-            vertices: found,
         }
+        answered
     }
 
     // ── What tests ask ──────────────────────────────────────────────────────────────────────────────────────────
@@ -520,11 +562,13 @@ impl World {
         self.certified_items.clone()
     }
 
-    pub(crate) fn refusals(&self, node: usize) -> usize {
-        self.nodes[node].refusals
+    /// Whom a node refused, as often as it did.
+    pub(crate) fn refused(&self, node: usize) -> &[ValidatorIndex] {
+        &self.nodes[node].refused
     }
 
-    pub(crate) fn served_ranges(&self) -> usize {
+    /// Parts with vertices that were served.
+    pub(crate) fn served_parts(&self) -> usize {
         self.served
     }
 

@@ -47,7 +47,7 @@ impl Adversary for Selective {
 mod tests {
     use super::*;
     use crate::cast::Cast;
-    use violeta_types::{CommitIndex, Parameters};
+    use violeta_types::{Parameters, Round};
 
     #[test]
     fn friends_hear_everything_others_nothing_until_it_changes_its_mind() {
@@ -62,8 +62,7 @@ mod tests {
                     now,
                     dice: &mut dice,
                 };
-                let after = CommitIndex(0);
-                let message = Message::CommitsRequest { after };
+                let message = Message::Consensus(violeta_consensus::Message::Pruned(Round(1)));
                 !liar
                     .send(&mut means, ValidatorIndex(to), message)
                     .is_empty()

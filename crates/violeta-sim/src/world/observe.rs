@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use violeta_consensus::Message as Graph;
+use violeta_replica::message::Answer;
 use violeta_replica::{Block, Message, Notice, Record, SubmitError};
 use violeta_types::{Commit, Height, Refusal, Seal, TxId, ValidatorIndex, Vertex};
 
@@ -47,8 +48,15 @@ impl World<'_> {
                 Some(attestation) => self.checkers.sent_attestation(attestation),
                 None => Ok(()),
             },
-            Ok(Message::Commits(_)) => {
-                self.marks.note(Mark::CommitsServed);
+            Ok(Message::Answer(answer)) => {
+                if let Answer::Vertices(part) = answer
+                    && !part.vertices.is_empty()
+                {
+                    self.marks.note(Mark::CommitsServed);
+                    if part.question.from.vertex > 0 {
+                        self.marks.note(Mark::CommitInParts);
+                    }
+                }
                 Ok(())
             }
             Ok(_) => Ok(()),

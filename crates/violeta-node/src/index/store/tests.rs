@@ -57,6 +57,15 @@ fn everything_is_found_by_its_name_and_nothing_else() {
     assert_eq!(index.certified_from(Height(8)).unwrap(), None);
     let vouched = index.vouched_from(CommitIndex(7)).unwrap();
     assert_eq!(vouched, Some((CommitIndex(14), Height(7))));
+    for (index_max, found) in [
+        (5, None),
+        (6, Some((6, 3))),
+        (13, Some((6, 3))),
+        (14, Some((14, 7))),
+    ] {
+        let found = found.map(|(commit, height)| (CommitIndex(commit), Height(height)));
+        assert_eq!(index.vouched_upto(CommitIndex(index_max)).unwrap(), found);
+    }
     assert_eq!(index.seal(Height(3)).unwrap(), Some(500));
     for (i, place) in [(31, 0), (30, 1), (32, 2)] {
         assert_eq!(index.transaction(&tx(i)).unwrap(), Some((Height(3), place)));

@@ -1,0 +1,137 @@
+//! The replica's side of catching up by commits: what [`CatchUp`](crate::catch_up::CatchUp) decides is carried out
+//! here, for oneself and for others.
+
+use violeta_consensus::{CommittedCone, ValidVertex};
+use violeta_types::{Commit, ValidatorIndex};
+
+use super::Replica;
+use crate::catch_up::Unchecked;
+use crate::io::{LoadRequest, Output};
+use crate::job::Job;
+use crate::message::{Answer, Message, Place, Question, RecordsPart, VerticesPart};
+use crate::record::Record;
+
+impl Replica {
+    // ── For others ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    pub(super) fn serve(&mut self, peer: ValidatorIndex, question: Question) {
+        let state = self.peers.entry(peer).or_default();
+        // One answer at a time: serving is bounded by what a peer can take.
+        if !std::mem::replace(&mut state.serving, true) {
+            self.output(Output::Load(LoadRequest::ForPeer { peer, question }));
+        }
+    }
+
+    pub(super) fn served(&mut self, peer: ValidatorIndex, answer: Option<Answer>) {
+        self.peers.entry(peer).or_default().serving = false;
+        if let Some(answer) = answer {
+            self.send(peer, &Message::Answer(answer));
+        }
+    }
+
+    // ── For oneself ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    pub(super) fn ask_for_commits(&mut self) {
+        let log_end = self.log.last_index();
+        let next = (self.catch_up).next_question(log_end, self.now.monotonic_us);
+        if let Some((peer, question)) = next {
+            self.send(peer, &Message::Ask(question));
+        }
+    }
+
+    pub(super) fn part(&mut self, from: ValidatorIndex, answer: Answer) {
+        // What wasn't asked for, or long ago, is no lie, but no use either.
+        if !self.catch_up.answered(from, answer.question()) {
+            return;
+        }
+        match answer {
+            Answer::Records(part) => self.records(from, part),
+            Answer::Vertices(part) => self.vertices(from, part),
+        }
+    }
+
+    fn records(&mut self, from: ValidatorIndex, part: RecordsPart) {
+        if let Some(certified) = &part.certified {
+            let is_news = certified.head.commit_index > self.log.last_index();
+            if is_news && !self.adopt_head(from, certified.clone()) {
+                return self.catch_up.failed(from);
+            }
+        }
+        let log_end = self.log.last_index();
+        if let Err(bad) = self.catch_up.take_records(from, part, log_end) {
+            self.refuse_part(from, bad.to_string());
+        }
+    }
+
+    fn vertices(&mut self, from: ValidatorIndex, part: VerticesPart) {
+        let log_end = self.log.last_index();
+        match self.catch_up.take_vertices(from, part, log_end) {
+            Err(bad) => self.refuse_part(from, bad.to_string()),
+            Ok(None) => {}
+            Ok(Some(Unchecked { place, vertices })) => {
+                self.output(Output::Job(Job::CheckCommitted {
+                    from,
+                    place,
+                    vertices,
+                }));
+            }
+        }
+    }
+
+    /// Vertices of certified commits have been checked: what is whole now is adopted.
+    pub(super) fn committed_checked(
+        &mut self,
+        from: ValidatorIndex,
+        place: Place,
+        good: Vec<ValidVertex>,
+        bad: Option<String>,
+    ) {
+        if let Some(reason) = bad {
+            self.refuse_part(from, reason);
+        }
+        let log_end = self.log.last_index();
+        let commits = self.catch_up.checked(place, good, log_end);
+        self.adopt(commits);
+    }
+
+    fn refuse_part(&mut self, from: ValidatorIndex, reason: String) {
+        self.catch_up.failed(from);
+        self.refuse(from, format!("when asked for commits: {reason}"));
+    }
+
+    /// Takes commits without the decision rule: the core learns of them, the log and the machine get them.
+    fn adopt(&mut self, commits: Vec<(Commit, Vec<ValidVertex>)>) {
+        let Some(end) = commits.last().map(|(commit, _)| commit.index) else {
+            return;
+        };
+        let event = violeta_consensus::Event::Adopt {
+            commits: commits.clone(),
+        };
+        self.core.handle(self.now, event);
+        let mut effects = Vec::new();
+        while let Some(effect) = self.core.poll() {
+            match effect {
+                // In the journal, vertices come before the commits that name them …
+                violeta_consensus::Effect::Persist(vertex) => self.append(Record::Vertex(vertex)),
+                other => effects.push(other),
+            }
+        }
+        if self.core.last_commit().index >= end {
+            for (commit, vertices) in commits {
+                let digest = commit.digest(self.epoch.chain());
+                self.committed(CommittedCone {
+                    commit,
+                    digest,
+                    vertices,
+                });
+            }
+        }
+        // … and commits that the graph yields now come after those that were adopted.
+        for effect in effects {
+            if self.halted.is_none() {
+                self.core_effect(effect);
+            }
+        }
+        self.drain_core();
+    }
+}
