@@ -44,10 +44,11 @@ impl Bucket {
         self.micro = self.micro.saturating_sub(units.saturating_mul(1_000_000));
     }
 
-    /// When one unit will be there: now, or later.
-    pub(crate) fn ready_us(&mut self, now_us: u64) -> u64 {
+    /// When `units` (at most the burst) will be there: now, or later.
+    pub(crate) fn ready_us(&mut self, units: u64, now_us: u64) -> u64 {
         self.fill(now_us);
-        let lacking = 1_000_000u64.saturating_sub(self.micro);
+        let micro = units.min(self.burst).saturating_mul(1_000_000);
+        let lacking = micro.saturating_sub(self.micro);
         now_us.saturating_add(lacking.div_ceil(self.per_second.max(1)))
     }
 }
@@ -62,12 +63,21 @@ mod tests {
         let start = 7_000_000;
         assert!((0..3).all(|_| bucket.spend(1, start)));
         assert!(!bucket.spend(1, start));
-        assert_eq!(bucket.ready_us(start), start + 20_000);
+        assert_eq!(bucket.ready_us(1, start), start + 20_000);
         assert!(!bucket.spend(1, start + 19_999));
         assert!(bucket.spend(1, start + 20_000));
         let long_after = start + 60_000_000;
         assert!(bucket.spend(3, long_after));
         assert!(!bucket.spend(1, long_after), "never more than the burst");
+    }
+
+    #[test]
+    fn more_than_the_burst_is_ready_once_the_burst_is() {
+        let mut bucket = Bucket::new(50, 3);
+        let start = 7_000_000;
+        assert!(bucket.spend(3, start));
+        assert_eq!(bucket.ready_us(2, start), start + 40_000);
+        assert_eq!(bucket.ready_us(10, start), start + 60_000);
     }
 
     #[test]

@@ -6,9 +6,14 @@ pub struct Tuning {
     /// Under steady load, the time between two own vertices: batches fill, and the coin's arithmetic is paid less
     /// often.
     pub round_interval_us_min: u64,
-    /// How many own vertices may follow one another without that pause. They come back one an interval. Large enough
-    /// for a lone transaction on an idle cluster to be committed as fast as messages flow.
+    /// How many own vertices may follow one another without that pause. They come back one an interval.
     pub round_burst: u64,
+    /// A round whose vertices carry no more payload than this between them is *light*: there is no batch to wait for.
+    pub light_payload_bytes: u64,
+    /// The time between two own vertices of light rounds: far below what a lone transaction's rounds take over any
+    /// network, and a bound on what a trickle of transactions can make the cluster spend. At most
+    /// `round_interval_us_min` is waited.
+    pub light_interval_us_min: u64,
     /// How long, once a quorum's vertices of the round before are here, to wait for those of other authors that
     /// have lately been heard of. 0: not at all.
     pub author_wait_us: u64,
@@ -35,6 +40,8 @@ impl Default for Tuning {
         Tuning {
             round_interval_us_min: 20_000,
             round_burst: 12,
+            light_payload_bytes: 4 << 10,
+            light_interval_us_min: 4_000,
             author_wait_us: 3_000,
             responsive_rounds: 3,
             leader_wait_us: 250_000,

@@ -166,6 +166,8 @@ fn tuning(dice: &mut Dice) -> Tuning {
     Tuning {
         round_interval_us_min: dice.within(ms(1)..=ms(50)),
         round_burst: dice.within(1..=20),
+        light_payload_bytes: dice.below(8 << 10),
+        light_interval_us_min: dice.within(ms(1)..=ms(20)),
         author_wait_us: dice.below(ms(10)),
         responsive_rounds: dice.within(1..=5),
         leader_wait_us: dice.within(ms(20)..=ms(400)),

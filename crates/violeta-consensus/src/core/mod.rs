@@ -94,6 +94,7 @@ struct Own {
     made_us: Option<u64>,
     /// The proposal that isn't answered.
     outstanding: Option<Proposal>,
+    /// The pause between own vertices, in microseconds of it.
     pace: Bucket,
     /// Vertices made only to follow others.
     follow: Bucket,
@@ -304,7 +305,10 @@ impl Own {
             sent_us: None,
             made_us: None,
             outstanding: None,
-            pace: bucket(tuning.round_interval_us_min, tuning.round_burst),
+            pace: Bucket::new(
+                1_000_000,
+                (tuning.round_interval_us_min).saturating_mul(tuning.round_burst.max(1)),
+            ),
             follow: bucket(tuning.follow_interval_us, tuning.follow_burst),
             quorum_since: None,
             wakeup_us: None,

@@ -6,7 +6,7 @@
 //! - *due* (quiet rule): own payload waits; or payload in linkable vertices or their cones is uncommitted; or the
 //!   machine has pending work; or, rate-limited, somebody else is in round r or above (follow).
 //! - *when*: at once if others are above r. Else not before the pause between own vertices (a burst of them needs
-//!   none), the short wait for responsive authors, and, with known leaders and waves of three, the wait for the
+//!   none; it is short while hardly any payload is under way, since there is no batch to fill), the short wait for responsive authors, and, with known leaders and waves of three, the wait for the
 //!   leader of r − 1 and for a quorum's word on the leader of r − 2. Each ends by the clock; none counts for
 //!   correctness. While certificates lag by more than G rounds: not before a heartbeat after the one before, and
 //!   without client payload (§6).
@@ -49,7 +49,8 @@ impl Core {
         if due == Due::No {
             return;
         }
-        let at_us = self.not_before(round, due, now);
+        let pause_us = self.pause_us(round);
+        let at_us = self.not_before(round, due, pause_us, now);
         let Some(own) = self.own.as_mut() else {
             return;
         };
@@ -57,7 +58,7 @@ impl Core {
             own.wakeup_us = Some(at_us);
             return;
         }
-        own.pace.spend_up_to(1, now.monotonic_us);
+        own.pace.spend_up_to(pause_us, now.monotonic_us);
         if due == Due::Follow {
             own.follow.spend_up_to(1, now.monotonic_us);
         }
@@ -126,7 +127,7 @@ impl Core {
     }
 
     /// The earliest time for a vertex that may be made and is due.
-    fn not_before(&mut self, round: Round, due: Due, now: Now) -> u64 {
+    fn not_before(&mut self, round: Round, due: Due, pause_us: u64, now: Now) -> u64 {
         let now_us = now.monotonic_us;
         let lags = self.certificates_lag(round);
         let waits_us = self.waits_until(round, now_us);
@@ -138,14 +139,27 @@ impl Core {
         if due == Due::Lagging && !lags {
             return now_us;
         }
-        let mut at_us = waits_us.max(own.pace.ready_us(now_us));
+        let mut at_us = waits_us.max(own.pace.ready_us(pause_us, now_us));
         if due == Due::Follow {
-            at_us = at_us.max(own.follow.ready_us(now_us));
+            at_us = at_us.max(own.follow.ready_us(1, now_us));
         }
         if lags {
             at_us = at_us.max(after(heartbeat));
         }
         at_us
+    }
+
+    /// The pause that a vertex of this round spends: short if those of the round before carry next to nothing.
+    fn pause_us(&self, round: Round) -> u64 {
+        let full = self.tuning.round_interval_us_min;
+        let carried: u64 = (self.epoch.committee().indices())
+            .flat_map(|author| self.graph.variants(round.back(1), author))
+            .map(|entry| u64::from(entry.head().header().payload.bytes))
+            .sum();
+        match carried <= self.tuning.light_payload_bytes {
+            true => full.min(self.tuning.light_interval_us_min),
+            false => full,
+        }
     }
 
     /// Until when to wait for vertices of the round before that may still come.

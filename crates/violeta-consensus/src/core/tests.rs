@@ -42,8 +42,12 @@ impl Lab {
     }
 
     fn with(epoch: EpochData, me: Option<u16>) -> Self {
+        Lab::tuned(epoch, me, Tuning::default())
+    }
+
+    fn tuned(epoch: EpochData, me: Option<u16>, tuning: Tuning) -> Self {
         let epoch = Arc::new(epoch);
-        let core = Core::new(epoch.clone(), me.map(ValidatorIndex), Tuning::default());
+        let core = Core::new(epoch.clone(), me.map(ValidatorIndex), tuning);
         let now = Now {
             monotonic_us: 1_000_000,
             wall: TimeMs(START.0 + 1_000),
@@ -372,36 +376,52 @@ fn a_mute_peer_is_not_waited_for() {
     );
 }
 
-#[test]
-fn a_burst_of_rounds_and_then_the_pause_between_own_vertices() {
-    let mut lab = Lab::new();
-    let tuning = Tuning::default();
+/// Drives `rounds` rounds in which the own vertex carries `item`, waiting `pause_us` wherever none may be made yet.
+/// The rounds that had to wait.
+fn paused_rounds(tuning: Tuning, item: &str, rounds: u64, pause_us: u64) -> Vec<u64> {
+    let mut lab = Lab::tuned(fixture::epoch(4, 4), Some(0), tuning);
     lab.wants(true);
-    let all = [0, 1, 2, 3];
     let mut before: Vec<VertexRef> = lab.epoch.virtual_vertices().to_vec();
     let mut paused = Vec::new();
-    for round in 1..=tuning.round_burst + 5 {
+    for round in 1..=rounds {
         if lab.proposal().is_none() {
             paused.push(round);
-            assert!(
-                lab.core
-                    .next_wakeup()
-                    .is_some_and(|at| at > lab.now.monotonic_us)
-            );
-            lab.pass(tuning.round_interval_us_min);
+            let ready = lab.core.next_wakeup().unwrap();
+            assert!(ready > lab.now.monotonic_us && ready <= lab.now.monotonic_us + pause_us);
+            lab.pass(pause_us);
         }
-        let own = lab.make(&["a"]);
+        let own = lab.make(&[item]);
         lab.durable(&own);
         let mut layer = vec![*own.reference()];
-        for author in all[1..].iter().copied() {
+        for author in [1, 2, 3] {
             let next = vertex(&lab.epoch, round, author, &own_first(author, &before));
             lab.receive(author, &next);
             layer.push(*next.reference());
         }
         before = layer;
     }
-    let first = tuning.round_burst + 1;
-    assert_eq!(paused, (first..first + 5).collect::<Vec<_>>());
+    paused
+}
+
+#[test]
+fn a_burst_of_rounds_and_then_the_pause_between_own_vertices() {
+    let tuning = Tuning::default();
+    let heavy = "x".repeat(tuning.light_payload_bytes as usize);
+    let burst = tuning.round_burst;
+    let paused = paused_rounds(tuning, &heavy, burst + 5, tuning.round_interval_us_min);
+    assert_eq!(paused, (burst + 1..=burst + 5).collect::<Vec<_>>());
+}
+
+#[test]
+fn rounds_that_carry_next_to_nothing_are_hardly_paused() {
+    let tuning = Tuning {
+        round_interval_us_min: 20_000,
+        round_burst: 3,
+        light_interval_us_min: 4_000,
+        ..Tuning::default()
+    };
+    let paused = paused_rounds(tuning, "a", 20, 4_000);
+    assert_eq!(paused, (16..=20).collect::<Vec<_>>(), "60 ms hold 15 of 4 ms");
 }
 
 #[test]
