@@ -1,17 +1,24 @@
 //! The coin (consensus.md §12): shares are collected here, combined and checked outside.
 //!
 //! ```text
-//!  share in an accepted vertex of round c ─▶ pool of round r ─ threshold ─▶ Effect::CombineCoin
-//!                                               ▲                              │
-//!                                               └── CoinBad: others are tried ─┤
-//!                                 leaders(r) ◀──────────── Coin ◀──────────────┘
+//!  share in an accepted vertex of round c ─▶ pool of round r ─ threshold, and wanted ─▶ Effect::CombineCoins
+//!                                               ▲                                          │
+//!                                               └───── CoinBad: others are tried ──────────┤
+//!                                 leaders(r) ◀──────────────── Coin ◀──────────────────────┘
 //! ```
 //!
-//! Lazy: shares aren't checked one by one unless combining fails. A bad one doesn't make its vertex invalid.
+//! Lazy twice. Shares aren't checked one by one unless combining fails; a bad one doesn't make its vertex invalid. And
+//! coins of rounds that no uncommitted payload can hang on wait, up to [`WAITING_COINS_MAX`] of them, until a later one
+//! is wanted or a heartbeat is due: several checked together cost little more than one.
 
 use std::collections::BTreeMap;
 
 use violeta_types::{Round, ThresholdShare, ThresholdSignature, ValidatorIndex};
+
+use crate::io::CoinShares;
+
+/// Coins that could be made and are put off: few enough that certificates don't lag for want of commits (G ≥ 32).
+pub(crate) const WAITING_COINS_MAX: usize = 8;
 
 /// Shares of one author for one coin that are remembered: twins may carry different ones.
 const SHARES_PER_AUTHOR_MAX: usize = 2;
@@ -21,6 +28,13 @@ struct Pool {
     shares: BTreeMap<ValidatorIndex, Vec<ThresholdShare>>,
     /// Given out and not answered yet.
     asked: bool,
+}
+
+impl Pool {
+    /// One share of each author that has one left.
+    fn usable(&self) -> impl Iterator<Item = (ValidatorIndex, ThresholdShare)> {
+        (self.shares.iter()).filter_map(|(author, shares)| Some((*author, *shares.first()?)))
+    }
 }
 
 /// Shares of coins that aren't known, and coins that are, of rounds not yet decided.
@@ -60,19 +74,30 @@ impl Coins {
         }
     }
 
-    /// Shares to combine, if there are enough that haven't been given out.
-    pub(crate) fn ready(&mut self, round: Round) -> Option<Vec<(ValidatorIndex, ThresholdShare)>> {
-        let pool = self.pools.get_mut(&round)?;
-        let usable = pool
-            .shares
-            .iter()
-            .filter_map(|(a, s)| Some((*a, *s.first()?)));
-        let shares: Vec<_> = usable.take(self.threshold).collect();
-        if pool.asked || shares.len() < self.threshold {
-            return None;
+    /// Shares to combine, lowest round first: of every round that has enough which haven't been given out, if the
+    /// highest of them is at or above `wanted`, or they are too many.
+    pub(crate) fn ready(&mut self, wanted: Option<Round>) -> Vec<CoinShares> {
+        let threshold = self.threshold;
+        let ready = |pool: &Pool| !pool.asked && pool.usable().count() >= threshold;
+        let mut waiting = (self.pools.iter()).filter(|(_, pool)| ready(pool));
+        let now = match waiting.next_back() {
+            Some((&highest, _)) => {
+                wanted.is_some_and(|wanted| wanted <= highest)
+                    || waiting.count() >= WAITING_COINS_MAX
+            }
+            None => false,
+        };
+        if !now {
+            return Vec::new();
         }
-        pool.asked = true;
-        Some(shares)
+        let given = self.pools.iter_mut().filter(|(_, pool)| ready(pool));
+        given
+            .map(|(&round, pool)| {
+                pool.asked = true;
+                let shares = pool.usable().take(threshold).collect();
+                CoinShares { round, shares }
+            })
+            .collect()
     }
 
     /// The first share of each of these authors was bad. An empty word would ask for the same again: it is ignored.
@@ -121,8 +146,11 @@ mod tests {
         ThresholdShare([n; 48])
     }
 
-    fn who(shares: Option<Vec<(ValidatorIndex, ThresholdShare)>>) -> Option<Vec<u16>> {
-        shares.map(|shares| shares.into_iter().map(|(author, _)| author.0).collect())
+    /// Whose shares are given out, for each round.
+    fn who(coins: &mut Coins, wanted: u64) -> Vec<(u64, Vec<u16>)> {
+        let ready = coins.ready(Some(Round(wanted)));
+        let authors = |of: &CoinShares| of.shares.iter().map(|(author, _)| author.0).collect();
+        ready.iter().map(|of| (of.round.0, authors(of))).collect()
     }
 
     #[test]
@@ -131,12 +159,12 @@ mod tests {
         for author in [3, 1] {
             coins.add(R, ValidatorIndex(author), share(1));
             coins.add(R, ValidatorIndex(author), share(1));
-            assert_eq!(coins.ready(R), None);
+            assert!(who(&mut coins, 9).is_empty());
         }
         coins.add(R, ValidatorIndex(2), share(1));
-        assert_eq!(who(coins.ready(R)), Some(vec![1, 2, 3]));
+        assert_eq!(who(&mut coins, 9), [(9, vec![1, 2, 3])]);
         coins.add(R, ValidatorIndex(0), share(1));
-        assert_eq!(coins.ready(R), None, "asked already");
+        assert!(who(&mut coins, 9).is_empty(), "asked already");
         coins.set(R, ThresholdSignature([1; 48]));
         assert!(coins.get(R).is_some());
         coins.forget_below(Round(10));
@@ -149,13 +177,16 @@ mod tests {
         for author in 0..3 {
             coins.add(R, ValidatorIndex(author), share(1));
         }
-        assert!(coins.ready(R).is_some());
+        assert_eq!(who(&mut coins, 9), [(9, vec![0, 1, 2])]);
         coins.bad(R, &[]);
-        assert_eq!(coins.ready(R), None, "the same again would be no use");
+        assert!(
+            who(&mut coins, 9).is_empty(),
+            "the same again would be no use"
+        );
         coins.bad(R, &[ValidatorIndex(1), ValidatorIndex(7)]);
-        assert_eq!(coins.ready(R), None);
+        assert!(who(&mut coins, 9).is_empty());
         coins.add(R, ValidatorIndex(3), share(1));
-        assert_eq!(who(coins.ready(R)), Some(vec![0, 2, 3]));
+        assert_eq!(who(&mut coins, 9), [(9, vec![0, 2, 3])]);
     }
 
     #[test]
@@ -164,10 +195,40 @@ mod tests {
         for n in 1..=5 {
             coins.add(R, ValidatorIndex(1), share(n));
         }
-        assert_eq!(coins.ready(R), Some(vec![(ValidatorIndex(1), share(1))]));
+        let ready = coins.ready(Some(R));
+        assert_eq!(ready[0].shares, [(ValidatorIndex(1), share(1))]);
         coins.bad(R, &[ValidatorIndex(1)]);
-        assert_eq!(coins.ready(R), Some(vec![(ValidatorIndex(1), share(2))]));
+        let ready = coins.ready(Some(R));
+        assert_eq!(ready[0].shares, [(ValidatorIndex(1), share(2))]);
         coins.bad(R, &[ValidatorIndex(1)]);
-        assert_eq!(coins.ready(R), None);
+        assert!(who(&mut coins, 9).is_empty());
+    }
+
+    #[test]
+    fn coins_wait_until_one_is_wanted_and_are_given_out_together() {
+        let mut coins = Coins::new(1);
+        let put = |coins: &mut Coins, round| coins.add(Round(round), ValidatorIndex(2), share(1));
+        for round in [3, 4, 5] {
+            put(&mut coins, round);
+        }
+        assert!(coins.ready(None).is_empty());
+        assert!(who(&mut coins, 6).is_empty());
+        put(&mut coins, 6);
+        let rounds: Vec<u64> = who(&mut coins, 6).iter().map(|of| of.0).collect();
+        assert_eq!(rounds, [3, 4, 5, 6]);
+        put(&mut coins, 7);
+        assert_eq!(who(&mut coins, 2), [(7, vec![2])], "wanted from below");
+    }
+
+    #[test]
+    fn no_more_coins_wait_than_may() {
+        let mut coins = Coins::new(1);
+        let most = WAITING_COINS_MAX as u64;
+        for round in 1..=most {
+            coins.add(Round(round), ValidatorIndex(0), share(1));
+        }
+        assert!(coins.ready(None).is_empty());
+        coins.add(Round(most + 1), ValidatorIndex(0), share(1));
+        assert_eq!(coins.ready(None).len(), WAITING_COINS_MAX + 1);
     }
 }

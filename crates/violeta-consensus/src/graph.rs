@@ -400,6 +400,11 @@ impl Graph {
         })
     }
 
+    /// The lowest round with payload that is neither committed nor under gc, linkable or not.
+    pub(crate) fn lowest_open_payload(&self) -> Option<Round> {
+        self.open.first().map(|reference| reference.round)
+    }
+
     /// What is committed of a vertex's slot.
     pub(crate) fn committed_at(&self, reference: &VertexRef) -> Option<VertexId> {
         (self.committed.get(&reference.round))

@@ -66,7 +66,7 @@ pub enum Event {
         /// The coin.
         signature: ThresholdSignature,
     },
-    /// Shares given out by [`Effect::CombineCoin`] are bad: others are tried.
+    /// Shares given out by [`Effect::CombineCoins`] are bad: others are tried.
     CoinBad {
         /// The round whose coin it is.
         round: Round,
@@ -119,13 +119,9 @@ pub enum Effect {
     Persist(ValidVertex),
     /// An equivocation was proved: append it to the journal.
     PersistEvidence(Evidence),
-    /// Combine these shares to a round's coin; answer with [`Event::Coin`] or [`Event::CoinBad`].
-    CombineCoin {
-        /// The round whose leaders the coin elects.
-        round: Round,
-        /// A threshold of shares, one an author.
-        shares: Vec<(ValidatorIndex, ThresholdShare)>,
-    },
+    /// Combine these shares to the coins of their rounds, lowest first; answer with [`Event::Coin`] or
+    /// [`Event::CoinBad`] for each.
+    CombineCoins(Vec<CoinShares>),
     /// A commit.
     Commit(CommittedCone),
     /// A validator equivocated: for the machine. Given out once for each author and epoch.
@@ -152,6 +148,15 @@ pub enum Effect {
     /// A valid own vertex came back that the journal doesn't know: the store has been lost or torn, or the key is in
     /// other hands. No vertex is made any more in this epoch (consensus.md §9).
     Amnesia(VertexRef),
+}
+
+/// Shares that may make the coin of a round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoinShares {
+    /// The round whose leaders the coin elects.
+    pub round: Round,
+    /// A threshold of shares, unchecked, one an author.
+    pub shares: Vec<(ValidatorIndex, ThresholdShare)>,
 }
 
 /// A vertex to be made.

@@ -90,6 +90,10 @@ fn threshold(members: usize) {
     measure(&name("check a signature"), 1, || {
         assert!(key.verify(&message, &signature));
     });
+    let batch = [(message, &shares[..]); 4];
+    measure(&name("combine four together, with the check"), 4, || {
+        black_box(key.combine_all(&batch));
+    });
     shares[0].1 = dealing.secret_shares[0].share(&other);
     measure(&name("combine, one bad among the first"), 1, || {
         assert!(key.combine(&message, &shares).signature.is_some());

@@ -89,6 +89,16 @@ pub trait Threshold: Send + Sync {
         shares: &[(ValidatorIndex, ThresholdShare)],
     ) -> Combined;
 
+    /// [`combine`](Self::combine) of several messages. If all goes well one check does for all of them.
+    fn combine_all(
+        &self,
+        batch: &[(ThresholdMessage, &[(ValidatorIndex, ThresholdShare)])],
+    ) -> Vec<Combined> {
+        let each = batch.iter();
+        each.map(|(message, shares)| self.combine(message, shares))
+            .collect()
+    }
+
     /// Whether this is the group's signature.
     fn verify(&self, message: &ThresholdMessage, signature: &ThresholdSignature) -> bool;
 

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use violeta_consensus::{
-    EpochData, Invalid, ItemMeta, Rejection, Rules, ValidVertex, check_vertex, trust_vertex,
+    CoinShares, EpochData, Invalid, ItemMeta, Rejection, Rules, ValidVertex, check_vertex,
+    trust_vertex,
 };
 use violeta_crypto::signing::verify_vertices;
-use violeta_crypto::threshold::{ShareSigner, Threshold, ThresholdMessage};
+use violeta_crypto::threshold::{Combined, ShareSigner, Threshold, ThresholdMessage};
 use violeta_types::{
     HeadId, Height, Item, Round, ThresholdShare, ThresholdSignature, ValidatorIndex, VertexRef,
 };
@@ -44,13 +45,8 @@ pub enum Job {
         /// The items' contents.
         items: Vec<Bytes>,
     },
-    /// Make the coin of a round from its shares.
-    CombineCoin {
-        /// The round.
-        round: Round,
-        /// Unchecked shares, one a validator.
-        shares: Vec<(ValidatorIndex, ThresholdShare)>,
-    },
+    /// Make the coins of some rounds from their shares.
+    CombineCoins(Vec<CoinShares>),
     /// Make the seal of a head from its shares.
     CombineSeal {
         /// The head's height.
@@ -97,15 +93,8 @@ pub enum JobDone {
         /// The verdicts, in the submission's order.
         verdicts: Vec<(Bytes, Result<ItemMeta, Rejection>)>,
     },
-    /// A coin was tried.
-    Coin {
-        /// The round.
-        round: Round,
-        /// The coin, if enough shares were good.
-        signature: Option<ThresholdSignature>,
-        /// Whose shares were bad.
-        bad: Vec<ValidatorIndex>,
-    },
+    /// Coins were tried.
+    Coins(Vec<(Round, Combined)>),
     /// A seal was tried.
     Seal {
         /// The head's height.
@@ -178,14 +167,13 @@ impl Workshop {
                 ticket,
                 verdicts: self.check_items(items),
             },
-            Job::CombineCoin { round, shares } => {
-                let message = self.coin_message(round);
-                let combined = self.threshold.as_ref()?.combine(&message, &shares);
-                JobDone::Coin {
-                    round,
-                    signature: combined.signature,
-                    bad: combined.bad,
-                }
+            Job::CombineCoins(coins) => {
+                let batch: Vec<_> = (coins.iter())
+                    .map(|of| (self.coin_message(of.round), &of.shares[..]))
+                    .collect();
+                let combined = self.threshold.as_ref()?.combine_all(&batch);
+                let rounds = coins.iter().map(|of| of.round);
+                JobDone::Coins(rounds.zip(combined).collect())
             }
             Job::CombineSeal {
                 height,

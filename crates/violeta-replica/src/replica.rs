@@ -20,6 +20,7 @@ use violeta_consensus::{
     ValidVertex, trust_vertex,
 };
 use violeta_crypto::signing::{ValidatorSecretKey, verify_attestation};
+use violeta_crypto::threshold::Combined;
 use violeta_proof::head::check_certificate;
 use violeta_types::seeded::{self, Bug};
 use violeta_types::{
@@ -401,8 +402,8 @@ impl Replica {
             Core::Broadcast(message) => self.broadcast(&Message::Consensus(message)),
             Core::Persist(vertex) => self.append(Record::Vertex(vertex)),
             Core::PersistEvidence(evidence) => self.append(Record::Evidence(evidence)),
-            Core::CombineCoin { round, shares } => {
-                self.output(Output::Job(Job::CombineCoin { round, shares }));
+            Core::CombineCoins(coins) => {
+                self.output(Output::Job(Job::CombineCoins(coins)));
             }
             Core::Commit(cone) => self.committed(cone),
             Core::Equivocation(evidence) => self.equivocation(&evidence),
@@ -697,11 +698,11 @@ impl Replica {
                     self.output(Output::Machine(Event::Check { ticket, items }));
                 }
             }
-            JobDone::Coin {
-                round,
-                signature,
-                bad,
-            } => self.coin(round, signature, bad),
+            JobDone::Coins(coins) => {
+                for (round, Combined { signature, bad }) in coins {
+                    self.coin(round, signature, bad);
+                }
+            }
             JobDone::Seal {
                 height,
                 head,

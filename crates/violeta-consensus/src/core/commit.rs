@@ -47,8 +47,8 @@ impl Core {
             && !self.decider.knows_leaders(round)
         {
             self.coins.add(round, reference.author, share);
-            self.combine_coin(round);
         }
+        self.combine_wanted_coins();
     }
 
     /// Leaders that hang on no coin are known as soon as somebody is in their round.
@@ -66,10 +66,20 @@ impl Core {
         }
     }
 
-    pub(super) fn combine_coin(&mut self, round: Round) {
-        if let Some(shares) = self.coins.ready(round) {
-            self.effects
-                .push_back(Effect::CombineCoin { round, shares });
+    /// Asks for the coins that uncommitted payload hangs on. Payload of round r is in no cone of a leader below r, so
+    /// those leaders can wait.
+    pub(super) fn combine_wanted_coins(&mut self) {
+        self.combine_coins(match self.pending {
+            true => Some(Round(0)),
+            false => self.graph.lowest_open_payload(),
+        });
+    }
+
+    /// Asks for all coins that can be made, if one at or above `wanted` can.
+    pub(super) fn combine_coins(&mut self, wanted: Option<Round>) {
+        let ready = self.coins.ready(wanted);
+        if !ready.is_empty() {
+            self.effects.push_back(Effect::CombineCoins(ready));
         }
     }
 

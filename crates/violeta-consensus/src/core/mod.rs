@@ -245,13 +245,14 @@ impl Core {
             Event::Wants { payload, pending } => {
                 self.wants_payload = payload;
                 self.pending = pending;
+                self.combine_wanted_coins();
             }
             Event::OwnVertex { vertex } => self.on_own_vertex(vertex, now),
             Event::OwnDurable { reference } => self.on_own_durable(reference, now),
             Event::Coin { round, signature } => self.on_coin(round, signature, now),
             Event::CoinBad { round, bad } => {
                 self.coins.bad(round, &bad);
-                self.combine_coin(round);
+                self.combine_wanted_coins();
             }
             Event::Certified {
                 leader_round,

@@ -10,6 +10,7 @@ use violeta_types::{
 use super::*;
 use crate::evidence::UncheckedEvidence;
 use crate::fixture::{self, START, header_on, layers, own_first, vertex, vertex_of};
+use crate::io::CoinShares;
 use crate::io::{BehindReason, CommittedCone, Misbehaviour, Proposal};
 use crate::limits::{
     EXTRA_VARIANTS_BURST, NOVELTY_ROUNDS_MAX, SERVED_BYTES_BURST, SERVED_BYTES_MIN,
@@ -100,6 +101,22 @@ impl Lab {
     fn wants(&mut self, payload: bool) {
         let pending = false;
         self.handle(Event::Wants { payload, pending });
+    }
+
+    fn pending(&mut self, pending: bool) {
+        let payload = false;
+        self.handle(Event::Wants { payload, pending });
+    }
+
+    /// Rounds whose coins were asked for, and whose shares were given.
+    fn asked(&self) -> Vec<(u64, Vec<u16>)> {
+        let batches = self.effects.iter().filter_map(|effect| match effect {
+            Effect::CombineCoins(coins) => Some(coins),
+            _ => None,
+        });
+        let authors = |of: &CoinShares| of.shares.iter().map(|(author, _)| author.0).collect();
+        let of_each = batches.flatten().map(|of| (of.round.0, authors(of)));
+        of_each.collect()
     }
 
     /// The outstanding proposal.
@@ -421,7 +438,11 @@ fn rounds_that_carry_next_to_nothing_are_hardly_paused() {
         ..Tuning::default()
     };
     let paused = paused_rounds(tuning, "a", 20, 4_000);
-    assert_eq!(paused, (16..=20).collect::<Vec<_>>(), "60 ms hold 15 of 4 ms");
+    assert_eq!(
+        paused,
+        (16..=20).collect::<Vec<_>>(),
+        "60 ms hold 15 of 4 ms"
+    );
 }
 
 #[test]
@@ -495,11 +516,12 @@ fn an_own_vertex_that_the_journal_does_not_know_ends_production() {
 #[test]
 fn without_the_coin_nothing_is_decided_and_gc_never_moves_by_local_state() {
     let mut lab = Lab::with(fixture::epoch(4, 4), None);
+    lab.pending(true);
     lab.receive_all(&layers(&lab.epoch, &[0, 1, 2, 3], 2 * G));
     assert_eq!(lab.commits().len(), 0);
     assert_eq!(lab.core.gc_round(), Round(0));
-    let asked = lab.count(|effect| matches!(effect, Effect::CombineCoin { .. }));
-    assert_eq!(asked as u64, 2 * G - 3, "one a round, each once");
+    let asked: Vec<u64> = lab.asked().iter().map(|(round, _)| *round).collect();
+    assert_eq!(asked, (1..=2 * G - 3).collect::<Vec<_>>(), "each once");
     let signature = ThresholdSignature([7; 48]);
     for round in 1..=2 * G - 3 {
         let round = Round(round);
@@ -519,6 +541,7 @@ fn without_the_coin_nothing_is_decided_and_gc_never_moves_by_local_state() {
 #[test]
 fn a_bad_share_is_replaced_by_another() {
     let mut lab = Lab::with(fixture::epoch(4, 4), None);
+    lab.pending(true);
     let layers = layers(&lab.epoch, &[0, 1, 2, 3], 4);
     lab.receive_all(&layers[..3]);
     for vertex in &layers[3][..3] {
@@ -528,13 +551,47 @@ fn a_bad_share_is_replaced_by_another() {
     let round = Round(1);
     lab.handle(Event::CoinBad { round, bad });
     lab.receive(3, &layers[3][3]);
-    let asked: Vec<Vec<u16>> = (lab.effects.iter())
-        .filter_map(|effect| match effect {
-            Effect::CombineCoin { shares, .. } => Some(shares.iter().map(|(a, _)| a.0).collect()),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(asked, [vec![0, 1, 2], vec![0, 2, 3]]);
+    assert_eq!(lab.asked(), [(1, vec![0, 1, 2]), (1, vec![0, 2, 3])]);
+}
+
+#[test]
+fn coins_that_no_payload_hangs_on_wait_for_one_that_is_wanted() {
+    let mut lab = Lab::with(fixture::epoch(4, 4), None);
+    let empty = layers(&lab.epoch, &[0, 1, 2, 3], 5);
+    lab.receive_all(&empty);
+    assert!(lab.asked().is_empty(), "nothing is there to commit");
+    let mut before: Vec<VertexRef> = empty[4].iter().map(|v| *v.reference()).collect();
+    for round in 6..=9 {
+        assert!(lab.asked().is_empty(), "its coin is in round 9");
+        let mut layer = Vec::new();
+        for author in 0..4 {
+            let parents = own_first(author, &before);
+            let header = header_on(&lab.epoch, round, author, parents);
+            let items: &[&str] = if (round, author) == (6, 2) {
+                &["a"]
+            } else {
+                &[]
+            };
+            let vertex = vertex_of(&lab.epoch, header, items);
+            lab.receive(author, &vertex);
+            layer.push(*vertex.reference());
+        }
+        before = layer;
+    }
+    let asked: Vec<u64> = lab.asked().iter().map(|(round, _)| *round).collect();
+    assert_eq!(asked, [1, 2, 3, 4, 5, 6]);
+    let batches = lab.count(|effect| matches!(effect, Effect::CombineCoins(_)));
+    assert_eq!(batches, 1, "together");
+}
+
+#[test]
+fn coins_that_nobody_wants_are_made_at_a_heartbeat_so_that_all_come_to_the_same_log() {
+    let mut lab = Lab::with(fixture::epoch(4, 4), None);
+    lab.receive_all(&layers(&lab.epoch, &[0, 1, 2, 3], 5));
+    assert!(lab.asked().is_empty());
+    lab.pass(Tuning::default().heartbeat_us);
+    let asked: Vec<u64> = lab.asked().iter().map(|(round, _)| *round).collect();
+    assert_eq!(asked, [1, 2]);
 }
 
 #[test]

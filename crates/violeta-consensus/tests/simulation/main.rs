@@ -382,6 +382,8 @@ fn clocks_that_differ() {
         let mut world = World::new(setup);
         let items = load(&mut world, 20, SECOND);
         expect_all(&mut world, &items, 60 * SECOND);
+        let item = world.submit(0, "last");
+        assert!(world.run_until(10 * SECOND, |world| world.has_committed(0, &item)));
         // f clocks move the log's time no further than honest ones say.
         let now_ms = 1_000_000 + world.now_us / 1_000;
         let node = &world.nodes[0];

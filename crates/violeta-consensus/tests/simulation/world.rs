@@ -8,8 +8,8 @@ use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use violeta_consensus::{
-    BehindReason, Core, Effect, EpochData, Event, Evidence, ItemMeta, Message, Now, Proposal,
-    Rejection, Rules, Tuning, UncheckedEvidence, ValidVertex, check_vertex, trust_vertex,
+    BehindReason, CoinShares, Core, Effect, EpochData, Event, Evidence, ItemMeta, Message, Now,
+    Proposal, Rejection, Rules, Tuning, UncheckedEvidence, ValidVertex, check_vertex, trust_vertex,
 };
 use violeta_crypto::ValidatorSecretKey;
 use violeta_types::{
@@ -311,7 +311,11 @@ impl World {
                     .journal
                     .push(Record::Evidence(Box::new(evidence)));
             }
-            Effect::CombineCoin { round, shares } => self.combine(i, round, &shares),
+            Effect::CombineCoins(coins) => {
+                for CoinShares { round, shares } in coins {
+                    self.combine(i, round, &shares);
+                }
+            }
             Effect::Commit(cone) => {
                 assert_eq!(cone.digest, cone.commit.digest(self.epoch.chain()));
                 let listed: Vec<_> = cone.vertices.iter().map(|v| *v.reference()).collect();
@@ -342,7 +346,9 @@ impl World {
             }
             Effect::Forked(index) => panic!("validator {i} forked at {index}"),
             Effect::Amnesia(_) => {
-                assert!(self.amnesiacs.contains(&i), "validator {i} forgot");
+                // A liar that adopts commits finds its own twin in them.
+                let known = self.amnesiacs.contains(&i) || self.is_liar(i);
+                assert!(known, "validator {i} forgot");
                 self.nodes[i].amnesia = true;
             }
         }
@@ -454,7 +460,15 @@ impl World {
             (commit.clone(), vertices)
         });
         let commits: Vec<(Commit, Vec<ValidVertex>)> = commits.collect();
+        let Some((last, _)) = commits.last() else {
+            return;
+        };
+        let certified = Event::Certified {
+            leader_round: last.leader.round,
+            commit_index: last.index,
+        };
         self.local(2_000, to, What::Event(Event::Adopt { commits }));
+        self.local(3_000, to, What::Event(certified));
     }
 
     fn send(&mut self, from: usize, to: usize, message: &Message) {

@@ -30,7 +30,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use blst::min_sig::{AggregatePublicKey, AggregateSignature, PublicKey, SecretKey, Signature};
-use blst::{BLST_ERROR, MultiPoint, blst_p1_affine, blst_p2, blst_p2_affine};
+use blst::{BLST_ERROR, MultiPoint, blst_fp12, blst_p1_affine, blst_p2, blst_p2_affine};
 use violeta_types::{
     Committee, Domain, GroupPublicKey, SharePublicKey, ThresholdShare, ThresholdSignature,
     ValidatorIndex,
@@ -88,9 +88,14 @@ impl ShareSigner for ShareSecretKey {
 /// The public keys of one sharing, checked.
 pub struct BlsThreshold {
     threshold: usize,
+    /// G₂.
+    generator: PublicKey,
     group_key: PublicKey,
     share_keys: Vec<PublicKey>,
 }
+
+/// A message and the shares that came for it.
+type Batched<'a> = (ThresholdMessage, &'a [(ValidatorIndex, ThresholdShare)]);
 
 impl fmt::Debug for BlsThreshold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,8 +122,12 @@ impl BlsThreshold {
             .zip(share_keys)
             .map(|(i, key)| decode_key(&key.0).ok_or(ThresholdError::ShareKey(i)))
             .collect::<Result<Vec<_>, _>>()?;
+        let mut one = [0; 32];
+        one[31] = 1;
+        let one = SecretKey::from_bytes(&one).map_err(|_| ThresholdError::SecretShare)?;
         let key = BlsThreshold {
             threshold,
+            generator: one.sk_to_pk(),
             group_key,
             share_keys,
         };
@@ -209,16 +218,78 @@ impl BlsThreshold {
         message: &ThresholdMessage,
         candidates: &[Candidate],
     ) -> Option<ThresholdSignature> {
+        let signature = self.interpolate_unchecked(candidates)?;
+        let good =
+            signature.validate(true).is_ok() && pairing_holds(&self.group_key, message, &signature);
+        good.then(|| ThresholdSignature(signature.to_bytes()))
+    }
+
+    /// What the first Q holders' candidates combine to. None if there are fewer.
+    fn interpolate_unchecked(&self, candidates: &[Candidate]) -> Option<Signature> {
         let chosen = self.first_of_each(candidates)?;
         let points: Vec<u64> = chosen.iter().map(|c| u64::from(c.holder.0) + 1).collect();
         let scalars: Vec<u8> = lagrange_at_zero(&points)
             .into_iter()
             .flat_map(Fr::to_le_bytes)
             .collect();
-        let signature = sum_shares(&chosen, &scalars, SCALAR_BITS);
-        let good =
-            signature.validate(true).is_ok() && pairing_holds(&self.group_key, message, &signature);
-        good.then(|| ThresholdSignature(signature.to_bytes()))
+        Some(sum_shares(&chosen, &scalars, SCALAR_BITS))
+    }
+
+    /// Decodes shares until Q holders have one. Says how many were looked at; none if there are too few holders.
+    fn gather(
+        &self,
+        shares: &[(ValidatorIndex, ThresholdShare)],
+        bad: &mut BTreeSet<ValidatorIndex>,
+    ) -> Option<(Vec<Candidate>, usize)> {
+        let mut candidates = Vec::with_capacity(self.threshold);
+        let mut holders = BTreeSet::new();
+        for (looked_at, pair) in (1..).zip(shares) {
+            self.decode(pair, &mut candidates, bad);
+            holders.extend(candidates.last().map(|candidate| candidate.holder));
+            if holders.len() == self.threshold {
+                return Some((candidates, looked_at));
+            }
+        }
+        None
+    }
+
+    /// The signatures of all messages, if each one's first shares are good: Σ r_i · signature_i is checked against
+    /// Σ r_i · H(m_i) with one pairing. r_0 may be 1; the others are drawn from a hash of everything.
+    fn combine_together(&self, batch: &[Batched<'_>]) -> Option<Vec<ThresholdSignature>> {
+        let signatures = (batch.iter())
+            .map(|(_, shares)| {
+                // Whoever's share is no point is named when the messages are looked at one by one.
+                let mut bad = BTreeSet::new();
+                let (candidates, _) = self.gather(shares, &mut bad)?;
+                let signature = self.interpolate_unchecked(&candidates)?;
+                (bad.is_empty() && signature.validate(true).is_ok()).then_some(signature)
+            })
+            .collect::<Option<Vec<_>>>()?;
+        let encoded: Vec<_> = (signatures.iter())
+            .map(|signature| ThresholdSignature(signature.to_bytes()))
+            .collect();
+        let mut hasher = Domain::BatchCoefficients.hasher();
+        hasher.update(&self.group_key.to_bytes());
+        for ((message, _), signature) in batch.iter().zip(&encoded) {
+            hasher.update(&message.digest().0);
+            hasher.update(&signature.0);
+        }
+        let mut stream = hasher.finalize_xof();
+        let coefficients: Vec<u128> = std::iter::once(1)
+            .chain(std::iter::repeat_with(|| next_u128(&mut stream)))
+            .take(batch.len())
+            .collect();
+        let scalars: Vec<u8> = coefficients.iter().flat_map(|r| r.to_le_bytes()).collect();
+        let points: Vec<blst_p1_affine> = signatures.iter().map(|&point| point.into()).collect();
+        let sum = AggregateSignature::from(points[..].mult(&scalars, COEFFICIENT_BITS));
+        let hashed = (batch.iter().zip(coefficients))
+            .map(|((message, _), coefficient)| scaled_hash(message, coefficient))
+            .collect::<Option<Vec<_>>>()?;
+        let hashed =
+            AggregateSignature::aggregate(&hashed.iter().collect::<Vec<_>>(), false).ok()?;
+        let left = miller_loop(&self.generator, &sum.to_signature());
+        let right = miller_loop(&self.group_key, &hashed.to_signature());
+        blst_fp12::finalverify(&left, &right).then_some(encoded)
     }
 
     /// The first candidate of each of the first Q holders; none if there are fewer holders.
@@ -322,23 +393,17 @@ impl Threshold for BlsThreshold {
         shares: &[(ValidatorIndex, ThresholdShare)],
     ) -> Combined {
         let mut bad = BTreeSet::new();
-        let mut candidates = Vec::with_capacity(self.threshold);
-        let mut rest = shares.iter();
         // §12: the first Q shares, one pairing check.
-        let mut holders = BTreeSet::new();
-        while holders.len() < self.threshold {
-            let Some(pair) = rest.next() else {
-                return Combined {
-                    signature: None,
-                    bad: bad.into_iter().collect(),
-                };
+        let Some((mut candidates, looked_at)) = self.gather(shares, &mut bad) else {
+            return Combined {
+                signature: None,
+                bad: bad.into_iter().collect(),
             };
-            self.decode(pair, &mut candidates, &mut bad);
-            holders.extend(candidates.last().map(|candidate| candidate.holder));
-        }
+        };
         let mut signature = self.interpolate(message, &candidates);
         if signature.is_none() {
             // §12: only if it fails, all shares one by one, and again with the good ones.
+            let rest = shares.iter().skip(looked_at);
             rest.for_each(|pair| self.decode(pair, &mut candidates, &mut bad));
             let good = self.sift(message, candidates, &mut bad);
             signature = self.interpolate(message, &good);
@@ -347,6 +412,24 @@ impl Threshold for BlsThreshold {
             signature,
             bad: bad.into_iter().collect(),
         }
+    }
+
+    fn combine_all(&self, batch: &[Batched<'_>]) -> Vec<Combined> {
+        let together = match batch.len() {
+            0 | 1 => None,
+            _ => self.combine_together(batch),
+        };
+        let Some(signatures) = together else {
+            let each = batch.iter();
+            return each
+                .map(|(message, shares)| self.combine(message, shares))
+                .collect();
+        };
+        let combined = signatures.into_iter().map(|signature| Combined {
+            signature: Some(signature),
+            bad: Vec::new(),
+        });
+        combined.collect()
     }
 
     fn verify(&self, message: &ThresholdMessage, signature: &ThresholdSignature) -> bool {
@@ -373,6 +456,19 @@ struct Candidate {
     holder: ValidatorIndex,
     share: ThresholdShare,
     point: Signature,
+}
+
+/// `coefficient · H(message)`: what a secret key of that value would sign. None for 0.
+fn scaled_hash(message: &ThresholdMessage, coefficient: u128) -> Option<Signature> {
+    let mut scalar = [0; 32];
+    scalar[16..].copy_from_slice(&coefficient.to_be_bytes());
+    let key = SecretKey::from_bytes(&scalar).ok()?;
+    Some(key.sign(&message.digest().0, DST, &[]))
+}
+
+/// One half of a pairing.
+fn miller_loop(key: &PublicKey, signature: &Signature) -> blst_fp12 {
+    blst_fp12::miller_loop(&(*key).into(), &(*signature).into())
 }
 
 /// A key of canonical encoding, in the group, not infinity.

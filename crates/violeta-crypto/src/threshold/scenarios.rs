@@ -486,3 +486,83 @@ fn the_coin_of_a_known_dealing_is_pinned() {
         "8c394f870b8a6f4809f38940cea23bcfadccf7cead4928c6c6c5429297ef0e8a65c178b87069857204bcea3d98568a4d"
     );
 }
+
+// ── several messages together ───────────────────────────────────────────────────────────────────────────────────────
+
+fn batch_of<'a>(
+    messages: &[ThresholdMessage],
+    shares: &'a [Shares],
+) -> Vec<(ThresholdMessage, &'a [(ValidatorIndex, ThresholdShare)])> {
+    (messages.iter().zip(shares))
+        .map(|(message, shares)| (*message, &shares[..]))
+        .collect()
+}
+
+fn coins_of_rounds(rounds: std::ops::Range<u64>) -> Vec<ThresholdMessage> {
+    rounds
+        .map(|round| ThresholdMessage::coin(&ChainId::default(), Epoch(0), Round(round)))
+        .collect()
+}
+
+#[test]
+fn messages_combined_together_give_what_each_gives_alone() {
+    for group in Group::both() {
+        let messages = coins_of_rounds(1..6);
+        let mut shares: Vec<Shares> = messages
+            .iter()
+            .map(|m| group.shares(&[3, 0, 2], m))
+            .collect();
+        for several in [0, 1, 2, 5] {
+            let batch = batch_of(&messages[..several], &shares);
+            let alone: Vec<_> = batch
+                .iter()
+                .map(|(m, s)| group.public.combine(m, s))
+                .collect();
+            assert!(
+                alone
+                    .iter()
+                    .all(|c| c.signature.is_some() && c.bad.is_empty())
+            );
+            assert_eq!(group.public.combine_all(&batch), alone);
+        }
+        // One bad share with another to spare, one without, and too few.
+        let other = coins_of_rounds(99..100)[0];
+        shares[1].insert(0, group.share(1, &other));
+        shares[3][1] = group.share(0, &other);
+        shares[4].pop();
+        let combined = group.public.combine_all(&batch_of(&messages, &shares));
+        let good: Vec<bool> = combined.iter().map(|c| c.signature.is_some()).collect();
+        assert_eq!(good, [true, true, true, false, false]);
+        let bad: Vec<_> = combined.iter().map(|c| c.bad.clone()).collect();
+        let (none, one, zero) = (Vec::new(), vec![ValidatorIndex(1)], vec![ValidatorIndex(0)]);
+        assert_eq!(bad, [none.clone(), one, none.clone(), zero, none]);
+        for (message, combined) in messages.iter().zip(&combined) {
+            let verified = |s| group.public.verify(message, s);
+            assert!(combined.signature.as_ref().is_none_or(verified));
+        }
+    }
+}
+
+/// What a liar adds to its share of one message it takes from that of another: in the plain sum of the two it cancels.
+#[test]
+fn errors_that_cancel_out_between_messages_are_found() {
+    let group = Group::bls(4, 3);
+    let messages = coins_of_rounds(1..3);
+    let mut shares: Vec<Shares> = messages
+        .iter()
+        .map(|m| group.shares(&[0, 1, 2], m))
+        .collect();
+    let error = group.share(3, &messages[0]).1;
+    let mut minus = error;
+    minus.0[0] ^= 0x20;
+    for (shares, error) in shares.iter_mut().zip([error, minus]) {
+        let point = |share: &ThresholdShare| Signature::uncompress(&share.0).unwrap();
+        let (share, error) = (point(&shares[1].1), point(&error));
+        let sum = AggregateSignature::aggregate(&[&share, &error], true).unwrap();
+        shares[1].1 = ThresholdShare(sum.to_signature().compress());
+    }
+    for combined in group.public.combine_all(&batch_of(&messages, &shares)) {
+        assert_eq!(combined.signature, None);
+        assert_eq!(combined.bad, [ValidatorIndex(1)]);
+    }
+}
