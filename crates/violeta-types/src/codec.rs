@@ -167,6 +167,10 @@ impl<T: BorshDeserialize, const MAX: usize> BorshDeserialize for Bounded<T, MAX>
     }
 }
 
+/// Up to this length a [`Blob`] is allocated before its bytes have come, and exactly: nearly all keys and values are that
+/// short, and decoding them is most of what reading a transaction costs.
+const BLOB_BYTES_AT_ONCE: usize = 4096;
+
 /// At most `MAX` bytes, cheap to clone. The bound is checked before anything is allocated.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Blob<const MAX: usize>(Bytes);
@@ -239,6 +243,12 @@ impl<const MAX: usize> BorshDeserialize for Blob<MAX> {
         if len > MAX {
             return Err(invalid(format!("{len} bytes where at most {MAX} may be")));
         }
+        if len <= BLOB_BYTES_AT_ONCE {
+            let mut bytes = vec![0; len];
+            reader.read_exact(&mut bytes)?;
+            return Ok(Blob(bytes.into()));
+        }
+        // A length is only a claim until the bytes have come: grow with them.
         let mut bytes = Vec::new();
         let read = Read::take(&mut *reader, len as u64).read_to_end(&mut bytes)?;
         if read != len {
@@ -337,6 +347,16 @@ mod tests {
     fn a_claimed_length_without_its_bytes_is_refused() {
         assert!(decode::<Blob<1_000_000_000>>(&999_999_999u32.to_le_bytes()).is_err());
         assert!(decode::<Bounded<u64, 1_000_000_000>>(&999_999_999u32.to_le_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_blob_of_any_length_is_read_whole_or_refused() {
+        for len in [0, 1, BLOB_BYTES_AT_ONCE, BLOB_BYTES_AT_ONCE + 1] {
+            let blob = Blob::<10_000>::try_from(vec![7; len]).unwrap();
+            let bytes = encode(&blob);
+            assert_eq!(decode::<Blob<10_000>>(&bytes).unwrap(), blob);
+            assert!(len == 0 || decode::<Blob<10_000>>(&bytes[..bytes.len() - 1]).is_err());
+        }
     }
 
     #[test]
