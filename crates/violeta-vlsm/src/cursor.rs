@@ -78,7 +78,7 @@ impl Cursor {
         changes: &[SpaceChanges<'_>],
     ) -> Result<Staged, StoreError> {
         let base = Arc::clone(&shared.state.load().latest);
-        let mut draft = Draft::new(self.log.end());
+        let mut draft = Draft::new(self.log.end(), self.log.spare.take());
         let mut sink = self.nodes.sink();
         let (mut entries, mut spaces) = (self.seating.usher(), Heap::new());
         let mut top = Vec::with_capacity(changes.len());
@@ -126,7 +126,9 @@ impl Cursor {
         let (era, durable, link) = (self.log.era(), self.log.durable(), self.log.link());
         let draft = std::mem::take(&mut staged.draft);
         let (record, checksum) = draft.finish(era, version, durable, link, &staged.root);
-        self.log.append(&record, checksum)?;
+        let appended = self.log.append(&record, checksum);
+        self.log.spare.keep(record);
+        appended?;
         self.publish(shared, version, staged);
         Ok(())
     }

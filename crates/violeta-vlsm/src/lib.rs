@@ -35,6 +35,7 @@ mod nodes;
 mod recovery;
 mod snapshot;
 mod space;
+mod spare;
 mod store;
 mod superblock;
 mod tree;

@@ -23,6 +23,9 @@ pub(crate) const UNWRITTEN_BYTES: usize = 1 << 20;
 pub(crate) const UNSYNCED_NODE_BYTES: u64 = 8 << 20;
 /// Nodes that leave memory in one step of what is done when there is time.
 pub(crate) const RELEASE_STEPS: usize = 4_096;
+/// Bytes of buffers of one kind that are kept for versions to come, and how many there are.
+pub(crate) const SPARE_BYTES_MAX: usize = 8 << 20;
+pub(crate) const SPARE_BUFFERS_MAX: usize = 4;
 /// Bytes of one node file.
 pub(crate) const NODE_FILE_BYTES: u64 = 256 << 20;
 /// Open files kept for reading, of the log and of the nodes each.

@@ -12,7 +12,6 @@
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use bytes::Bytes;
 use violeta_journal::{Disk, DiskFile, OpenMode};
 use violeta_types::Digest;
 
@@ -20,9 +19,10 @@ use crate::error::StoreError;
 use crate::files::{Files, in_dir};
 use crate::limits::{NODE_FILE_BYTES, Options, UNWRITTEN_BYTES};
 use crate::space::Space;
+use crate::spare::Spare;
 use crate::tree::{
-    Arena, At, CHAIN_MAX, Entry, Leaf, Link, Load, NodeSink, Record, Resident, SharedNode, Tree,
-    View, decode_tree,
+    Arena, At, CHAIN_MAX, Change, Entry, Leaf, Link, Load, NodeSink, Record, Resident, SharedNode,
+    Tree, View, decode_tree,
 };
 
 fn path(dir: &str, number: u64) -> String {
@@ -48,7 +48,7 @@ pub(crate) struct NodeFiles {
 struct Piece {
     /// Where they will begin.
     start: u64,
-    bytes: Bytes,
+    bytes: Arc<Vec<u8>>,
 }
 
 impl NodeFiles {
@@ -77,31 +77,30 @@ impl NodeFiles {
             .ok_or_else(|| self.corrupt(at, "not the root of a version"))
     }
 
-    fn read(&self, at: At) -> Result<Bytes, StoreError> {
+    fn read(&self, at: At) -> Result<Vec<u8>, StoreError> {
         let mut bytes = match self.unwritten(at) {
             Some(bytes) => bytes,
             None => self.read_file(at)?,
         };
-        match bytes.split_last_chunk::<4>() {
-            Some((record, crc)) if crc32fast::hash(record).to_le_bytes() == *crc => {
-                bytes.truncate(record.len());
-                Ok(bytes)
-            }
-            _ => Err(self.corrupt(at, "the record's checksum is wrong")),
-        }
+        let record = match bytes.split_last_chunk::<4>() {
+            Some((record, crc)) if crc32fast::hash(record).to_le_bytes() == *crc => record.len(),
+            _ => return Err(self.corrupt(at, "the record's checksum is wrong")),
+        };
+        bytes.truncate(record);
+        Ok(bytes)
     }
 
     /// A record that isn't in the files yet.
-    fn unwritten(&self, at: At) -> Option<Bytes> {
+    fn unwritten(&self, at: At) -> Option<Vec<u8>> {
         let pieces = self.unwritten.load();
         let after = pieces.partition_point(|piece| piece.start <= at.offset());
         let piece = pieces.get(after.checked_sub(1)?)?;
         let start = usize::try_from(at.offset() - piece.start).ok()?;
         let end = start.checked_add(at.len())?;
-        (end <= piece.bytes.len()).then(|| piece.bytes.slice(start..end))
+        piece.bytes.get(start..end).map(<[u8]>::to_vec)
     }
 
-    fn read_file(&self, at: At) -> Result<Bytes, StoreError> {
+    fn read_file(&self, at: At) -> Result<Vec<u8>, StoreError> {
         let number = at.offset() / NODE_FILE_BYTES;
         let mut bytes = vec![0; at.len()];
         let path = || path(&self.dir, number);
@@ -113,7 +112,7 @@ impl NodeFiles {
                 }
                 _ => StoreError::Disk(error),
             })?;
-        Ok(bytes.into())
+        Ok(bytes)
     }
 
     /// Reads a node: the newest record and all that it builds on.
@@ -171,6 +170,10 @@ impl Load<Entry> for NodeFiles {
             return Ok(Resident::Seated(*link, node));
         }
         Ok(Resident::Held(self.held(&self.entries, link, expected)?))
+    }
+
+    fn warm_up(&self, link: &Link, depth: usize, changes: &[Change<Entry>]) {
+        self.arena.warm_up(link, depth, changes);
     }
 
     fn look<R>(
@@ -256,6 +259,7 @@ pub(crate) struct NodeWriter {
     written: u64,
     /// How much comes after it.
     unwritten_bytes: usize,
+    spare: Spare<u8>,
     /// Files with writes that aren't synced.
     unsynced: Vec<(u64, Arc<dyn DiskFile>)>,
     /// How much that was.
@@ -269,6 +273,7 @@ impl NodeWriter {
             dir: dir.to_owned(),
             written: end,
             unwritten_bytes: 0,
+            spare: Spare::default(),
             unsynced: Vec::new(),
             unsynced_bytes: 0,
         }
@@ -281,7 +286,7 @@ impl NodeWriter {
 
     /// A sink for the records of the next version.
     pub(crate) fn sink(&self) -> NodeSink {
-        NodeSink::new(self.end(), NODE_FILE_BYTES)
+        NodeSink::new(self.end(), NODE_FILE_BYTES, self.spare.take())
     }
 
     /// All before it can be read.
@@ -293,7 +298,7 @@ impl NodeWriter {
     pub(crate) fn append(&mut self, files: &NodeFiles, records: Vec<u8>) {
         let piece = Piece {
             start: self.end(),
-            bytes: records.into(),
+            bytes: Arc::new(records),
         };
         self.unwritten_bytes += piece.bytes.len();
         let mut pieces = files.unwritten.load().to_vec();
@@ -314,8 +319,15 @@ impl NodeWriter {
     /// Writes what is in memory, without making it durable. If that fails, it is still in memory.
     pub(crate) fn write(&mut self, files: &NodeFiles) -> Result<(), StoreError> {
         let pieces = files.unwritten.load_full();
-        let pieces: Vec<&[u8]> = pieces.iter().map(|piece| &piece.bytes[..]).collect();
-        let bytes = pieces.concat();
+        let mut joined = Vec::new();
+        let bytes = match &pieces[..] {
+            [piece] => &piece.bytes[..],
+            pieces => {
+                joined = self.spare.take();
+                (pieces.iter()).for_each(|piece| joined.extend_from_slice(&piece.bytes));
+                &joined[..]
+            }
+        };
         assert_eq!(bytes.len(), self.unwritten_bytes, "the pieces are all");
         let mut done = 0;
         while done < bytes.len() {
@@ -331,6 +343,13 @@ impl NodeWriter {
         self.unsynced_bytes += done as u64;
         self.unwritten_bytes = 0;
         files.unwritten.store(Arc::default());
+        // Unless a reader has them, the buffers serve versions to come.
+        self.spare.keep(joined);
+        for piece in Arc::into_inner(pieces).unwrap_or_default() {
+            if let Some(bytes) = Arc::into_inner(piece.bytes) {
+                self.spare.keep(bytes);
+            }
+        }
         Ok(())
     }
 

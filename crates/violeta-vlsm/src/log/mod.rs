@@ -27,6 +27,7 @@ use violeta_types::Digest;
 
 use crate::error::StoreError;
 use crate::files::{Files, in_dir};
+use crate::spare::Spare;
 
 /// One file of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,6 +154,8 @@ pub(crate) struct LogWriter {
     unsynced: Vec<Arc<dyn DiskFile>>,
     /// Whether a segment was made whose name isn't durable.
     unsynced_names: bool,
+    /// For the next record.
+    pub(crate) spare: Spare<u8>,
 }
 
 impl LogWriter {
@@ -168,6 +171,7 @@ impl LogWriter {
             open: None,
             unsynced: Vec::new(),
             unsynced_names: false,
+            spare: Spare::default(),
         }
     }
 

@@ -86,11 +86,13 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// A record that will begin at `position`.
-    pub(crate) fn new(position: u64) -> Self {
+    /// A record that will begin at `position`, in `buffer`.
+    pub(crate) fn new(position: u64, mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        buffer.resize(HEADER_BYTES, 0);
         Draft {
             position,
-            bytes: vec![0; HEADER_BYTES],
+            bytes: buffer,
         }
     }
 
@@ -295,7 +297,7 @@ mod tests {
         batch.put(b"kept", b"", "");
         batch.delete(b"kept", b"gone");
         let changes = batch.normalise(|name| Ok(name != b"made")).unwrap();
-        let mut draft = Draft::new(1_000);
+        let mut draft = Draft::new(1_000, Vec::new());
         let entries: Vec<_> = changes.iter().flat_map(|c| draft.space(c)).collect();
         draft.set_previous(&entries[0], 77);
         let (bytes, _) = draft.finish(3, Height(9), 500, Digest([5; 32]), &Digest([6; 32]));

@@ -21,15 +21,16 @@
 //! is that of the record he was led to, both times, so was all between (a sequence lock whose number is the record's
 //! place: no two nodes ever have the same). Else he reads the record.
 
+use std::hint::black_box;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use violeta_proof::tree::{FANOUT, KeyPath, inner_hash};
+use violeta_proof::tree::{DEPTH_MAX, FANOUT, KeyPath, inner_hash};
 use violeta_types::Digest;
 
-use super::Entry;
 use super::codec::At;
-use super::node::{Child, Link, Place, View, resolve};
+use super::node::{Child, Link, Place, View, bits, resolve};
+use super::{Change, Entry};
 
 /// Where a node may be in memory: half the number of its first word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,38 +80,47 @@ pub(super) fn class_of(slots: usize) -> usize {
     CAPACITIES.partition_point(|capacity| *capacity < slots)
 }
 
-type Row = Box<[AtomicU64]>;
+/// Rows that are allocated at once: allocators give out memory by the megabyte without loss.
+const BLOCK_ROWS: usize = 32;
 
-/// The rows.
+/// The rows, in blocks.
 #[derive(Debug)]
 pub(crate) struct Arena {
-    rows: Box<[OnceLock<Row>]>,
+    rows_max: usize,
+    blocks: Box<[OnceLock<Box<[AtomicU64]>>]>,
 }
 
 impl Arena {
     /// Of at most so many bytes, none of which are allocated before they are needed.
     pub(crate) fn new(bytes: usize) -> Self {
-        let rows = (bytes / ROW_BYTES).clamp(ROWS_MIN, ROWS_MAX);
+        let rows_max = (bytes / ROW_BYTES).clamp(ROWS_MIN, ROWS_MAX);
+        let blocks = 0..rows_max.div_ceil(BLOCK_ROWS);
         Arena {
-            rows: (0..rows).map(|_| OnceLock::new()).collect(),
+            rows_max,
+            blocks: blocks.map(|_| OnceLock::new()).collect(),
         }
     }
 
     /// How many rows there may be.
     pub(super) fn rows_max(&self) -> usize {
-        self.rows.len()
+        self.rows_max
     }
 
     /// All words from a seat to the end of its row.
     fn words(&self, seat: Seat) -> Option<&[AtomicU64]> {
         let (row, word) = seat.place();
-        self.rows.get(row)?.get()?.get(word..)
+        let block = self.blocks.get(row / BLOCK_ROWS)?.get()?;
+        let start = row % BLOCK_ROWS * ROW_WORDS;
+        block.get(start + word..start + ROW_WORDS)
     }
 
-    /// The words of a place that the writer gives to a node; its row is allocated now if it isn't yet.
+    /// The words of a place that the writer gives to a node; they are allocated now if they aren't yet.
     pub(super) fn seat(&self, seat: Seat) -> Option<Seated<'_>> {
-        let row = self.rows.get(seat.place().0)?;
-        row.get_or_init(|| (0..ROW_WORDS).map(|_| AtomicU64::new(0)).collect());
+        let block = seat.place().0 / BLOCK_ROWS;
+        self.blocks.get(block)?.get_or_init(|| {
+            let rows = (self.rows_max - block * BLOCK_ROWS).min(BLOCK_ROWS);
+            (0..rows * ROW_WORDS).map(|_| AtomicU64::new(0)).collect()
+        });
         self.words(seat).map(Seated::new)
     }
 
@@ -120,6 +130,55 @@ impl Arena {
         (node.words.first()?.load(Ordering::Acquire) == stamp(link.at)).then_some(node)
     }
 }
+
+impl Arena {
+    /// Reads what an update of `changes` will need, so that it is in the processor's cache by then. Going down one path
+    /// after the other waits for memory at each node; here all paths go down side by side, and many are waited for at
+    /// once.
+    pub(crate) fn warm_up(&self, link: &Link, depth: usize, changes: &[Change<Entry>]) {
+        let mut ways: Vec<_> = changes.iter().map(|change| (*link, &change.path)).collect();
+        for depth in depth..DEPTH_MAX {
+            ways.retain_mut(|(link, path)| match self.step(link, path.slot(depth)) {
+                Some(below) => {
+                    *link = below;
+                    true
+                }
+                None => false,
+            });
+            if ways.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Reads what is about to be written to a seat.
+    pub(super) fn touch(&self, seat: Seat, slots: u16) {
+        if let Some(words) = self.words(seat) {
+            Seated::new(words).touch(slots);
+        }
+    }
+
+    /// Reads a line here and there of a node, and where the slot leads.
+    fn step(&self, link: &Link, slot: usize) -> Option<Link> {
+        let node = self.get(link)?;
+        let bits = node.bits();
+        node.touch(1 << slot & bits.bitmap);
+        if bits.bitmap >> slot & 1 == 0 {
+            return None;
+        }
+        let cell = node.cell(slot);
+        match bits.leaves >> slot & 1 {
+            1 => None,
+            _ => Some(Link {
+                at: At(node.word(cell + 4)),
+                seat: Seat(node.word(cell + 5) as u32),
+            }),
+        }
+    }
+}
+
+/// Words of a line of the processor's cache.
+const WORDS_PER_LINE: usize = 8;
 
 /// Turned over, since a parent has its children's places among its words as they are: a seat that was given to other
 /// nodes meanwhile must not be taken for one of the old.
@@ -148,6 +207,20 @@ impl<'a> Seated<'a> {
     fn word(&self, number: usize) -> u64 {
         let word = self.words.get(number);
         word.map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
+    /// Reads the halves and the cells of some slots.
+    fn touch(&self, slots: u16) {
+        let capacity = usize::from(self.bits().capacity);
+        let halves = HEAD_WORDS + capacity * CELL_WORDS..node_words(capacity.max(2));
+        let mut sum = 0;
+        for word in halves.step_by(WORDS_PER_LINE) {
+            sum ^= self.word(word);
+        }
+        for cell in bits(slots).map(|slot| self.cell(slot)) {
+            sum ^= self.word(cell) ^ self.word(cell + CELL_WORDS - 1);
+        }
+        black_box(sum);
     }
 
     fn digest(&self, from: usize) -> Digest {

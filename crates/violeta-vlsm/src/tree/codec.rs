@@ -26,7 +26,7 @@ use super::node::{Child, Content, Link, Place, SharedNode, Tree, View, bits};
 use super::{Leaf, take};
 
 /// Deltas between a record and the full one that it builds on.
-pub(crate) const CHAIN_MAX: u8 = 8;
+pub(crate) const CHAIN_MAX: u8 = 16;
 /// Bytes of a record.
 pub(crate) const NODE_RECORD_BYTES_MAX: usize = u16::MAX as usize;
 

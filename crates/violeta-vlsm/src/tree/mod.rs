@@ -59,6 +59,12 @@ pub(crate) trait Load<L> {
     /// version cursor alone: the node may be changed as soon as a version is appended.
     fn load(&self, link: &Link, expected: &Digest) -> Result<Self::Node<'_>, StoreError>;
 
+    /// Fetches into the processor's cache what an update of `changes` will find in memory from `link` down, whose node
+    /// is at `depth`.
+    fn warm_up(&self, link: &Link, depth: usize, changes: &[Change<L>]) {
+        let _ = (link, depth, changes);
+    }
+
     /// What `look` sees of the node that `link` leads to. It may look more than once, the last time counts: before,
     /// the node may have been changed while it looked.
     fn look<R>(

@@ -21,7 +21,8 @@ use super::arena::{
 };
 use super::codec::At;
 use super::node::{Child, Content, Link, View, bits};
-use super::update::Maker;
+use super::update::{Maker, WARMED_MAX};
+use crate::spare::Spare;
 
 const CLASSES: usize = CAPACITIES.len();
 
@@ -257,6 +258,9 @@ pub(crate) struct Seating {
     leaving: VecDeque<Link>,
     /// The row that was cleared last.
     hand: usize,
+    /// For the patches' words.
+    words: Spare<u64>,
+    patches: Spare<Patch>,
 }
 
 impl Seating {
@@ -272,7 +276,11 @@ impl Seating {
     pub(crate) fn usher(&self) -> Usher<'_> {
         Usher {
             seating: self,
-            made: Made::default(),
+            made: Made {
+                patches: self.patches.take(),
+                words: self.words.take(),
+                ..Made::default()
+            },
         }
     }
 
@@ -299,8 +307,11 @@ impl Seating {
     /// were left at most, and those are at the end. Then makes room for the next.
     pub(crate) fn seat(&mut self, arena: &Arena, made: Made) {
         self.take(&made);
-        for patch in &made.patches {
-            self.sit_down(arena, patch, &made.words[patch.words..]);
+        for patches in made.patches.chunks(WARMED_MAX) {
+            (patches.iter()).for_each(|patch| arena.touch(patch.to, patch.slots));
+            for patch in patches {
+                self.sit_down(arena, patch, &made.words[patch.words..]);
+            }
         }
         for link in &made.gone {
             self.leave(arena, link);
@@ -309,6 +320,8 @@ impl Seating {
         self.release(arena, 2 * made.patches.len() + 64);
         self.reclaim();
         self.make_room(arena, made.opened.len().max(1));
+        self.patches.keep(made.patches);
+        self.words.keep(made.words);
     }
 
     /// What the usher gave isn't free any more.

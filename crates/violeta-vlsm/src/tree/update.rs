@@ -51,13 +51,15 @@ pub(crate) struct NodeSink {
 }
 
 impl NodeSink {
-    /// A sink whose first record may lie at `start`. No record crosses a multiple of `segment_bytes`.
-    pub(crate) fn new(start: u64, segment_bytes: u64) -> Self {
+    /// A sink whose first record may lie at `start`, and which fills `buffer`. No record crosses a multiple of
+    /// `segment_bytes`.
+    pub(crate) fn new(start: u64, segment_bytes: u64, buffer: Vec<u8>) -> Self {
+        assert!(buffer.is_empty(), "nothing lies before the first record");
         assert!(segment_bytes >= NODE_RECORD_BYTES_MAX as u64);
         NodeSink {
             start,
             segment_bytes,
-            bytes: Vec::new(),
+            bytes: buffer,
         }
     }
 
@@ -82,6 +84,9 @@ impl NodeSink {
         self.bytes
     }
 }
+
+/// Changes whose nodes are fetched at once: what they touch fits the processor's second cache.
+pub(super) const WARMED_MAX: usize = 128;
 
 /// Makes the nodes of a version, in memory.
 pub(crate) trait Maker<L, N> {
@@ -143,6 +148,7 @@ pub(crate) fn update<'f, L: Leaf, F: Load<L>>(
         load,
         sink,
         maker,
+        warm: false,
         leaf: PhantomData,
     };
     let root = update.place(tree.root.clone(), 0, changes)?;
@@ -153,6 +159,8 @@ struct Update<'f, 'a, L, F, M> {
     load: &'f F,
     sink: &'a mut NodeSink,
     maker: &'a mut M,
+    /// Whether what is visited now is in the processor's cache.
+    warm: bool,
     leaf: PhantomData<L>,
 }
 
@@ -175,8 +183,15 @@ impl<'f, L: Leaf, F: Load<L>, M: Maker<L, F::Node<'f>>> Update<'f, '_, L, F, M> 
                 Ok(self.beside(digest, leaf, depth, changes))
             }
             (Some((digest, Child::Node(link))), changes) => {
+                let warms = !self.warm && changes.len() <= WARMED_MAX;
+                if warms {
+                    self.load.warm_up(&link, depth, changes);
+                    self.warm = true;
+                }
                 let node = self.load.load(&link, &digest)?;
-                self.node(&node, depth, changes)
+                let place = self.node(&node, depth, changes);
+                self.warm &= !warms;
+                place
             }
         }
     }
