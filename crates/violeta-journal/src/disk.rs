@@ -43,7 +43,7 @@ pub const PATH_BYTES_MAX: usize = 255;
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
     /// The operation failed.
-    #[error("can't {action} {path}: {source}")]
+    #[error("can't {action} {path}: {source}{}", advice(.source.kind()))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -63,6 +63,20 @@ pub enum DiskError {
         /// The process that holds it, where it is known.
         holder: Option<u32>,
     },
+}
+
+/// What to do about a failure, where there is something to do.
+fn advice(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            "; make room (or raise the quota or limit) and start again: nothing that was acknowledged is lost"
+        }
+        io::ErrorKind::PermissionDenied => "; look at the owner and mode of the data directory",
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; the file system is mounted read-only, maybe after an error: look at the system's log"
+        }
+        _ => "",
+    }
 }
 
 impl DiskError {
@@ -219,6 +233,23 @@ fn check_path(action: &'static str, path: &str) -> Result<(), DiskError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_says_what_to_do() {
+        for kind in [
+            io::ErrorKind::StorageFull,
+            io::ErrorKind::QuotaExceeded,
+            io::ErrorKind::FileTooLarge,
+        ] {
+            let error = DiskError::new("write", "journal/1", kind).to_string();
+            assert!(
+                error.contains("make room") && error.contains("start again"),
+                "{error}"
+            );
+        }
+        let error = DiskError::new("write", "journal/1", io::ErrorKind::Other).to_string();
+        assert_eq!(error, "can't write journal/1: other error");
+    }
 
     /// What every disk must do, checked on each.
     fn check_contract(disk: &dyn Disk) {

@@ -24,7 +24,8 @@ pub enum JournalError {
     /// Something that was durable is no longer what it was.
     #[error(
         "{file} is damaged at byte {offset} (position {position}): {reason}; what follows was acknowledged, so don't \
-         cut it: restore the file from a backup, or set the directory aside and rebuild it from a peer"
+         cut it, nor put an older copy back: set the data directory aside and start with an empty one; a validator then \
+         catches up from its peers, and follows until the next epoch"
     )]
     Damaged {
         /// The segment's file.
@@ -38,8 +39,8 @@ pub enum JournalError {
     },
     /// A segment between others isn't there.
     #[error(
-        "{dir} has no segment {missing}, but later ones: restore it from a backup, or set the directory aside and \
-         rebuild it from a peer"
+        "{dir} has no segment {missing}, but later ones: put that file back where it was, or set the data directory aside \
+         and start with an empty one; a validator then catches up from its peers, and follows until the next epoch"
     )]
     SegmentMissing {
         /// The directory.

@@ -33,7 +33,7 @@ pub enum Step {
 /// The machine has executed another history than this log's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the store has executed another commit {index} than the log holds: they don't belong together; restore both from one backup, or remove the store and let it be rebuilt"
+    "the store has executed another commit {index} than the log holds: they don't belong together; remove the store's directory and start again: it is rebuilt from the journal"
 )]
 pub struct ForeignStore {
     /// The commit.

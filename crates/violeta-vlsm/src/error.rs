@@ -26,7 +26,8 @@ pub enum StoreError {
     Disk(#[from] DiskError),
     /// What is on the disk isn't what was written there. It isn't served.
     #[error(
-        "{file} is corrupt at byte {offset}: {what}. Restore the store from a backup or from its peers"
+        "{file} is corrupt at byte {offset}: {what}. Remove the store's directory and start again: it is rebuilt from the \
+         journal"
     )]
     Corrupt {
         /// Which file.

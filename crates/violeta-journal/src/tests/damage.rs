@@ -115,7 +115,9 @@ fn damage_before_what_was_synced_later_is_refused_and_named() {
             (&path(0), 64 + positions[3], positions[3])
         );
         assert!(
-            error.to_string().contains("don't cut it: restore"),
+            error
+                .to_string()
+                .contains("don't cut it, nor put an older copy back"),
             "{error}"
         );
         disk.flip_bit(&path(0), offset, 3).unwrap();
