@@ -474,6 +474,7 @@ async fn status(State(gateway): Shared) -> Response {
         mempool_count: 0,
         mempool_bytes: 0,
         peers: vec![],
+        amnesia: false,
     })
     .into_response()
 }

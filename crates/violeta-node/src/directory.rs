@@ -2,10 +2,12 @@
 //!
 //! ```text
 //!  data/node.json     format, chain, machine: what everything in here belongs to
-//!  data/journal/      vertices, commits, blocks, certificates            the truth: back this up
-//!  data/store/        the machine's state                                the truth: back this up
+//!  data/journal/      vertices, commits, blocks, certificates            the truth: never put a copy back
+//!  data/store/        the machine's state                                the truth, with the journal
 //!  data/index/        LMDB                                               made anew if lost
 //! ```
+//!
+//! Formats: 1 had journals that don't say how they began; 2 has ([`provision`](crate::provision)).
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +18,7 @@ use crate::config::MachineKind;
 use crate::files::{self, FileError, PUBLIC_MODE};
 
 /// The format of the directory. Another is refused, and upgraded by the release that knows both.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// The file that says what the directory belongs to.
 pub const MARKER_FILE: &str = "node.json";
 /// The journal's directory.
@@ -155,12 +157,12 @@ mod tests {
         let path = dir.path().join(MARKER_FILE);
         let newer = std::fs::read_to_string(&path)
             .unwrap()
-            .replace("\"format\": 1", "\"format\": 2");
+            .replace("\"format\": 2", "\"format\": 3");
         std::fs::write(&path, newer).unwrap();
         let error = claim(dir.path(), chain, MachineKind::Database).unwrap_err();
         assert!(matches!(
             error,
-            DirectoryError::OtherFormat { found: 2, .. }
+            DirectoryError::OtherFormat { found: 3, .. }
         ));
         std::fs::write(&path, "{}").unwrap();
         let error = claim(dir.path(), chain, MachineKind::Database).unwrap_err();

@@ -17,8 +17,8 @@ pub enum JournalError {
     Journal(#[from] violeta_journal::JournalError),
     /// A record isn't what it should be.
     #[error(
-        "the journal's record at {position} is damaged: {reason}; restore the data directory from a backup, or \
-             remove it and let the validator catch up from the others"
+        "the journal's record at {position} is damaged: {reason}; move the data directory aside and start with an empty \
+         one: the validator catches up, and only follows until the next epoch"
     )]
     Damaged {
         /// Where.

@@ -30,6 +30,7 @@ mod lock;
 pub mod metrics;
 pub mod node;
 mod open;
+pub mod provision;
 pub mod testnet;
 pub mod tracker;
 pub mod transport;

@@ -14,7 +14,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use violeta_consensus::EpochData;
 use violeta_crypto::signing::ValidatorSecretKey;
 use violeta_crypto::threshold::{BlsThreshold, ShareSigner, Threshold};
@@ -37,6 +37,7 @@ use crate::http::{Gateway, GatewayConfig};
 use crate::journal::{JournalFiles, JournalReader};
 use crate::keys::{self, NodeKeys};
 use crate::node::{Honest, Node, NodeError, Overrides};
+use crate::provision::AMNESIA;
 
 /// How often progress is told while the journal is read.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -96,6 +97,9 @@ impl Node {
             replica.recorded_height(),
         )?;
         replica.start(clock.now(), open.machine.position())?;
+        if replica.status().amnesia {
+            error!(directory = %data.display(), "AMNESIA: {AMNESIA}");
+        }
         let replica: Box<dyn ReplicaLike> = match overrides.corrupt {
             None => Box::new(replica),
             Some(corrupt) => {

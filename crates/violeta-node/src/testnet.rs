@@ -5,7 +5,7 @@
 //!  <dir>/administrator.key            client key of the administrator (closed chains; open ones have one too)
 //!  <dir>/v0/violeta.toml              one for each validator, with its ports and everybody's addresses
 //!  <dir>/v0/keys/{validator,share,operator,node}.key
-//!  <dir>/v0/data/                     made when it starts
+//!  <dir>/v0/data/                     its journal, which says that nothing was signed yet
 //! ```
 //!
 //! The secret of coin and seal is dealt here, by whoever runs this: fit for trying things out. A deployment among parties
@@ -18,6 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use violeta_crypto::signing::{ClientSecretKey, OperatorSecretKey, ValidatorSecretKey};
 use violeta_crypto::threshold::{ThresholdError, deal};
+use violeta_replica::Provision;
 use violeta_types::genesis::GenesisError;
 use violeta_types::limits::VALIDATORS_MAX;
 use violeta_types::{
@@ -30,12 +31,15 @@ use crate::config::{Config, MachineKind, peer_name};
 use crate::files::{self, FileError, PUBLIC_MODE};
 use crate::genesis::{self, GenesisFileError};
 use crate::keys::{NodeKeys, write_client_key};
+use crate::provision::{ProvisionError, make_directory};
 use crate::transport::tls::{NodeIdentity, TlsError};
 
 /// Name of a validator's configuration file.
 pub const CONFIG_FILE: &str = "violeta.toml";
 /// Name of the genesis file.
 pub const GENESIS_FILE: &str = "genesis.json";
+/// Name of a validator's data directory.
+pub const DATA_DIR: &str = "data";
 /// Name of the administrator's key file.
 pub const ADMINISTRATOR_FILE: &str = "administrator.key";
 
@@ -131,6 +135,9 @@ pub enum TestnetError {
     /// No TLS key.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// A validator couldn't be set up.
+    #[error(transparent)]
+    Provision(#[from] ProvisionError),
 }
 
 struct Secrets {
@@ -170,7 +177,17 @@ pub fn generate(dir: &Path, n: usize, options: &Options) -> Result<Testnet, Test
     files::create_directory(dir, 0o755)?;
     let mut validators = Vec::with_capacity(n);
     for (i, secret) in secrets.iter().enumerate() {
-        validators.push(write_validator(dir, i, &addresses, secret, options)?);
+        let validator = write_validator(dir, i, &addresses, secret, options)?;
+        let provision = Provision {
+            chain: genesis.chain_id(),
+            validator: secret.keys.validator.public_key(),
+        };
+        make_directory(
+            validator.directory.join(DATA_DIR),
+            options.machine,
+            provision,
+        )?;
+        validators.push(validator);
     }
     write_client_key(&dir.join(ADMINISTRATOR_FILE), &administrator)?;
     // Last: a directory with a genesis is a whole network.
@@ -254,6 +271,7 @@ fn write_validator(
     config.node.genesis = Path::new("..").join(GENESIS_FILE);
     config.node.listen = peer_address;
     config.node.machine = options.machine;
+    config.node.data_dir = DATA_DIR.into();
     config.http.listen = http_address;
     let peers = addresses
         .iter()

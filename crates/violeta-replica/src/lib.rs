@@ -29,6 +29,7 @@ pub mod limits;
 pub mod machine;
 pub mod mempool;
 pub mod message;
+pub mod provision;
 pub mod record;
 pub mod replica;
 mod restart;
@@ -38,6 +39,7 @@ pub use io::{Input, LoadRequest, Loaded, LoadedCommit, Notice, Output, SubmitErr
 pub use job::{Job, JobDone, Workshop};
 pub use machine::{Block, Effect, Event, Machine, NotAdmitted, OrderedCommit, Position, Ticket};
 pub use message::Message;
+pub use provision::Provision;
 pub use record::{Record, RecordKind};
 pub use replica::{Identity, Replica, ReplicaError, Setup, Status};
 pub use violeta_consensus::{ItemMeta, Now, Rejection, Rules};

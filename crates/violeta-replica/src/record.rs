@@ -1,15 +1,17 @@
 //! What a replica keeps in its journal, in the order in which it happened.
 //!
 //! A journal that is read back from its beginning gives the replica as it was: vertices (parents before children),
-//! commits, own attestations, blocks, certified heads, evidence. The shell's indexes are rebuilt from the same.
+//! commits, own attestations, blocks, certified heads, evidence. What comes first says what it is worth
+//! ([`provision`](crate::provision)). The shell's indexes are rebuilt from the same.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use violeta_consensus::{Evidence, ValidVertex};
-use violeta_types::{Attestation, CertifiedHead, Commit, Digest, Seal, encode};
+use violeta_types::{Attestation, CertifiedHead, Commit, Digest, Epoch, Seal, encode};
 
 use crate::machine::Block;
+use crate::provision::Provision;
 
 /// A record's kind, as the journal stores it. Numbers are part of the format: never change one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,10 @@ pub enum RecordKind {
     Evidence = 6,
     /// A seal.
     Seal = 7,
+    /// The journal's first record: made when the validator was set up.
+    Provision = 8,
+    /// The validator may have signed more than the journal holds: it makes no vertex in this epoch.
+    Amnesia = 9,
 }
 
 impl RecordKind {
@@ -42,6 +48,8 @@ impl RecordKind {
             5 => RecordKind::Certified,
             6 => RecordKind::Evidence,
             7 => RecordKind::Seal,
+            8 => RecordKind::Provision,
+            9 => RecordKind::Amnesia,
             _ => return None,
         })
     }
@@ -69,6 +77,10 @@ pub enum Record {
     Evidence(Evidence),
     /// See [`RecordKind::Seal`].
     Seal(Seal),
+    /// See [`RecordKind::Provision`].
+    Provision(Provision),
+    /// See [`RecordKind::Amnesia`]: in which epoch.
+    Amnesia(Epoch),
 }
 
 impl Record {
@@ -82,6 +94,8 @@ impl Record {
             Record::Certified(_) => RecordKind::Certified,
             Record::Evidence(_) => RecordKind::Evidence,
             Record::Seal(_) => RecordKind::Seal,
+            Record::Provision(_) => RecordKind::Provision,
+            Record::Amnesia(_) => RecordKind::Amnesia,
         }
     }
 
@@ -95,6 +109,8 @@ impl Record {
             Record::Certified(certified) => encode(&**certified).into(),
             Record::Evidence(evidence) => encode(evidence).into(),
             Record::Seal(seal) => encode(seal).into(),
+            Record::Provision(provision) => encode(provision).into(),
+            Record::Amnesia(epoch) => encode(epoch).into(),
         }
     }
 }

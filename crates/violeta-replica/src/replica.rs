@@ -25,8 +25,8 @@ use violeta_proof::head::check_certificate;
 use violeta_types::seeded::{self, Bug};
 use violeta_types::{
     Attestation, CertifiedHead, CommitIndex, Committee, Head, HeadId, Height, Item, Payload, Round,
-    Seal, SignedHeader, ThresholdShare, ThresholdSignature, TxId, ValidatorIndex, Vertex,
-    VertexHeader, VertexRef, encode,
+    Seal, SignedHeader, ThresholdShare, ThresholdSignature, TxId, ValidatorIndex,
+    ValidatorPublicKey, Vertex, VertexHeader, VertexRef, encode,
 };
 
 use crate::attestations::{Attestations, Diverged};
@@ -42,6 +42,7 @@ use crate::limits::{
 use crate::machine::{Block, Effect, Event, OrderedCommit, Position, Ticket};
 use crate::mempool::Mempool;
 use crate::message::{Heartbeat, Message};
+use crate::provision::Past;
 use crate::record::Record;
 use crate::submissions::{Submissions, overloaded};
 
@@ -81,9 +82,21 @@ pub struct Setup {
 pub enum ReplicaError {
     /// A record in the journal isn't what it should be.
     #[error(
-        "journal: {0}; restore the journal from a backup, or remove it and let the validator catch up as a follower"
+        "journal: {0}; move the data directory aside and start with an empty one: the validator catches up, and only \
+         follows until the next epoch"
     )]
     Record(String),
+    /// The journal was begun for another validator.
+    #[error(
+        "the journal is that of the validator with the key {found}, not {wanted}: give each validator a data directory \
+         of its own, and never another's copy"
+    )]
+    OtherValidator {
+        /// Whose it is.
+        found: ValidatorPublicKey,
+        /// Whose it should be.
+        wanted: ValidatorPublicKey,
+    },
     /// The store is ahead of the journal: it must be rolled back first.
     #[error(
         "the store is at height {store}, but the journal's last block is {journal}: roll the store back to it"
@@ -141,7 +154,7 @@ struct PeerState {
 /// See the module.
 pub struct Replica {
     pub(crate) epoch: Arc<EpochData>,
-    identity: Option<Identity>,
+    pub(crate) identity: Option<Identity>,
     workshop: Workshop,
     pub(crate) core: Core,
     pub(crate) log: CommitLog,
@@ -179,7 +192,9 @@ pub struct Replica {
     next_heartbeat_us: u64,
     next_sweep_us: u64,
     own_round: Round,
-    amnesia: bool,
+    /// What the journal's records say of the past.
+    pub(crate) past: Past,
+    pub(crate) amnesia: bool,
     halted: Option<String>,
     pub(crate) started: bool,
 }
@@ -221,6 +236,7 @@ impl Replica {
             next_heartbeat_us: 0,
             next_sweep_us: 0,
             own_round: Round(0),
+            past: Past::default(),
             amnesia: false,
             halted: None,
             started: false,
@@ -870,6 +886,9 @@ impl Replica {
     }
 
     fn resubmit(&mut self, vertex: &ValidVertex) {
+        if self.amnesia {
+            return;
+        }
         let client = |item: &Item| match item {
             Item::Client(bytes) => Some(bytes.clone()),
             Item::System(_) => None,
@@ -884,7 +903,12 @@ impl Replica {
     /// The journal doesn't know a vertex that this validator made: it counts among the faulty for the rest of the
     /// epoch. It follows and serves (consensus.md §9).
     fn amnesia(&mut self) {
+        if self.amnesia {
+            return;
+        }
         self.amnesia = true;
+        // Behind it comes the vertex that gave it away: a restart must not take that for one that was kept.
+        self.append(Record::Amnesia(self.epoch.epoch()));
         let Some(validator) = self.me() else { return };
         let what = "its journal was lost or torn, or another process runs with its keys: it makes no vertices in this epoch";
         let what = what.to_owned();
@@ -893,7 +917,7 @@ impl Replica {
 
     // ── The journal ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    fn append(&mut self, record: Record) {
+    pub(crate) fn append(&mut self, record: Record) {
         self.appended += 1;
         self.output(Output::Append(record));
     }

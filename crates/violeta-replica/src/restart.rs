@@ -12,12 +12,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use violeta_consensus::{Now, UncheckedEvidence, trust_vertex};
-use violeta_types::{Attestation, CertifiedHead, Commit, Height, Seal, decode};
+use violeta_types::seeded::{self, Bug};
+use violeta_types::{Attestation, CertifiedHead, Commit, Epoch, Height, Seal, decode};
 
 use crate::handover::Handover;
 use crate::limits::REATTESTED_HEIGHTS_MAX;
 use crate::machine::{Block, Position};
-use crate::record::RecordKind;
+use crate::provision::{Past, Provision};
+use crate::record::{Record, RecordKind};
 use crate::replica::{Replica, ReplicaError};
 
 fn broken(error: impl std::fmt::Display) -> ReplicaError {
@@ -31,7 +33,24 @@ impl Replica {
     /// If the record isn't what its kind says, or doesn't follow those before.
     pub fn restore(&mut self, kind: RecordKind, bytes: Bytes) -> Result<(), ReplicaError> {
         assert!(!self.started, "restoring comes before the start");
+        let is_first = self.past == Past::Unread;
+        if is_first {
+            self.past = Past::Untold;
+        }
         match kind {
+            RecordKind::Provision => {
+                let provision: Provision = decode(&bytes).map_err(broken)?;
+                if !is_first {
+                    return Err(broken("it says in its midst that it begins"));
+                }
+                self.check_provision(&provision)?;
+                self.past = Past::Told;
+            }
+            RecordKind::Amnesia => {
+                let epoch: Epoch = decode(&bytes).map_err(broken)?;
+                self.past = Past::Told;
+                self.amnesia |= epoch == self.epoch.epoch();
+            }
             RecordKind::Vertex => {
                 let vertex = trust_vertex(&bytes, &self.epoch).map_err(broken)?;
                 self.core.restore_vertex(vertex);
@@ -70,6 +89,31 @@ impl Replica {
         Ok(())
     }
 
+    /// A journal is one validator's: with another's, this one would make again what it has made before.
+    fn check_provision(&self, provision: &Provision) -> Result<(), ReplicaError> {
+        let wanted = self.identity.as_ref().map(|me| me.key.public_key());
+        let (found, chain) = (provision.validator, *self.epoch.chain());
+        match wanted {
+            Some(wanted) if wanted != found => Err(ReplicaError::OtherValidator { found, wanted }),
+            _ if provision.chain != chain => Err(broken("it was begun for another chain")),
+            _ => Ok(()),
+        }
+    }
+
+    /// A validator whose journal doesn't say how it began may have sent more than the journal holds (consensus.md §9).
+    fn judge_past(&mut self) {
+        if self.identity.is_none() {
+            return;
+        }
+        if self.past != Past::Told && !self.amnesia && !seeded::is(Bug::LostJournalNotNoticed) {
+            self.append(Record::Amnesia(self.epoch.epoch()));
+            self.amnesia = true;
+        }
+        if self.amnesia {
+            self.core.forget();
+        }
+    }
+
     /// The height of the journal's last block: the store may be no further. One that is (the power went between two
     /// syncs) is rolled back before the start; what is rolled back is executed again.
     pub fn recorded_height(&self) -> Height {
@@ -101,6 +145,7 @@ impl Replica {
         // Blocks above the store's height are executed again; until then they can't be attested.
         self.attestations.start_at(position.height);
         self.recorded.retain(|height, _| *height > position.height);
+        self.judge_past();
         self.started = true;
         self.core.start(now);
         self.begin(now);

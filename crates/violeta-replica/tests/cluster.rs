@@ -12,6 +12,7 @@
 mod world;
 
 use bytes::Bytes;
+use violeta_replica::RecordKind;
 use violeta_types::Height;
 use world::{Options, World};
 
@@ -229,6 +230,88 @@ fn garbage_from_a_peer_is_refused_and_hurts_nobody() {
         assert!(world.refused(node).len() >= 4, "validator {node} noticed");
         assert_eq!(world.executed_items(node), 1);
     }
+}
+
+#[test]
+fn who_lost_its_journal_knows_it_at_once_follows_and_equivocates_never() {
+    for seed in 110..120 {
+        let mut world = World::new(4, seed, Options::default());
+        for n in 0..10 {
+            world.submit((n % 4) as usize, vec![item(n)]);
+            world.run_ms(seed - 80);
+        }
+        world.crash(2);
+        world.lose_disk(2);
+        world.restart(2);
+        let (status, made) = (world.status(2), world.made(2));
+        assert!(status.amnesia && !status.accepts, "before anybody is heard");
+        world.submit(0, vec![item(50)]);
+        world.submit(2, vec![item(51)]);
+        world.run_ms(5_000);
+        world.assert_agreement();
+        world.assert_no_equivocation();
+        for node in 0..4 {
+            assert_eq!(
+                world.executed_items(node),
+                11,
+                "seed {seed}: {node} executes all but what 2 refused"
+            );
+        }
+        assert_eq!(world.made(2), made, "it makes nothing");
+        assert_eq!(world.status(2).certified, world.status(0).certified);
+
+        // One of the others fails: the amnesiac attests, but makes no vertex, so nothing is ordered any more …
+        world.crash(3);
+        world.submit(0, vec![item(52)]);
+        world.run_ms(3_000);
+        assert_eq!(world.executed_items(0), 11, "it counts among the faulty");
+        // … until that one is back. Over restarts the amnesia stays.
+        world.restart(3);
+        world.crash(2);
+        world.restart(2);
+        assert!(world.status(2).amnesia);
+        world.run_ms(5_000);
+        assert_eq!(world.executed_items(2), 12);
+        world.assert_no_equivocation();
+    }
+}
+
+#[test]
+fn a_first_start_needs_nobody_and_f_may_be_down() {
+    let mut world = World::new(4, 120, Options::default());
+    world.crash(3);
+    world.submit(0, vec![item(1)]);
+    world.run_ms(3_000);
+    assert_eq!(world.executed_items(0), 1);
+    assert!((0..3).all(|node| !world.status(node).amnesia));
+}
+
+#[test]
+fn what_a_journal_put_back_from_a_copy_lacks_is_noticed_when_it_comes_back_and_is_not_forgotten_again()
+ {
+    let mut world = World::new(4, 121, Options::default());
+    let copy = world.records(2).len();
+    for n in 0..10 {
+        world.submit((n % 4) as usize, vec![item(n)]);
+        world.run_ms(100);
+    }
+    world.crash(2);
+    world.put_back_journal(2, copy);
+    world.excuse(2);
+    world.restart(2);
+    assert!(!world.status(2).amnesia, "nothing gives it away");
+    world.run_ms(5_000);
+    assert!(world.status(2).amnesia);
+    let records = world.records(2);
+    let said = records.iter().position(|kind| *kind == RecordKind::Amnesia);
+    assert!(said.is_some(), "it is written down");
+    world.crash(2);
+    world.restart(2);
+    assert!(
+        world.status(2).amnesia,
+        "the vertices that came back don't count as kept"
+    );
+    world.assert_agreement();
 }
 
 #[test]

@@ -48,8 +48,11 @@ pub enum Property {
     ExactlyOnce,
     /// What a client was told stays so.
     Durability,
-    /// No honest validator signs two vertices for one round, or two heads for one height: over restarts, too.
+    /// No honest validator signs two vertices for one round, or two heads for one height: over restarts, too, and over
+    /// the loss of its disk.
     NoEquivocation,
+    /// A validator whose journal was lost knows it before it makes anything; nobody else believes that of itself.
+    Amnesia,
     /// No two certificates at one height, each by a quorum, of a head that honest validators executed.
     Certificates,
     /// Outcomes and the final state are what a map gives that the commits are applied to.
@@ -77,6 +80,7 @@ impl fmt::Display for Property {
             Property::ExactlyOnce => "exactly once",
             Property::Durability => "durability of what was acknowledged",
             Property::NoEquivocation => "no honest equivocation",
+            Property::Amnesia => "a lost journal is noticed",
             Property::Certificates => "certificates never conflict",
             Property::Model => "the state is the model's",
             Property::NoFalseBlame => "no honest validator is blamed",

@@ -31,7 +31,8 @@
 //! world, since judging is pure. All else is what ships.
 //!
 //! **What isn't simulated.** Bytes changed on the way (TLS is the shell's), the shell itself, disks that lose what was
-//! synced (bit rot is the journal's and store's own to test; a lost disk is the amnesiac liar's), changes of committee.
+//! synced (bit rot is the journal's and store's own to test; a whole disk is lost by the amnesiac, which counts among the
+//! liars), changes of committee.
 
 mod adversaries;
 mod cast;

@@ -47,6 +47,8 @@ marks! {
     Blackout = "blackout",
     /// A sync was cut short: some of its records survived, the rest was torn off.
     SyncCutShort = "torn tail cut",
+    /// A validator lost its disk, and knew it when it started again.
+    Amnesia = "lost journal noticed",
     /// The store had blocks that the journal lacked, and went back.
     StoreWentBack = "store rolled back to the journal",
     /// Commits were executed again after a restart.

@@ -3,9 +3,9 @@
 
 use violeta_consensus::Tuning;
 use violeta_replica::limits::PART_BYTES_MAX;
-use violeta_types::{Election, Parameters};
+use violeta_types::{Election, Parameters, ValidatorIndex};
 
-use crate::adversaries::{self, Liar};
+use crate::adversaries::{self, Liar, Lie};
 use crate::clock::{Micros, ms, seconds};
 use crate::dice::Dice;
 use crate::faults::{self, Fault};
@@ -102,6 +102,12 @@ impl Plan {
             part_bytes_max: part_bytes_max(&mut part("parts")),
             heals,
         }
+    }
+
+    /// Who loses its disk and does nothing else that is wrong: it counts among the faulty, but never contradicts itself.
+    pub(crate) fn only_forgets(&self, who: ValidatorIndex) -> bool {
+        let only = |liar: &Liar| liar.who == who && liar.lies == [Lie::Amnesiac];
+        self.liars.iter().any(only)
     }
 
     /// Whether a validator is honest, as a bit mask.

@@ -15,7 +15,9 @@ use violeta_consensus::Tuning;
 use violeta_db::DbMachine;
 use violeta_journal::{Disk, FaultyDisk, MemoryDisk, Operation};
 use violeta_replica::machine::Event as MachineEvent;
-use violeta_replica::{Identity, Machine, Position, RecordKind, Replica, Setup, Workshop};
+use violeta_replica::{
+    Identity, Machine, Position, Provision, Record, RecordKind, Replica, Setup, Workshop,
+};
 use violeta_types::ValidatorIndex;
 
 use crate::adversaries::{Adversary, Puppet};
@@ -47,6 +49,8 @@ pub(crate) struct Process {
     pub(crate) doomed: Option<Micros>,
     /// It loses its disk with the power.
     pub(crate) forgets: bool,
+    /// It lost its disk, and hasn't the one that it was set up with.
+    pub(crate) forgot: bool,
     /// Where the journal's durable records ended, and all of them, when the power went.
     lost_at: Option<(violeta_journal::Position, violeta_journal::Position)>,
     memory: MemoryDisk,
@@ -103,6 +107,7 @@ impl Process {
             slow_disk: None,
             doomed: None,
             forgets: false,
+            forgot: false,
             lost_at: None,
             memory,
             faulty,
@@ -121,6 +126,9 @@ impl Process {
         makings: &Makings<'_>,
     ) -> Result<Started, StorageError> {
         assert!(self.life.is_none(), "a process has one life at a time");
+        if self.life_number == 0 {
+            self.provision(makings)?;
+        }
         self.life_number += 1;
         let base = self.dice.below(1 << 40);
         self.clock.restart(now, base);
@@ -215,6 +223,21 @@ impl Process {
         if self.forgets {
             self.memory = MemoryDisk::new();
             self.faulty = FaultyDisk::new(Arc::new(self.memory.clone()));
+            self.forgot = true;
         }
+    }
+
+    /// Whoever runs this validator sets it up: once, before its first life.
+    fn provision(&self, makings: &Makings<'_>) -> Result<(), StorageError> {
+        let record = Record::Provision(Provision {
+            chain: makings.cast.genesis.chain_id(),
+            validator: makings.cast.validator_key(self.index).public_key(),
+        });
+        let disk: Arc<dyn Disk> = Arc::new(self.faulty.clone());
+        let nothing = &mut |_, _| Ok(());
+        let (mut storage, _) =
+            Storage::open(disk, makings.cast.genesis.chain_id(), self.index, nothing)?;
+        storage.append(&record)?;
+        storage.sync()
     }
 }

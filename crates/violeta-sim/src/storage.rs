@@ -124,7 +124,11 @@ impl Storage {
                 let certified: CertifiedHead = decode(bytes).map_err(text)?;
                 self.index.certified(&certified, position);
             }
-            RecordKind::Attestation | RecordKind::Evidence | RecordKind::Seal => {}
+            RecordKind::Attestation
+            | RecordKind::Evidence
+            | RecordKind::Seal
+            | RecordKind::Provision
+            | RecordKind::Amnesia => {}
         }
         Ok(())
     }
@@ -146,7 +150,11 @@ impl Storage {
             }
             Record::Block(block) => self.index.block(block),
             Record::Certified(certified) => self.index.certified(certified, position),
-            Record::Attestation(_) | Record::Evidence(_) | Record::Seal(_) => {}
+            Record::Attestation(_)
+            | Record::Evidence(_)
+            | Record::Seal(_)
+            | Record::Provision(_)
+            | Record::Amnesia(_) => {}
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ use violeta_types::ValidatorIndex;
 
 use crate::adversaries::{self, LyingSigner, Puppet};
 use crate::cast::Cast;
-use crate::checkers::{Checkers, Model, Property, Verdict, Violation};
+use crate::checkers::{Checkers, Model, Property, Verdict, Violation, ensure};
 use crate::clock::{Micros, ms};
 use crate::dice::Dice;
 use crate::event::{Event, Queue, Who};
@@ -147,6 +147,11 @@ impl<'a> World<'a> {
 
     fn is_honest(&self, process: usize) -> bool {
         self.checkers.is_honest(ValidatorIndex(process as u16))
+    }
+
+    /// Whether a validator never contradicts itself: honest, or nothing but forgetful.
+    fn is_consistent(&self, process: usize) -> bool {
+        self.is_honest(process) || self.plan.only_forgets(ValidatorIndex(process as u16))
     }
 
     fn honest(&self) -> impl Iterator<Item = usize> + use<> {
@@ -280,6 +285,7 @@ impl<'a> World<'a> {
             self.marks.note(Mark::SyncCutShort);
         }
         self.observed[process].restart();
+        self.check_memory(process)?;
         if self.is_honest(process) {
             let recovered = &started.recovered;
             self.checkers
@@ -287,6 +293,24 @@ impl<'a> World<'a> {
         }
         self.drain(process)?;
         self.connect_all(process);
+        Ok(())
+    }
+
+    /// Who lost its disk knows it from the first moment, and nobody else believes it of itself.
+    fn check_memory(&mut self, process: usize) -> Verdict {
+        let it = &self.processes[process];
+        let Some(life) = &it.life else { return Ok(()) };
+        let (forgot, status) = (it.forgot, life.replica.status());
+        ensure!(
+            status.amnesia == forgot && !(forgot && status.accepts),
+            Property::Amnesia,
+            "validator {process} starts, its journal lost: {forgot}; it believes {}, and takes transactions: {}",
+            status.amnesia,
+            status.accepts
+        );
+        if forgot {
+            self.marks.note(Mark::Amnesia);
+        }
         Ok(())
     }
 

@@ -58,6 +58,7 @@ fn worlds_of_four_to_seven_keep_every_property_whatever_fails_and_whoever_lies()
             Mark::ConflictingAttestations,
             Mark::Crash,
             Mark::Restart,
+            Mark::Amnesia,
             Mark::Blackout,
             Mark::SyncCutShort,
             Mark::ExecutedAgain,

@@ -51,6 +51,8 @@ bugs! {
     NonceWindowTooShort,
     /// An attestation leaves before the store is durable.
     AttestBeforeDurable,
+    /// An empty journal is taken for that of a validator that has never run.
+    LostJournalNotNoticed,
 }
 
 /// The environment variable that names the bug to switch on, for the whole process.

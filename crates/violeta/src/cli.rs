@@ -5,8 +5,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::error::CliResult;
 use crate::terminal::{ColorChoice, Terminal, WIDTH_MAX};
 use crate::{
-    bench, completions, demo, get, history, key, load, prove, put, simulate, start, status,
-    testnet, verify,
+    bench, completions, demo, get, history, key, load, prove, provision, put, simulate, start,
+    status, testnet, verify,
 };
 
 const ABOUT: &str = "A replicated database that can prove what it tells you.
@@ -58,6 +58,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Make, run and break a network of validators on this machine.
     Testnet(testnet::TestnetArgs),
+    /// Set one validator up, once, before its first start.
+    Provision(provision::ProvisionArgs),
     /// Run one validator in the foreground.
     Start(start::StartArgs),
     /// Write a value.
@@ -100,6 +102,7 @@ impl Cli {
         match &self.command {
             Command::Demo(args) => demo::run(args, terminal),
             Command::Testnet(args) => testnet::run(args, terminal),
+            Command::Provision(args) => provision::run(args, terminal),
             Command::Start(args) => start::run(args),
             Command::Put(args) => put::run(args, terminal),
             Command::Delete(args) => put::delete(args, terminal),

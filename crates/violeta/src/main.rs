@@ -24,6 +24,7 @@ mod key;
 mod load;
 mod proof_view;
 mod prove;
+mod provision;
 mod put;
 mod simulate;
 mod start;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
+use violeta_node::provision::AMNESIA;
 use violeta_types::ValidatorIndex;
 use violeta_types::api::StatusAnswer;
 
@@ -188,10 +189,23 @@ fn show(statuses: &[ValidatorStatus], terminal: &Terminal) -> CliResult {
         terminal.object(status)?;
     }
     terminal.table(&shown)?;
+    for line in amnesiacs(statuses) {
+        terminal.line(terminal.paint(Tone::Bad, line))?;
+    }
     if let Some(line) = agreement(statuses) {
         terminal.line(terminal.paint(line.0, line.1))?;
     }
     Ok(())
+}
+
+/// Who says that its journal was lost, and what that means.
+fn amnesiacs(statuses: &[ValidatorStatus]) -> Vec<String> {
+    let forgetful = |status: &&ValidatorStatus| status.answer.as_ref().is_some_and(|a| a.amnesia);
+    let line = |status: &ValidatorStatus| {
+        let who = status.validator.map_or("?".into(), |i| format!("v{i}"));
+        format!("{who} has amnesia: {AMNESIA}")
+    };
+    statuses.iter().filter(forgetful).map(line).collect()
 }
 
 /// Whether those who answered say the same of their common height.
@@ -252,6 +266,16 @@ mod tests {
         let (tone, _) = agreement(&[status(7, "aa"), status(7, "bb")]).unwrap();
         assert_eq!(tone, Tone::Bad);
         assert!(agreement(&[]).is_none());
+    }
+
+    #[test]
+    fn who_lost_its_journal_is_named_with_what_to_do() {
+        let (mut lost, fine) = (status(7, "aa"), status(7, "aa"));
+        lost.answer.as_mut().unwrap().amnesia = true;
+        let lines = amnesiacs(&[fine, lost]);
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].starts_with("v0 has amnesia: its journal was lost"));
+        assert!(lines[0].contains("violeta provision"));
     }
 
     #[test]

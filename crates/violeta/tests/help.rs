@@ -27,6 +27,7 @@ const COMMANDS: &[&str] = &[
     "key show",
     "load",
     "prove",
+    "provision",
     "put",
     "sim",
     "start",

@@ -6,7 +6,8 @@
 //! Upon …
 //! - **restore_vertex, restore_commit, restore_evidence** (§9): what the journal holds, in its order, before
 //!   anything else. **start**: the decision rule is fed with what is undecided; what was decided but not journaled
-//!   is given out again, the same; the own newest vertex is sent again.
+//!   is given out again, the same; the own newest vertex is sent again. **forget** (§9): the journal was lost; from
+//!   then on no own vertex is proposed, and all else goes on.
 //! - **Vertex**: known or at or below gc: dropped. A second one in its slot: evidence (§7). More than
 //!   [`VARIANTS_PUSHED_MAX`](crate::limits::VARIANTS_PUSHED_MAX) in its slot and nobody waits for it: dropped. Too far
 //!   above what is here: dropped, and what lies between is fetched (§8). Parents missing, timestamp ahead, or quota
@@ -281,6 +282,17 @@ impl Core {
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// Own vertices may exist that the journal doesn't hold: none is made any more in this epoch (§9).
+    pub fn forget(&mut self) {
+        if let Some(own) = self.own.as_mut() {
+            own.amnesia = true;
+        }
+    }
+
+    fn has_forgotten(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| own.amnesia)
     }
 
     fn me(&self) -> Option<ValidatorIndex> {

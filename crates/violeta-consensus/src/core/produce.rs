@@ -13,7 +13,7 @@
 
 use violeta_types::{Election, Round, StakeTally, ValidatorIndex, VertexRef};
 
-use super::Core;
+use super::{Core, Own};
 use crate::io::{Effect, Now, Proposal};
 use crate::leaders::leaders;
 use crate::message::Message;
@@ -244,6 +244,10 @@ impl Core {
                 && Some(header.author) == self.me(),
             "the own vertex is the one that was proposed"
         );
+        if self.has_forgotten() {
+            // Noticed while it was being made: it goes nowhere, as its round may have been used before (§9).
+            return;
+        }
         if let Some(own) = self.own.as_mut() {
             own.newest = reference;
             own.durable = false;
@@ -270,7 +274,8 @@ impl Core {
 
     /// Sign, persist, send: in this order (§3).
     pub(super) fn on_own_durable(&mut self, reference: VertexRef, now: Now) {
-        let Some(own) = self.own.as_mut().filter(|own| own.newest == reference) else {
+        let newest = |own: &&mut Own| own.newest == reference && !own.amnesia;
+        let Some(own) = self.own.as_mut().filter(newest) else {
             return;
         };
         own.durable = true;

@@ -47,6 +47,13 @@ impl Lab {
     }
 
     fn tuned(epoch: EpochData, me: Option<u16>, tuning: Tuning) -> Self {
+        let mut lab = Lab::unstarted(epoch, me, tuning);
+        lab.core.start(lab.now);
+        lab.drain();
+        lab
+    }
+
+    fn unstarted(epoch: EpochData, me: Option<u16>, tuning: Tuning) -> Self {
         let epoch = Arc::new(epoch);
         let core = Core::new(epoch.clone(), me.map(ValidatorIndex), tuning);
         let now = Now {
@@ -54,15 +61,12 @@ impl Lab {
             wall: TimeMs(START.0 + 1_000),
         };
         let effects = Vec::new();
-        let mut lab = Lab {
+        Lab {
             epoch,
             core,
             now,
             effects,
-        };
-        lab.core.start(lab.now);
-        lab.drain();
-        lab
+        }
     }
 
     fn drain(&mut self) {
@@ -509,6 +513,60 @@ fn an_own_vertex_that_the_journal_does_not_know_ends_production() {
     assert_eq!(lab.count(|effect| matches!(effect, Effect::Amnesia(_))), 1);
     lab.wants(true);
     assert_eq!(lab.proposal(), None);
+}
+
+#[test]
+fn who_starts_without_a_journal_follows_and_makes_nothing() {
+    let epoch = fixture::epoch_with_stakes(&[1; 4], 4, Election::Seeded);
+    let mut lab = Lab::unstarted(epoch, Some(0), Tuning::default());
+    lab.core.forget();
+    lab.core.start(lab.now);
+    lab.wants(true);
+    lab.receive_all(&layers(&lab.epoch, &[1, 2, 3], 10));
+    assert_eq!(lab.count(|effect| matches!(effect, Effect::Propose(_))), 0);
+    assert!(!lab.commits().is_empty(), "it commits as anybody");
+    // What it made in the life that it lost comes back: an ordinary vertex, and no news.
+    let lost = layers(&lab.epoch, &[0], 1);
+    lab.receive(2, &lost[0][0]);
+    assert_eq!(lab.count(|effect| matches!(effect, Effect::Amnesia(_))), 0);
+}
+
+#[test]
+fn a_vertex_that_was_being_made_when_a_lost_one_came_back_never_leaves() {
+    let answered = |before: bool| {
+        let mut lab = Lab::new();
+        lab.wants(true);
+        let proposal = lab.proposal().unwrap();
+        let mut header = header_on(&lab.epoch, proposal.round.0, 0, proposal.parents);
+        header.timestamp = proposal.timestamp;
+        let own = vertex_of(&lab.epoch, header, &["new"]);
+        let parents = own_first(0, lab.epoch.virtual_vertices());
+        let lost = vertex_of(&lab.epoch, header_on(&lab.epoch, 1, 0, parents), &["lost"]);
+        let answer = Event::OwnVertex {
+            vertex: own.clone(),
+        };
+        if before {
+            lab.handle(answer);
+            lab.receive(2, &lost);
+        } else {
+            lab.receive(2, &lost);
+            lab.handle(answer);
+        }
+        lab.durable(&own);
+        lab.handle(Event::PeerUp(ValidatorIndex(3)));
+        assert_eq!(lab.count(|effect| matches!(effect, Effect::Amnesia(_))), 1);
+        let left = |effect: &Effect| match effect {
+            Effect::Broadcast(Message::Vertices(vertices))
+            | Effect::Send {
+                message: Message::Vertices(vertices),
+                ..
+            } => vertices.contains(own.bytes()),
+            _ => false,
+        };
+        assert_eq!(lab.count(left), 0, "answered before: {before}");
+    };
+    answered(true);
+    answered(false);
 }
 
 // ── §4–§6 coin, decision, commits ───────────────────────────────────────────────────────────────────────────────────

@@ -29,6 +29,7 @@ use super::source::{Block, Events, Source, SourceError};
 use crate::chain::ChainError;
 use crate::events::EventError;
 use crate::handle::{Handle, Stopped};
+use crate::provision::AMNESIA;
 
 /// What ends the OpenMetrics text.
 const METRICS_END: &str = "# EOF\n";
@@ -68,7 +69,7 @@ fn reasons(handle: &Handle) -> Vec<String> {
         reasons.push("it catches up with the others".into());
     }
     if status.amnesia {
-        reasons.push("its journal was lost: it only follows, until the next epoch".into());
+        reasons.push(AMNESIA.into());
     } else if !status.accepts {
         reasons.push("it takes no transactions now: execution or disk lag behind".into());
     }
@@ -188,6 +189,7 @@ impl Source for Handle {
             mempool_count: status.mempool_count as u64,
             mempool_bytes: status.mempool_bytes as u64,
             peers: status.peers,
+            amnesia: status.amnesia,
         }
     }
 

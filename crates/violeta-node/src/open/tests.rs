@@ -7,13 +7,15 @@ use bytes::Bytes;
 use violeta_crypto::signing::ClientSecretKey;
 use violeta_types::api::{Cursor, EventKind, TransactionStatus, Wait};
 use violeta_types::{
-    Blob, ChainId, Head, Nonce, Operation, TimeMs, Transaction, TransactionBody, TxId,
+    Blob, ChainId, Head, Nonce, Operation, Round, TimeMs, Transaction, TransactionBody, TxId,
 };
 
 use super::*;
 use crate::handle::Handle;
+use crate::provision::{ProvisionError, begin_journal, provision};
 use crate::testnet::{self, Options as NetOptions, Testnet};
 use violeta_journal::MemoryDisk;
+use violeta_replica::Provision;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -390,6 +392,13 @@ fn a_full_disk_stops_one_validator_with_the_reason_and_the_others_go_on() {
     for i in 0..3 {
         world.start(i);
     }
+    let config = world.config(3);
+    let (keys, _) = NodeKeys::load(&config.node.keys_dir, &world.net.genesis.committee).unwrap();
+    let provision = Provision {
+        chain: world.chain(),
+        validator: keys.validator.public_key(),
+    };
+    assert!(begin_journal(Arc::new(disk.clone()), provision).unwrap());
     world.start_with(3, on_disk(&disk)).unwrap();
     let mut client = Client::new(&world);
     let height = world.commit(3, client.namespace());
@@ -503,5 +512,84 @@ fn a_node_asked_to_stop_by_its_handle_says_why_and_ends_its_streams() {
     let submitted = world.runtime.block_on(handle.submit(vec![Bytes::new()]));
     assert!(submitted.is_err());
     // The directory is free again while handles live on.
+    world.start(0);
+}
+
+#[test]
+fn a_validator_whose_disk_was_lost_follows_serves_and_makes_nothing() {
+    let mut world = World::new(4, MachineKind::Database);
+    world.start_all();
+    let mut client = Client::new(&world);
+    let height = world.commit(3, client.namespace());
+    world.agree(&[0, 1, 2, 3], height);
+    world.stop(3);
+    std::fs::remove_dir_all(world.data(3)).unwrap();
+
+    world.start(3);
+    let status = world.handle(3).replica_status();
+    assert!(status.amnesia && !status.accepts);
+    let height = world.commit(0, client.put("a", "1"));
+    world.agree(&[0, 1, 2, 3], height);
+    let refused = world.runtime.block_on(async {
+        let item = client.put("b", "2");
+        world.handle(3).submit(vec![item]).await.unwrap().remove(0)
+    });
+    assert!(
+        matches!(refused, Err(violeta_replica::SubmitError::OnlyFollows)),
+        "{refused:?}"
+    );
+    let status = world.handle(3).replica_status();
+    assert_eq!((status.round, status.amnesia), (Round(0), true));
+
+    // It can't be talked out of it: not by a restart, and not by setting it up again.
+    let error = provision(&world.config(3)).unwrap_err();
+    assert!(matches!(error, ProvisionError::Disk { .. }), "{error}");
+    world.stop(3);
+    let error = provision(&world.config(3)).unwrap_err();
+    assert!(matches!(error, ProvisionError::Used(_)), "{error}");
+    world.start(3);
+    assert!(world.handle(3).replica_status().amnesia);
+}
+
+#[test]
+fn a_journal_that_is_gone_from_beside_its_store_is_amnesia_too() {
+    let mut world = World::new(1, MachineKind::Database);
+    world.start(0);
+    let mut client = Client::new(&world);
+    world.commit(0, client.namespace());
+    world.stop(0);
+    std::fs::remove_dir_all(world.data(0).join(JOURNAL)).unwrap();
+    let error = provision(&world.config(0)).unwrap_err();
+    assert!(matches!(error, ProvisionError::Used(_)), "{error}");
+    world.start(0);
+    assert!(world.handle(0).replica_status().amnesia);
+}
+
+#[test]
+fn a_validator_is_set_up_once_in_an_empty_directory() {
+    let mut world = World::new(1, MachineKind::Database);
+    let error = provision(&world.config(0)).unwrap_err();
+    assert!(matches!(error, ProvisionError::Used(_)), "{error}");
+    std::fs::remove_dir_all(world.data(0)).unwrap();
+    provision(&world.config(0)).unwrap();
+    world.start(0);
+    assert!(!world.handle(0).replica_status().amnesia);
+    let mut client = Client::new(&world);
+    world.commit(0, client.namespace());
+}
+
+#[test]
+fn a_copy_of_another_validators_directory_is_refused() {
+    let mut world = World::new(4, MachineKind::Database);
+    let mut config = world.config(1);
+    config.node.data_dir = world.data(0);
+    let error = Node::start(&config, Overrides::default()).err().unwrap();
+    assert!(
+        matches!(
+            error,
+            NodeError::Replica(violeta_replica::ReplicaError::OtherValidator { .. })
+        ),
+        "{error}"
+    );
     world.start(0);
 }

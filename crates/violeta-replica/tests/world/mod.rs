@@ -19,7 +19,7 @@ use violeta_replica::limits::PART_BYTES_MAX;
 use violeta_replica::message::Answer;
 use violeta_replica::{
     Effect, Event, Identity, Input, JobDone, LoadRequest, Loaded, LoadedCommit, Machine, Message,
-    Notice, Now, Output, RecordKind, Replica, Setup, Status, Workshop,
+    Notice, Now, Output, Provision, Record, RecordKind, Replica, Setup, Status, Workshop,
 };
 use violeta_types::{
     Admission, CertifiedHead, Commit, CommitIndex, Committee, Digest, Domain, Epoch, Genesis,
@@ -92,6 +92,8 @@ pub(crate) struct World {
     certified_items: BTreeSet<TxId>,
     block_items: BTreeMap<Height, Vec<TxId>>,
     sent: BTreeMap<(ValidatorIndex, u64), VertexId>,
+    /// Who may make a vertex twice.
+    excused: BTreeSet<usize>,
     trace: Digest,
 }
 
@@ -193,16 +195,54 @@ impl World {
             certified_items: BTreeSet::new(),
             block_items: BTreeMap::new(),
             sent: BTreeMap::new(),
+            excused: BTreeSet::new(),
             trace: Digest::ZERO,
             epoch,
             threshold,
         };
         for index in 0..n {
-            let node = world.boot(index, Vec::new(), State::default(), 0);
+            let node = world.boot(index, world.provisioned(index), State::default(), 0);
             world.nodes.push(node);
         }
         world.connect_all();
         world
+    }
+
+    /// The journal of a validator that has just been set up.
+    fn provisioned(&self, i: usize) -> Vec<(RecordKind, Bytes)> {
+        let provision = Record::Provision(Provision {
+            chain: *self.epoch.chain(),
+            validator: validator_key(i).public_key(),
+        });
+        vec![(provision.kind(), provision.to_bytes())]
+    }
+
+    /// The disk of a node that is down is gone, and an empty one in its place.
+    pub(crate) fn lose_disk(&mut self, node: usize) {
+        let dead = &mut self.nodes[node];
+        assert!(!dead.up);
+        dead.journal.clear();
+        dead.synced = 0;
+        dead.machine.durable = State::default();
+    }
+
+    /// The journal is as it was when it had this many records.
+    pub(crate) fn put_back_journal(&mut self, node: usize, records: usize) {
+        let dead = &mut self.nodes[node];
+        assert!(!dead.up);
+        dead.journal.truncate(records);
+        dead.synced = records;
+        dead.machine.durable = State::default();
+    }
+
+    /// What this one sent before, it may contradict from now on.
+    pub(crate) fn excuse(&mut self, node: usize) {
+        self.excused.insert(node);
+    }
+
+    pub(crate) fn records(&self, node: usize) -> Vec<RecordKind> {
+        let journal = self.nodes[node].journal.iter();
+        journal.map(|(kind, _)| *kind).collect()
     }
 
     fn boot(&self, i: usize, journal: Vec<(RecordKind, Bytes)>, state: State, boot: u64) -> Node {
@@ -490,7 +530,11 @@ impl World {
                         let id = header.id(self.epoch.chain());
                         let slot = (header.author, header.round.0);
                         let first = *self.sent.entry(slot).or_insert(id);
-                        assert_eq!(first, id, "validator {from} equivocated in {slot:?}");
+                        let excused = self.excused.contains(&from);
+                        assert!(
+                            first == id || excused,
+                            "validator {from} equivocated in {slot:?}"
+                        );
                     }
                 }
             }
@@ -548,6 +592,12 @@ impl World {
 
     pub(crate) fn status(&self, node: usize) -> Status {
         self.nodes[node].replica.status()
+    }
+
+    /// Vertices that a validator ever sent of its own.
+    pub(crate) fn made(&self, node: usize) -> usize {
+        let of = |(author, _): &&(ValidatorIndex, u64)| author.as_usize() == node;
+        self.sent.keys().filter(of).count()
     }
 
     pub(crate) fn executed_items(&self, node: usize) -> usize {

@@ -102,7 +102,7 @@ impl World<'_> {
     // ── The network ─────────────────────────────────────────────────────────────────────────────────────────────
 
     fn send(&mut self, process: usize, to: usize, bytes: Bytes) -> Verdict {
-        if self.is_honest(process) {
+        if self.is_consistent(process) {
             self.observe_send(process, &bytes)?;
             self.transmit(process, to, bytes);
             return Ok(());

@@ -122,9 +122,18 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Whether all honest validators have the whole log, have executed it, and know its last head certified.
+    /// Whether all honest validators have the whole log, have executed it, and know its last head certified; and those
+    /// that only forget have followed.
     fn are_all_equal(&self) -> bool {
         let (commits, height) = (self.checkers.log.len(), self.checkers.height());
+        let follows = |process: &usize| {
+            let life = self.processes[*process].life.as_ref();
+            life.is_some_and(|life| life.replica.status().executed == height)
+        };
+        let forgetful = (0..self.n()).filter(|process| self.is_consistent(*process));
+        if !forgetful.into_iter().all(|process| follows(&process)) {
+            return false;
+        }
         self.honest().all(|process| {
             let who = ValidatorIndex(process as u16);
             let Some(life) = &self.processes[process].life else {

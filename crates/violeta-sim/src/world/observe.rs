@@ -31,7 +31,7 @@ impl Observed {
 }
 
 impl World<'_> {
-    /// An honest validator sends something.
+    /// A validator that never contradicts itself sends something.
     pub(super) fn observe_send(&mut self, process: usize, bytes: &Bytes) -> Verdict {
         let observed = &mut self.observed[process];
         if observed.last_sent.as_ptr() == bytes.as_ptr() && observed.last_sent == *bytes {
@@ -228,6 +228,11 @@ impl World<'_> {
             !self.checkers.is_honest(validator),
             Property::NoFalseBlame,
             "validator {process} says of validator {validator}, which is honest: it {what}"
+        );
+        ensure!(
+            !self.plan.only_forgets(validator) || what.contains("journal"),
+            Property::NoEquivocation,
+            "validator {validator} lost its journal, and then it {what}"
         );
         if what.contains("two vertices") {
             self.marks.note(Mark::Equivocation);

@@ -361,6 +361,9 @@ pub struct StatusAnswer {
     pub mempool_bytes: u64,
     /// Validators that this one is connected to.
     pub peers: Vec<ValidatorIndex>,
+    /// Whether its journal was lost: it follows and serves, and makes no vertices until the next epoch.
+    #[serde(default)]
+    pub amnesia: bool,
 }
 
 #[cfg(test)]

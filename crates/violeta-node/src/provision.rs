@@ -1,0 +1,119 @@
+//! Setting a validator up: its data directory, with a journal that says that nothing was signed before it.
+//!
+//! Done once in the life of a validator's key, by whoever sets it up. `start` never does it by itself: an empty
+//! directory may as well be what a lost disk left (consensus.md §9, [`violeta_replica::provision`]).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use violeta_journal::disk::create_dirs;
+use violeta_journal::{Disk, DiskError, RealDisk};
+use violeta_replica::{Provision, Record};
+
+use crate::config::{Config, MachineKind};
+use crate::directory::{self, DirectoryError, JOURNAL, STORE};
+use crate::files::{self, FileError};
+use crate::genesis::{self, GenesisFileError};
+use crate::journal::{Appender, JournalError, JournalFiles};
+use crate::keys::{KeyError, NodeKeys};
+
+/// Why a validator can't be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ProvisionError {
+    /// The genesis.
+    #[error(transparent)]
+    Genesis(#[from] GenesisFileError),
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The directory is another's.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The directory can't be had.
+    #[error("can't use {}: {source}", path.display())]
+    Disk {
+        /// Which.
+        path: PathBuf,
+        /// Who holds it, or what is wrong with the disk.
+        source: DiskError,
+    },
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// It was done before.
+    #[error(
+        "{} has a validator's data already: start it. A validator is set up once; if its journal was lost, start it all \
+         the same: it follows until the next epoch", .0.display()
+    )]
+    Used(PathBuf),
+}
+
+/// Sets up the validator of a configuration.
+///
+/// # Errors
+/// If it was set up before, or its directory can't be made.
+pub fn provision(config: &Config) -> Result<(), ProvisionError> {
+    let genesis = genesis::load(&config.node.genesis)?;
+    let (keys, _) = NodeKeys::load(&config.node.keys_dir, &genesis.committee)?;
+    let provision = Provision {
+        chain: genesis.chain_id(),
+        validator: keys.validator.public_key(),
+    };
+    let dir = config.node.data_dir.clone();
+    make_directory(dir, config.node.machine, provision)
+}
+
+/// Makes the data directory of a validator that has signed nothing yet.
+///
+/// # Errors
+/// As for [`provision`].
+pub(crate) fn make_directory(
+    path: PathBuf,
+    machine: MachineKind,
+    provision: Provision,
+) -> Result<(), ProvisionError> {
+    files::create_directory(&path, 0o700)?;
+    let disk = Arc::new(RealDisk::new(path.clone()));
+    let failed = |source| ProvisionError::Disk {
+        path: path.clone(),
+        source,
+    };
+    let _lock = disk.lock("").map_err(failed)?;
+    directory::claim(&path, provision.chain, machine)?;
+    match begin_journal(disk, provision)? {
+        true => Ok(()),
+        false => Err(ProvisionError::Used(path)),
+    }
+}
+
+/// Writes the first record of a journal, durably. Says whether there was room for a first one: a journal that has been
+/// used, or whose store has, is left as it is.
+pub(crate) fn begin_journal(
+    disk: Arc<dyn Disk>,
+    provision: Provision,
+) -> Result<bool, JournalError> {
+    let store = create_dirs(&*disk, STORE).and_then(|()| disk.list(STORE));
+    if !store
+        .map_err(violeta_journal::JournalError::from)?
+        .is_empty()
+    {
+        return Ok(false);
+    }
+    let mut journal = JournalFiles::open(disk, JOURNAL, provision.chain)?;
+    if journal.end() > 0 {
+        return Ok(false);
+    }
+    let record = Record::Provision(provision);
+    journal.append(record.kind() as u8, &record.to_bytes())?;
+    journal.sync()?;
+    Ok(true)
+}
+
+/// What an operator is told of a validator whose journal was lost.
+pub const AMNESIA: &str = "its journal was lost, so it may have signed what it doesn't know of any more: it follows, \
+    serves and attests, but makes no vertex and takes no transactions until the next epoch, and counts among the f that \
+    may be faulty. Leave it running, keep the others up, and find out why the journal is gone. If this validator has \
+    never run before: stop it, remove its data directory, and run `violeta provision` once";
