@@ -44,6 +44,8 @@ pub struct Proved {
     pub head: TrustedHead,
     /// Whose word was taken for the head.
     pub vouchers: Vouchers,
+    /// The height that their word was given for: the head's own, or a newer one whose history leads to it.
+    pub vouched_height: Height,
     /// Who gave the answer.
     pub validator: String,
     /// The proof itself: whoever has the trust can check it again.
@@ -57,7 +59,7 @@ pub struct Entry {
     pub height: Height,
     /// The value; none if it was deleted.
     pub value: Option<Bytes>,
-    /// Whether that was proved. Where a height has no certificate of its own, it is a validator's word.
+    /// Whether that was proved. If no validator could, it is one's word.
     pub proved: bool,
 }
 
@@ -155,6 +157,7 @@ impl Client {
                             value: verified.value,
                             head: verified.head,
                             vouchers: verified.vouchers,
+                            vouched_height: verified.vouched_height,
                             validator: self.name(at),
                             proof,
                         }));
@@ -279,8 +282,7 @@ impl Client {
         }
     }
 
-    /// A key's versions, newest first, at most `limit`. Each is proved where its height has a certificate; that none was
-    /// left out between two proved values isn't.
+    /// A key's versions, newest first, at most `limit`. Each is proved where a validator can; that none was left out between two proved values isn't.
     ///
     /// # Errors
     /// If no validator gives a history, or none that holds true.

@@ -13,8 +13,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, RwLock};
 
 use tokio::sync::watch;
+use violeta_proof::HistoryPath;
 use violeta_replica::{Block, RecordKind};
-use violeta_types::{CertifiedHead, CommitIndex, Head, Height, Outcome, Seal, TxId, decode};
+use violeta_types::merkle::{HISTORY, Perfect};
+use violeta_types::{
+    CertifiedHead, CommitIndex, Digest, Head, Height, Outcome, Seal, TxId, decode,
+};
 
 use crate::index::{Index, IndexError, Meta};
 use crate::journal::{JournalError, Records};
@@ -277,6 +281,44 @@ impl Chain {
         self.decoded(self.index.seal(height)?, RecordKind::Seal)
     }
 
+    /// The way from an older head to a newer one's history root (replica.md §7); none if heads between aren't known
+    /// here.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn history_path(
+        &self,
+        older: Height,
+        newer: Height,
+    ) -> Result<Option<HistoryPath>, ChainError> {
+        let (Some(index), Some(count)) = (older.checked_previous(), newer.checked_previous())
+        else {
+            return Ok(None);
+        };
+        let node = |node| self.history_node(node);
+        let path = HISTORY.path_from(index.0, count.0, node)?;
+        Ok(path.map(HistoryPath::new))
+    }
+
+    /// A perfect subtree of the history. The index may be some blocks behind: what it lacks is made of its halves, down
+    /// to heads in memory. That is deep only where many are missing, which is where nothing is found.
+    fn history_node(&self, node: Perfect) -> Result<Option<Digest>, ChainError> {
+        if let Some(digest) = self.index.history(node)? {
+            return Ok(Some(digest));
+        }
+        let Some([left, right]) = node.halves() else {
+            let height = Height(node.index).next();
+            let head = lock::read(&self.recent).block(height).map(|b| b.head.id());
+            return Ok(head.map(|id| HISTORY.leaf(&id.0)));
+        };
+        // The right half first: if the index lacks so much that memory doesn't have it, that is soon known.
+        let Some(right) = self.history_node(right)? else {
+            return Ok(None);
+        };
+        let left = self.history_node(left)?;
+        Ok(left.map(|left| HISTORY.inner(&left, &right)))
+    }
+
     /// What became of a transaction, if it was recorded in a block.
     ///
     /// # Errors
@@ -312,4 +354,54 @@ fn raise<T: Ord>(current: &mut T, new: T) -> bool {
         *current = new;
     }
     higher
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{MemoryJournal, block, chain};
+    use crate::index::entry::Entry;
+
+    /// A chain of 20 blocks, of which the index has nine, and memory as many as fit.
+    fn behind(dir: &tempfile::TempDir, recent_bytes_max: usize) -> Chain {
+        let index = Index::open(&dir.path().join("index"), &chain(), 0, true).unwrap();
+        let entry = |h: u64| (h, Entry::Block(Arc::new(block(h, &[]))));
+        let entries: Vec<_> = (1..=9).map(entry).collect();
+        let meta = Meta::default();
+        index.index.apply(&entries, &meta).unwrap();
+        let records = Arc::new(MemoryJournal::default());
+        let chain = Chain::new(Arc::new(index.index), records, &meta, recent_bytes_max);
+        for height in 1..=20 {
+            chain.executed(Arc::new(block(height, &[])));
+        }
+        chain
+    }
+
+    #[test]
+    fn what_the_index_lacks_of_the_history_is_made_of_blocks_in_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let chain = behind(&dir, 1 << 20);
+        let ids: Vec<Digest> = (1..=20).map(|h| block(h, &[]).head.id().0).collect();
+        for newer in 2..=21 {
+            for older in 1..newer {
+                let path = chain.history_path(Height(older), Height(newer)).unwrap();
+                let all = &ids[..newer as usize - 1];
+                let expected = HISTORY.path(all, older as usize - 1).map(HistoryPath::new);
+                assert_eq!(path, expected, "{older} under {newer}");
+            }
+        }
+        for (older, newer) in [(0, 5), (5, 5), (6, 5), (5, 0), (5, 22), (20, 22)] {
+            let path = chain.history_path(Height(older), Height(newer)).unwrap();
+            assert_eq!(path, None, "{older} under {newer}");
+        }
+    }
+
+    #[test]
+    fn a_history_with_a_gap_between_index_and_memory_gives_no_path_across_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let chain = behind(&dir, 0);
+        let path = |older, newer| chain.history_path(Height(older), Height(newer)).unwrap();
+        assert_eq!(path(3, 21), None);
+        assert!(path(3, 10).is_some());
+    }
 }

@@ -21,6 +21,7 @@ use bytes::Bytes;
 use crossbeam_channel::Sender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use violeta_db::DbReader;
+use violeta_proof::HistoryPath;
 use violeta_replica::{Block, Status, SubmitError};
 use violeta_types::api::{ChainEvent, Cursor, TransactionStatus, Wait};
 use violeta_types::{
@@ -391,6 +392,18 @@ impl Handle {
     /// If it can't be read.
     pub fn certified_from(&self, height: Height) -> Result<Option<Arc<CertifiedHead>>, ChainError> {
         self.shared.chain.certified_from(height)
+    }
+
+    /// The way from an older head to a newer one's history root. May touch the disk.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn history_path(
+        &self,
+        older: Height,
+        newer: Height,
+    ) -> Result<Option<HistoryPath>, ChainError> {
+        self.shared.chain.history_path(older, newer)
     }
 
     /// The newest certified head.

@@ -26,6 +26,7 @@ use violeta_types::{
 };
 
 use crate::error::ProofError;
+use crate::history::Successor;
 
 /// A head that a committee or a group vouched for. Only a check can make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +58,7 @@ impl TrustedHead {
     }
 }
 
-/// What makes a client trust a head: either is enough.
+/// What makes a client trust a head: any of them is enough.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Vouch {
@@ -65,6 +66,18 @@ pub enum Vouch {
     Certificate(Certificate),
     /// The group's threshold signature.
     Seal(Seal),
+    /// A newer head, and the path from it to this one: not every height has a word of its own.
+    Successor(Box<Successor>),
+}
+
+impl Vouch {
+    /// The height of the head that the word was given for: that of `head` itself, or of a newer one.
+    pub fn height(&self, head: &Head) -> Height {
+        match self {
+            Vouch::Certificate(_) | Vouch::Seal(_) => head.height,
+            Vouch::Successor(successor) => successor.head.height,
+        }
+    }
 }
 
 /// Whose word was taken for a head.

@@ -15,7 +15,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 use violeta_types::codec::Bounded;
 use violeta_types::merkle::{self, PATH_MAX, Path};
-use violeta_types::{Digest, Head};
+use violeta_types::{Certificate, Digest, Head, Seal};
 
 use crate::error::ProofError;
 use crate::head::TrustedHead;
@@ -34,6 +34,28 @@ impl HistoryPath {
             siblings: path.siblings,
         }
     }
+}
+
+/// A signed word for a head itself.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Word {
+    /// A quorum's signatures.
+    Certificate(Certificate),
+    /// The group's threshold signature.
+    Seal(Seal),
+}
+
+/// What convinces of a head that has no word of its own: a newer one that has, with the older one in its history.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Successor {
+    /// The newer head.
+    pub head: Head,
+    /// Who vouches for it.
+    pub word: Word,
+    /// From the older head's id to the newer one's history root.
+    pub path: HistoryPath,
 }
 
 impl TrustedHead {

@@ -11,8 +11,8 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
-use violeta_types::Head;
 use violeta_types::transaction::{Key, NamespaceName};
+use violeta_types::{Head, Height};
 
 use crate::error::ProofError;
 use crate::head::{TrustedHead, Vouch, Vouchers};
@@ -54,6 +54,8 @@ pub struct VerifiedAnswer {
     pub head: TrustedHead,
     /// Whose word was taken for the head.
     pub vouchers: Vouchers,
+    /// The height that their word was given for: the head's own, or a newer one whose history leads to it.
+    pub vouched_height: Height,
 }
 
 impl KeyProof {
@@ -70,6 +72,7 @@ impl KeyProof {
             value: self.value.clone(),
             head,
             vouchers,
+            vouched_height: self.vouch.height(&self.head),
         })
     }
 
@@ -117,13 +120,15 @@ impl KeyProof {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{certificate, chain, committee, damaged, head};
+    use crate::history::{HistoryPath, Successor, Word};
+    use crate::testing::{certificate, chain, committee, damaged, digest, head};
     use crate::tree::{
         Branch, End, FANOUT, KeyPath, Place, SpaceRecord, TreeProofError, leaf_hash, node_hash,
         slots_root, top_hash,
     };
+    use violeta_types::Digest;
+    use violeta_types::merkle::HISTORY;
     use violeta_types::transaction::Value;
-    use violeta_types::{Digest, Height};
 
     const SPACE: &[u8] = b"shop";
     const KEYS: [&[u8]; 3] = [b"pear", b"fig", b"plum"];
@@ -234,7 +239,11 @@ mod tests {
 
     #[test]
     fn no_damaged_proof_proves_what_is_not_so() {
-        for good in [proof(KEYS[0]), proof(&absent_key())] {
+        let by_successor = KeyProof {
+            vouch: successor(&proof(KEYS[0]).head),
+            ..proof(KEYS[0])
+        };
+        for good in [proof(KEYS[0]), proof(&absent_key()), by_successor] {
             let bytes = violeta_types::encode(&good);
             assert_eq!(KeyProof::decode(&bytes).unwrap(), good);
             for damaged in damaged(&bytes) {
@@ -255,6 +264,54 @@ mod tests {
                 assert!(!KEYS.contains(&&proof.key[..]));
             }
         }
+    }
+
+    /// The word for head 10 with the path to `head`, which is head 7.
+    fn successor(head: &Head) -> Vouch {
+        let mut leaves: Vec<_> = (1..10).map(|h| digest(&format!("head {h}"))).collect();
+        leaves[6] = head.id().0;
+        let newer = Head {
+            history_root: HISTORY.root(leaves.iter().copied()),
+            ..crate::testing::head(10, &committee(&[1, 1, 1, 1]))
+        };
+        Vouch::Successor(Box::new(Successor {
+            word: Word::Certificate(certificate(&newer, &[0, 1, 3])),
+            path: HistoryPath::new(HISTORY.path(&leaves, 6).unwrap()),
+            head: newer,
+        }))
+    }
+
+    #[test]
+    fn a_height_without_a_word_of_its_own_is_proved_by_a_newer_one() {
+        let mut good = proof(KEYS[0]);
+        good.vouch = successor(&good.head);
+        let answer = good.verify(&trust()).unwrap();
+        assert_eq!(claim(&answer).3, &good.head);
+        assert_eq!(
+            (answer.head.head().height, answer.vouched_height),
+            (Height(7), Height(10))
+        );
+        let of = |change: &dyn Fn(&mut Successor)| {
+            let mut proof = good.clone();
+            let Vouch::Successor(successor) = &mut proof.vouch else {
+                unreachable!("made above")
+            };
+            change(successor);
+            proof.verify(&trust()).unwrap_err()
+        };
+        // Each of the three parts is needed.
+        assert!(matches!(
+            of(&|s| s.head.time.0 += 1),
+            ProofError::OtherHead { .. }
+        ));
+        let few = |s: &mut Successor| s.word = Word::Certificate(certificate(&s.head, &[0, 1]));
+        assert!(matches!(of(&few), ProofError::TooLittleStake { .. }));
+        let elsewhere = |s: &mut Successor| {
+            let leaves = [Digest::ZERO; 9];
+            s.path = HistoryPath::new(HISTORY.path(&leaves, 6).unwrap());
+        };
+        assert!(matches!(of(&elsewhere), ProofError::History { .. }));
+        assert_eq!(KeyProof::from_json(&good.to_json()).unwrap(), good);
     }
 
     #[test]

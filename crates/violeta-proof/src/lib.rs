@@ -28,7 +28,7 @@ pub use head::{
     TrustedHead, Vouch, Vouchers, check_attestation, check_certificate, check_seal,
     check_seal_with_key,
 };
-pub use history::HistoryPath;
+pub use history::{HistoryPath, Successor, Word};
 pub use key_proof::{KeyProof, VerifiedAnswer};
 pub use outcome_proof::{OutcomeProof, VerifiedOutcome};
 pub use stored_value::StoredValue;

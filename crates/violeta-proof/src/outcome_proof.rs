@@ -13,7 +13,7 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 use violeta_types::merkle::{self, Path};
-use violeta_types::{Head, Outcome};
+use violeta_types::{Head, Height, Outcome};
 
 use crate::error::ProofError;
 use crate::head::{TrustedHead, Vouch, Vouchers};
@@ -45,6 +45,8 @@ pub struct VerifiedOutcome {
     pub head: TrustedHead,
     /// Whose word was taken.
     pub vouchers: Vouchers,
+    /// The height that their word was given for: the head's own, or a newer one whose history leads to it.
+    pub vouched_height: Height,
 }
 
 impl OutcomeProof {
@@ -69,6 +71,7 @@ impl OutcomeProof {
             outcome: self.outcome.clone(),
             head,
             vouchers,
+            vouched_height: self.vouch.height(&self.head),
         })
     }
 
@@ -99,7 +102,7 @@ mod tests {
     use super::*;
     use crate::testing::{certificate, chain, committee, damaged, digest, head};
     use violeta_types::merkle::RESULTS;
-    use violeta_types::{Height, Refusal, TxId};
+    use violeta_types::{Refusal, TxId};
 
     fn trust() -> Trust {
         Trust::in_committee(chain(), committee(&[1, 1, 1, 1]))

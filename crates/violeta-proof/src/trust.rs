@@ -8,10 +8,11 @@
 //! genesis committee for now). With a group key (the committee's own, if there is a committee), seals are.
 
 use serde::{Deserialize, Serialize};
-use violeta_types::{ChainId, Committee, Genesis, GroupPublicKey, Head};
+use violeta_types::{Certificate, ChainId, Committee, Genesis, GroupPublicKey, Head, Seal};
 
 use crate::error::ProofError;
 use crate::head::{TrustedHead, Vouch, Vouchers, check_certificate, check_seal_with_key};
+use crate::history::Word;
 
 /// Bytes of a trust file: a committee of the most members, as JSON with room for white space.
 pub const TRUST_FILE_BYTES_MAX: usize = 1 << 20;
@@ -108,15 +109,32 @@ impl Trust {
             });
         }
         match vouch {
-            Vouch::Certificate(certificate) => {
-                let committee = self.committee.as_ref().ok_or(ProofError::NoCommittee)?;
-                check_certificate(certificate, head, committee)
-            }
-            Vouch::Seal(seal) => {
-                let key = self.group_key.as_ref().ok_or(ProofError::NoGroupKey)?;
-                Ok((check_seal_with_key(seal, head, key)?, Vouchers::Group))
+            Vouch::Certificate(certificate) => self.certified(head, certificate),
+            Vouch::Seal(seal) => self.sealed(head, seal),
+            Vouch::Successor(successor) => {
+                let newer = &successor.head;
+                let (newer, vouchers) = match &successor.word {
+                    Word::Certificate(certificate) => self.certified(newer, certificate)?,
+                    Word::Seal(seal) => self.sealed(newer, seal)?,
+                };
+                // It is of the same chain as `head`, or it isn't its successor.
+                Ok((newer.ancestor(head, &successor.path)?, vouchers))
             }
         }
+    }
+
+    fn certified(
+        &self,
+        head: &Head,
+        certificate: &Certificate,
+    ) -> Result<(TrustedHead, Vouchers), ProofError> {
+        let committee = self.committee.as_ref().ok_or(ProofError::NoCommittee)?;
+        check_certificate(certificate, head, committee)
+    }
+
+    fn sealed(&self, head: &Head, seal: &Seal) -> Result<(TrustedHead, Vouchers), ProofError> {
+        let key = self.group_key.as_ref().ok_or(ProofError::NoGroupKey)?;
+        Ok((check_seal_with_key(seal, head, key)?, Vouchers::Group))
     }
 
     /// Reads a trust file.
@@ -137,7 +155,7 @@ impl Trust {
 mod tests {
     use super::*;
     use crate::testing::{certificate, chain, committee, digest, head};
-    use violeta_types::{Seal, ThresholdSignature};
+    use violeta_types::ThresholdSignature;
 
     #[test]
     fn a_head_of_another_chain_is_refused_though_it_is_vouched_for() {

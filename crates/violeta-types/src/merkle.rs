@@ -45,13 +45,120 @@ pub const HISTORY: Kind = Kind {
     inner: Domain::HistoryInner,
 };
 
+/// A perfect subtree: the one over the leaves `index · 2^level` to below `(index + 1) · 2^level`. It never changes
+/// once its last leaf is there, so a growing tree is kept by keeping these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Perfect {
+    /// Its height: a leaf's is 0.
+    pub level: u32,
+    /// Its place among those of its level, from the left.
+    pub index: u64,
+}
+
+impl Perfect {
+    /// The two that it consists of; none for a leaf.
+    pub fn halves(self) -> Option<[Perfect; 2]> {
+        let level = self.level.checked_sub(1)?;
+        let left = self.index.checked_mul(2)?;
+        Some([left, left + 1].map(|index| Perfect { level, index }))
+    }
+
+    /// The one that this one completes, as its right half; none if it is a left half.
+    pub fn completes(self) -> Option<Perfect> {
+        (self.index % 2 == 1).then(|| Perfect {
+            level: self.level + 1,
+            index: self.index / 2,
+        })
+    }
+
+    /// The other half of the one that this is a half of.
+    pub fn sibling(self) -> Perfect {
+        Perfect {
+            index: self.index ^ 1,
+            ..self
+        }
+    }
+}
+
 impl Kind {
-    fn leaf(self, digest: &Digest) -> Digest {
+    /// A leaf as the tree above it sees it.
+    pub fn leaf(self, digest: &Digest) -> Digest {
         self.leaf.hash(&digest.0)
     }
 
-    fn inner(self, left: &Digest, right: &Digest) -> Digest {
+    /// A node over two.
+    pub fn inner(self, left: &Digest, right: &Digest) -> Digest {
         self.inner.hash_parts(&[&left.0, &right.0])
+    }
+
+    /// The path that proves leaf `index` of the first `count`, from the perfect subtrees among them: about
+    /// log2(`count`) are asked for, twice as many at most. None if there is no such leaf, or `node` knows one of them not.
+    ///
+    /// # Errors
+    /// What `node` says.
+    pub fn path_from<E>(
+        self,
+        index: u64,
+        count: u64,
+        mut node: impl FnMut(Perfect) -> Result<Option<Digest>, E>,
+    ) -> Result<Option<Path>, E> {
+        if index >= count {
+            return Ok(None);
+        }
+        let mut siblings = Vec::new();
+        let (mut at, mut width, mut level) = (index, count, 0);
+        while width > 1 {
+            let beside = at ^ 1;
+            if beside < width {
+                // Only the last of a level may be ragged: a subtree whose last leaves aren't there.
+                let found = match beside < count >> level {
+                    true => node(Perfect {
+                        level,
+                        index: beside,
+                    })?,
+                    false => self.ragged(beside << level, count, &mut node)?,
+                };
+                match found {
+                    Some(digest) => siblings.push(digest),
+                    None => return Ok(None),
+                }
+            }
+            at /= 2;
+            width = width.div_ceil(2);
+            level += 1;
+        }
+        let siblings = siblings.try_into().ok();
+        Ok(siblings.map(|siblings| Path {
+            index,
+            count,
+            siblings,
+        }))
+    }
+
+    /// The root over the leaves from `start` to below `end`: of its perfect subtrees, larger ones left of smaller ones.
+    fn ragged<E>(
+        self,
+        start: u64,
+        end: u64,
+        node: &mut impl FnMut(Perfect) -> Result<Option<Digest>, E>,
+    ) -> Result<Option<Digest>, E> {
+        let (mut at, mut root) = (end, None);
+        // Right to left: the number of leaves, in binary, says how large they are.
+        for level in 0..u64::BITS {
+            if (end - start) >> level & 1 == 0 {
+                continue;
+            }
+            at -= 1 << level;
+            let index = at >> level;
+            let Some(left) = node(Perfect { level, index })? else {
+                return Ok(None);
+            };
+            root = Some(match root {
+                Some(right) => self.inner(&left, &right),
+                None => left,
+            });
+        }
+        Ok(root)
     }
 
     /// The root over `leaves`.
@@ -179,6 +286,8 @@ impl Peaks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+    use std::convert::Infallible;
 
     /// RFC 6962 §2.1, word for word.
     fn naive(kind: Kind, leaves: &[Digest]) -> Digest {
@@ -198,6 +307,69 @@ mod tests {
         (0..n)
             .map(|i| Domain::File.hash(&i.to_le_bytes()))
             .collect()
+    }
+
+    /// All perfect subtrees over these leaves, kept as the leaves came.
+    fn kept(leaves: &[Digest]) -> BTreeMap<Perfect, Digest> {
+        let mut nodes = BTreeMap::new();
+        for (index, leaf) in (0..).zip(leaves) {
+            let mut at = Perfect { level: 0, index };
+            let mut digest = HISTORY.leaf(leaf);
+            nodes.insert(at, digest);
+            while let Some(whole) = at.completes() {
+                digest = HISTORY.inner(&nodes[&at.sibling()], &digest);
+                at = whole;
+                nodes.insert(at, digest);
+            }
+        }
+        nodes
+    }
+
+    #[test]
+    fn paths_from_kept_subtrees_are_those_from_all_leaves_at_every_count() {
+        let leaves: Vec<Digest> = (0..70).map(|i| Digest([i; 32])).collect();
+        let nodes = kept(&leaves);
+        for count in 1..=leaves.len() {
+            for index in 0..count {
+                let expected = HISTORY.path(&leaves[..count], index);
+                let mut asked = 0;
+                let made = HISTORY.path_from(index as u64, count as u64, |node| {
+                    asked += 1;
+                    // What the first `count` leaves don't complete isn't there yet.
+                    assert!((node.index + 1) << node.level <= count as u64, "{node:?}");
+                    Ok::<_, Infallible>(nodes.get(&node).copied())
+                });
+                assert_eq!(made, Ok(expected), "{index} of {count}");
+                assert!(asked <= 2 * 7, "{asked} for {index} of {count}");
+            }
+        }
+        let nothing = HISTORY.path_from(3, 3, |_| Ok::<_, Infallible>(None));
+        assert_eq!(nothing, Ok(None));
+        let unknown = HISTORY.path_from(2, 3, |_| Ok::<_, Infallible>(None));
+        assert_eq!(unknown, Ok(None));
+        assert_eq!(HISTORY.path_from(0, 9, |_| Err("disk")), Err("disk"));
+    }
+
+    #[test]
+    fn a_perfect_subtree_is_its_two_halves() {
+        let leaves: Vec<Digest> = (0..32).map(|i| Digest([i; 32])).collect();
+        let nodes = kept(&leaves);
+        for (node, digest) in &nodes {
+            if let Some([left, right]) = node.halves() {
+                assert_eq!((left.sibling(), right.completes()), (right, Some(*node)));
+                assert_eq!(*digest, HISTORY.inner(&nodes[&left], &nodes[&right]));
+            }
+        }
+        let last = u64::MAX;
+        assert_eq!(
+            Perfect {
+                level: 1,
+                index: last
+            }
+            .halves(),
+            None,
+            "beyond all counts"
+        );
     }
 
     #[test]

@@ -112,6 +112,7 @@ pub(crate) fn answer_view(namespace: &Readable, key: &Readable, proved: &Proved)
         state_root: head.state_root.to_string(),
         head: proved.head.id(),
         vouched_by: VouchersView::from(&proved.vouchers),
+        vouched_height: proved.vouched_height,
     }
 }
 

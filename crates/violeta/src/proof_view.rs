@@ -77,6 +77,8 @@ pub(crate) struct AnswerView {
     pub(crate) head: HeadId,
     /// By whom.
     pub(crate) vouched_by: VouchersView,
+    /// The height that they vouched for: the head's own, or a newer one whose history leads to it.
+    pub(crate) vouched_height: Height,
 }
 
 impl From<&VerifiedAnswer> for AnswerView {
@@ -91,6 +93,7 @@ impl From<&VerifiedAnswer> for AnswerView {
             state_root: head.state_root.to_string(),
             head: answer.head.id(),
             vouched_by: VouchersView::from(&answer.vouchers),
+            vouched_height: answer.vouched_height,
         }
     }
 }
@@ -108,14 +111,16 @@ impl AnswerView {
         };
         let root = shortened(&self.state_root, DIGITS);
         let head = shortened(&self.head.to_string(), DIGITS);
-        vec![
+        let mut steps = vec![
             format!("{claim}, lies under state root {root}"),
             format!(
                 "that is the state root of head {head} at height {}",
                 self.height
             ),
-            format!("that head is {}", self.vouched_by.sentence(committee)),
-        ]
+        ];
+        let word = self.vouched_by.sentence(committee);
+        steps.extend(word_steps(self.height, self.vouched_height, &word));
+        steps
     }
 
     /// Shows what was checked.
@@ -131,6 +136,17 @@ impl AnswerView {
     }
 }
 
+/// From a head to whose word was taken for it.
+fn word_steps(height: Height, vouched: Height, word: &str) -> Vec<String> {
+    match vouched == height {
+        true => vec![format!("that head is {word}")],
+        false => vec![
+            format!("that head lies in the history of the one at height {vouched}"),
+            format!("which is {word}"),
+        ],
+    }
+}
+
 /// A proved result, for programs.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct OutcomeView {
@@ -142,6 +158,8 @@ pub(crate) struct OutcomeView {
     pub(crate) head: HeadId,
     /// By whom.
     pub(crate) vouched_by: VouchersView,
+    /// The height that they vouched for: the head's own, or a newer one whose history leads to it.
+    pub(crate) vouched_height: Height,
     results_root: String,
 }
 
@@ -153,6 +171,7 @@ impl From<&VerifiedOutcome> for OutcomeView {
             outcome: verified.outcome.clone(),
             head: verified.head.id(),
             vouched_by: VouchersView::from(&verified.vouchers),
+            vouched_height: verified.vouched_height,
             results_root: head.results_root.to_string(),
         }
     }
@@ -188,14 +207,15 @@ impl OutcomeView {
     ) -> CliResult {
         let root = shortened(&self.results_root, DIGITS);
         let head = shortened(&self.head.to_string(), DIGITS);
-        let steps = [
+        let mut steps = vec![
             format!("the result lies under results root {root}"),
             format!(
                 "that is the results root of head {head} at height {}",
                 self.outcome.height
             ),
-            format!("that head is {}", self.vouched_by.sentence(committee)),
         ];
+        let word = self.vouched_by.sentence(committee);
+        steps.extend(word_steps(self.outcome.height, self.vouched_height, &word));
         show_steps(&steps, terminal)
     }
 }
@@ -224,10 +244,24 @@ mod tests {
             },
             head: HeadId::default(),
             vouched_by: VouchersView::Group,
+            vouched_height: Height(9),
             results_root: Digest::ZERO.to_string(),
         };
         let expected = "refused at height 7, transaction 2 of its block: operation 1: the condition doesn't hold";
         assert_eq!(view.sentence(), expected);
+    }
+
+    #[test]
+    fn a_word_for_a_newer_head_is_said_to_be_one() {
+        let steps = word_steps(Height(7), Height(9), "signed by v0");
+        assert_eq!(
+            steps,
+            [
+                "that head lies in the history of the one at height 9",
+                "which is signed by v0"
+            ]
+        );
+        assert_eq!(word_steps(Height(7), Height(7), "signed by v0").len(), 1);
     }
 
     #[test]

@@ -110,6 +110,58 @@ fn what_is_written_is_read_proved_and_verified_offline_and_a_changed_proof_is_re
 }
 
 #[test]
+fn heights_that_a_validator_caught_up_with_are_proved_by_the_history_of_newer_ones() {
+    let net = Net::up();
+    net.run(&["put", "n", "k", "0", "--create"]).expect(0);
+    let v3 = net.run(&["testnet", "ps", "--json"]).expect(0).objects()[3].clone();
+    let v3 = v3["endpoint"].as_str().unwrap().to_owned();
+    net.run(&["testnet", "stop", "3"]).expect(0);
+    let put = |i: u64| {
+        let said = net
+            .run(&["put", "n", "k", &i.to_string(), "--json"])
+            .expect(0);
+        said.objects()[0]["height"].as_u64().unwrap()
+    };
+    let heights: Vec<u64> = (1..10).map(put).collect();
+    net.run(&["testnet", "start", "3"]).expect(0);
+    net.wait_level();
+
+    let mut by_history = 0;
+    for (value, height) in (1..).zip(&heights) {
+        let at = height.to_string();
+        let from_v3 = ["--endpoint", &v3, "--trust", "trust.json"];
+        let prove = ["prove", "n", "k", "--at", &at, "-o", "k.proof"];
+        net.run(&[&prove[..], &from_v3].concat()).expect(0);
+        let said = net
+            .run(&["verify", "k.proof", "--trust", "trust.json"])
+            .expect(0);
+        assert!(
+            said.out.contains(&format!("n / k = {value}")),
+            "{}",
+            said.out
+        );
+        by_history += usize::from(
+            said.out
+                .contains("lies in the history of the one at height"),
+        );
+    }
+    assert!(by_history > 0, "of {heights:?} all have certificates at v3");
+    let read = [
+        "history",
+        "n",
+        "k",
+        "--json",
+        "--endpoint",
+        &v3,
+        "--trust",
+        "trust.json",
+    ];
+    let versions = net.run(&read).expect(0).objects();
+    assert_eq!(versions.len(), 10);
+    assert!(versions.iter().all(|v| v["proved"] == true), "{versions:?}");
+}
+
+#[test]
 fn the_trust_of_another_network_verifies_nothing() {
     let (net, other) = (Net::up(), Net::init());
     net.run(&["put", "n", "k", "v", "--create"]).expect(0);

@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use violeta_db::reader::{At, DbReader};
 use violeta_db::{DbError, records};
-use violeta_proof::{KeyProof, OutcomeProof, Vouch};
+use violeta_proof::{KeyProof, OutcomeProof, Successor, Vouch, Word};
 use violeta_replica::SubmitError;
 use violeta_types::api::{
     AccountAnswer, BatchVerdict, Cursor, ErrorCode, ErrorDetail, GrantEntry, HeadAnswer,
@@ -38,7 +38,7 @@ fn reader(handle: &Handle) -> Result<Arc<DbReader>, SourceError> {
     handle.reader().ok_or(SourceError::NoDatabase)
 }
 
-/// Whose word there is for a head.
+/// Whose word there is for a head: its own, or that of the next one that has a certificate.
 fn vouch(handle: &Handle, head: &Head) -> Result<Vouch, SourceError> {
     let height = head.height;
     if let Some(certified) = handle.certified_head(height)? {
@@ -51,11 +51,22 @@ fn vouch(handle: &Handle, head: &Head) -> Result<Vouch, SourceError> {
     if height > newest {
         return Err(SourceError::NotYetCertified { height, newest });
     }
-    let next = handle.certified_from(height.next())?;
-    Err(SourceError::NoCertificate {
-        height,
-        next: next.map(|certified| certified.head.height),
-    })
+    let newer = handle.certified_from(height.next())?;
+    let path = match &newer {
+        Some(newer) => handle.history_path(height, newer.head.height)?,
+        None => None,
+    };
+    match (newer, path) {
+        (Some(newer), Some(path)) => Ok(Vouch::Successor(Box::new(Successor {
+            head: newer.head.clone(),
+            word: Word::Certificate(newer.certificate.clone()),
+            path,
+        }))),
+        (newer, _) => Err(SourceError::NoCertificate {
+            height,
+            next: newer.map(|newer| newer.head.height),
+        }),
+    }
 }
 
 /// What keeps this node from taking transactions or answering reads.

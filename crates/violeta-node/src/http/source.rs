@@ -46,8 +46,10 @@ pub enum SourceError {
         /// The newest that there is.
         newest: Height,
     },
-    /// The head has no certificate of its own, so nothing can be proved against it.
-    #[error("the head at height {height} has no certificate or seal of its own here")]
+    /// The head has no certificate of its own, and the path to a newer one that has can't be made.
+    #[error(
+        "the head at height {height} has no certificate or seal of its own, and its place in the history isn't indexed here yet"
+    )]
     NoCertificate {
         /// What was asked for.
         height: Height,

@@ -13,6 +13,7 @@
 //!  seals         height                         ─▶ position
 //!  transactions  transaction id (16 bytes)      ─▶ height ‖ position in the block
 //!  events        height ‖ sequence              ─▶ event (JSON)
+//!  history       level (1 byte) ‖ place         ─▶ root of that perfect subtree of the tree over all heads
 //!  meta          "high": complete up to this journal position · "event": cursor of the newest event · "chain" · "format"
 //! ```
 //!

@@ -8,7 +8,8 @@ use std::sync::{PoisonError, RwLock};
 use heed::types::Bytes as Raw;
 use heed::{Database, Env, EnvFlags, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
 use violeta_types::api::{ChainEvent, Cursor};
-use violeta_types::{ChainId, CommitIndex, Head, Height, TxId, VertexId, decode};
+use violeta_types::merkle::{HISTORY, Perfect};
+use violeta_types::{ChainId, CommitIndex, Digest, Head, Height, TxId, VertexId, decode};
 
 use super::entry::Entry;
 use crate::files::{self, FileError};
@@ -18,7 +19,7 @@ const MAP_BYTES_MIN: usize = 1 << 30;
 /// Bytes that the map never exceeds: the address space isn't endless.
 const MAP_BYTES_MAX: usize = 1 << 44;
 /// Changing what the tables mean changes this: an index of another format is made anew.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 /// Readers at once: gateways read on the runtime's blocking threads.
 const READERS_MAX: u32 = 1_024;
 /// Bytes of an id that the tables keep.
@@ -94,6 +95,8 @@ struct Tables {
     seals: Table,
     transactions: Table,
     events: Table,
+    /// Perfect subtrees of the tree over all heads.
+    history: Table,
 }
 
 impl Index {
@@ -444,6 +447,17 @@ impl Index {
         self.position(|t| &t.seals, &height.0.to_be_bytes())
     }
 
+    /// A perfect subtree of the history, if all its heads were here when this was asked.
+    ///
+    /// # Errors
+    /// If LMDB says no.
+    pub fn history(&self, node: Perfect) -> Result<Option<Digest>, IndexError> {
+        self.read(|tables, txn| {
+            let value = tables.history.get(txn, &perfect_key(node))?;
+            Ok(value.and_then(digest_of))
+        })
+    }
+
     /// Where a transaction was recorded: height and position in the block. The id was cut: compare it with what is
     /// there.
     ///
@@ -511,10 +525,21 @@ impl Tables {
             table("seals")?,
             table("transactions")?,
             table("events")?,
+            table("history")?,
         );
         txn.commit()?;
-        let (meta, vertices, commits, blocks, certified, vouched, seals, transactions, events) =
-            tables;
+        let (
+            meta,
+            vertices,
+            commits,
+            blocks,
+            certified,
+            vouched,
+            seals,
+            transactions,
+            events,
+            history,
+        ) = tables;
         Ok(Tables {
             env,
             meta,
@@ -526,6 +551,7 @@ impl Tables {
             seals,
             transactions,
             events,
+            history,
         })
     }
 
@@ -547,7 +573,8 @@ impl Tables {
                 let mut value = at.to_vec();
                 violeta_types::codec::encode_into(&block.head, &mut value);
                 let key = block.head.height.0.to_be_bytes();
-                self.blocks.put(txn, &key, &value)
+                self.blocks.put(txn, &key, &value)?;
+                self.put_head(txn, &block.head)
             }
             Entry::Certified(certified) => {
                 let height = certified.head.height.0.to_be_bytes();
@@ -563,6 +590,30 @@ impl Tables {
             }
             Entry::Evidence { .. } | Entry::Nothing => Ok(()),
         }
+    }
+
+    /// Adds a head to the history: itself, and the subtrees that it completes.
+    fn put_head(&self, txn: &mut RwTxn<'_>, head: &Head) -> heed::Result<()> {
+        let Some(before) = head.height.checked_previous() else {
+            return Ok(());
+        };
+        let mut at = Perfect {
+            level: 0,
+            index: before.0,
+        };
+        let mut digest = HISTORY.leaf(&head.id().0);
+        self.history.put(txn, &perfect_key(at), &digest.0)?;
+        while let Some(whole) = at.completes() {
+            let left = self.history.get(txn, &perfect_key(at.sibling()))?;
+            let Some(left) = left.and_then(digest_of) else {
+                // The heads before aren't here: what they belong to isn't either.
+                return Ok(());
+            };
+            digest = HISTORY.inner(&left, &digest);
+            at = whole;
+            self.history.put(txn, &perfect_key(at), &digest.0)?;
+        }
+        Ok(())
     }
 
     fn put_meta(&self, txn: &mut RwTxn<'_>, meta: &Meta) -> heed::Result<()> {
@@ -603,6 +654,18 @@ fn prefix(id: &[u8; 32]) -> [u8; PREFIX] {
 
 fn number(bytes: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(bytes.try_into().ok()?))
+}
+
+fn perfect_key(node: Perfect) -> [u8; 9] {
+    let mut key = [0; 9];
+    // Levels are below 64.
+    key[0] = node.level as u8;
+    key[1..].copy_from_slice(&node.index.to_be_bytes());
+    key
+}
+
+fn digest_of(bytes: &[u8]) -> Option<Digest> {
+    Some(Digest(bytes.try_into().ok()?))
 }
 
 fn pair(height: u64, index: u32) -> [u8; 12] {

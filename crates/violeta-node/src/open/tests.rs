@@ -12,9 +12,11 @@ use violeta_types::{
 
 use super::*;
 use crate::handle::Handle;
+use crate::http::source::Source;
 use crate::provision::{ProvisionError, begin_journal, provision};
 use crate::testnet::{self, Options as NetOptions, Testnet};
 use violeta_journal::MemoryDisk;
+use violeta_proof::{OutcomeProof, Trust};
 use violeta_replica::Provision;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -456,6 +458,64 @@ fn clients_are_served_over_http_until_the_node_stops() {
     assert!(metrics.contains("violeta_index_healthy 1"), "{metrics}");
     world.nodes[0].take().unwrap().stop();
     assert_eq!(get("/v1/status"), None);
+}
+
+#[test]
+fn who_was_away_proves_heights_without_certificates_by_the_history_of_newer_ones() {
+    let mut world = World::new(4, MachineKind::Database);
+    for i in 0..3 {
+        world.start(i);
+    }
+    let mut client = Client::new(&world);
+    world.commit(0, client.namespace());
+    let puts: Vec<Bytes> = (0..12).map(|i| client.put("k", &i.to_string())).collect();
+    let heights: Vec<Height> = puts
+        .iter()
+        .map(|put| world.commit(0, put.clone()))
+        .collect();
+    let height = heights[11];
+    world.agree(&[0, 1, 2], height);
+    world.start(3);
+    world.wait_certified(3, height);
+
+    let trust = Trust::in_genesis(&world.net.genesis);
+    let (mut by_successor, mut bent) = (0, false);
+    for restarted in [false, true] {
+        let handle = world.handle(3);
+        for (i, height) in heights.iter().enumerate() {
+            let proof = Source::prove(&handle, &name("things"), &name("k"), *height).unwrap();
+            let answer = proof.verify(&trust).unwrap();
+            assert_eq!(answer.value.unwrap().value, name(&i.to_string()));
+            let outcome = Source::outcome_proof(&handle, id(&puts[i])).unwrap();
+            assert_eq!(outcome.verify(&trust).unwrap().outcome.height, *height);
+            if answer.vouched_height > *height {
+                by_successor += 1;
+                if !std::mem::replace(&mut bent, true) {
+                    no_bit_may_change(&outcome, &trust);
+                }
+            }
+        }
+        assert!(by_successor > 0, "after a restart: {restarted}");
+        by_successor = 0;
+        world.stop(3);
+        // The index is made anew, the history with it.
+        std::fs::remove_dir_all(world.data(3).join(INDEX)).unwrap();
+        world.start(3);
+    }
+}
+
+/// Every bit of a real proof is needed: without it, the proof is refused or says the same.
+fn no_bit_may_change(good: &OutcomeProof, trust: &Trust) {
+    let bytes = violeta_types::encode(good);
+    for bit in 0..bytes.len() * 8 {
+        let mut changed = bytes.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        let refused = match OutcomeProof::decode(&changed) {
+            Ok(proof) => proof.verify(trust).is_err(),
+            Err(_) => true,
+        };
+        assert!(refused, "bit {bit} of {}", bytes.len() * 8);
+    }
 }
 
 /// A validator that does everything but speak.

@@ -75,6 +75,34 @@ fn everything_is_found_by_its_name_and_nothing_else() {
 }
 
 #[test]
+fn the_history_is_kept_as_the_perfect_subtrees_over_all_heads() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = open(&dir, 0).index;
+    let ids: Vec<Digest> = (1..=21).map(|h| block(h, &[]).head.id().0).collect();
+    // In portions of different sizes, as the writer happens to be fast.
+    for heights in [1..2, 2..8, 8..9, 9..20u64] {
+        let end = heights.end;
+        let entries = heights.map(|h| (100 * h, Entry::Block(Arc::new(block(h, &[])))));
+        index
+            .apply(&entries.collect::<Vec<_>>(), &meta(100 * end))
+            .unwrap();
+        for level in 0..6 {
+            for at in 0..21 >> level {
+                let node = Perfect { level, index: at };
+                let (start, after) = ((at << level) as usize, ((at + 1) << level) as usize);
+                let expected = HISTORY.root(ids[start..after].iter().copied());
+                let expected = ((after as u64) < end).then_some(expected);
+                assert_eq!(
+                    index.history(node).unwrap(),
+                    expected,
+                    "{node:?} below {end}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn events_come_after_their_cursor_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let index = open(&dir, 0).index;
