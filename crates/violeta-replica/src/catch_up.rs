@@ -50,10 +50,21 @@ pub enum BadPart {
 struct Peer {
     /// The newest certified commit that it has told of; 0: what it told is worth nothing until it says so again.
     certified: CommitIndex,
+    /// The end of its log, certified or not. Of a head whose certificate only a liar shows, others have the commits.
+    log_end: CommitIndex,
     /// How often it answered too late, too little, or wrongly.
     demerits: u32,
     /// What it was asked and has yet to answer.
     owes: Option<Question>,
+}
+
+/// What a peer must have told of to be asked.
+#[derive(Clone, Copy, Debug)]
+enum Needs {
+    /// A certified head of this commit, or a later one.
+    Certified(CommitIndex),
+    /// This commit.
+    Commit(CommitIndex),
 }
 
 /// Whom to ask, for what, and when. See the module.
@@ -99,10 +110,11 @@ impl CatchUp {
         }
     }
 
-    /// A peer has told that it knows a certified head of this commit.
-    pub fn heard(&mut self, peer: ValidatorIndex, certified: CommitIndex) {
+    /// A peer has told where its log ends, and that it knows a certified head of commit `certified`.
+    pub fn heard(&mut self, peer: ValidatorIndex, certified: CommitIndex, log_end: CommitIndex) {
         let known = self.peer(peer);
         known.certified = known.certified.max(certified);
+        known.log_end = known.log_end.max(log_end);
     }
 
     fn peer(&mut self, peer: ValidatorIndex) -> &mut Peer {
@@ -112,8 +124,10 @@ impl CatchUp {
     /// A peer is gone. How it did is remembered.
     pub fn gone(&mut self, peer: ValidatorIndex) {
         if let Some(known) = self.peers.get_mut(&peer) {
-            known.certified = CommitIndex(0);
-            known.owes = None;
+            *known = Peer {
+                demerits: known.demerits,
+                ..Peer::default()
+            };
         }
         self.stop_waiting(peer);
     }
@@ -148,7 +162,8 @@ impl CatchUp {
     /// What it claims to have is worth nothing until it says so again.
     pub fn failed(&mut self, peer: ValidatorIndex) {
         self.demerit(peer);
-        self.peer(peer).certified = CommitIndex(0);
+        let known = self.peer(peer);
+        (known.certified, known.log_end) = (CommitIndex(0), CommitIndex(0));
     }
 
     /// Whom to ask for what now, if anybody and anything. Our log ends at `log_end`.
@@ -191,8 +206,8 @@ impl CatchUp {
         }
     }
 
-    /// The next question, and the commit that a peer must have to answer it.
-    fn question(&self, log_end: CommitIndex) -> (Question, CommitIndex) {
+    /// The next question, and what a peer must have to answer it.
+    fn question(&self, log_end: CommitIndex) -> (Question, Needs) {
         let bytes_max = self.bytes;
         let records = |upto| {
             let after = log_end;
@@ -205,23 +220,29 @@ impl CatchUp {
         match self.stretch.as_ref().map(|stretch| stretch.next(log_end)) {
             None => {
                 let margin = if self.forced { 0 } else { BEHIND_COMMITS };
-                (records(None), CommitIndex(log_end.0 + margin + 1))
+                (
+                    records(None),
+                    Needs::Certified(CommitIndex(log_end.0 + margin + 1)),
+                )
             }
-            Some(Next::Record(index)) => (records(Some(index)), index),
+            Some(Next::Record(index)) => (records(Some(index)), Needs::Commit(index)),
             Some(Next::Vertices { from, last }) => {
                 let question = VerticesQuestion {
                     from,
                     last,
                     bytes_max,
                 };
-                (Question::Vertices(question), from.commit)
+                (Question::Vertices(question), Needs::Commit(from.commit))
             }
         }
     }
 
-    /// Of the peers that have commit `needs`, one of those that did best; they take turns.
-    fn pick(&self, needs: CommitIndex) -> Option<ValidatorIndex> {
-        let able = |(_, peer): &(&ValidatorIndex, &Peer)| peer.certified >= needs;
+    /// Of the peers that have what it needs, one of those that did best; they take turns.
+    fn pick(&self, needs: Needs) -> Option<ValidatorIndex> {
+        let able = |(_, peer): &(&ValidatorIndex, &Peer)| match needs {
+            Needs::Certified(index) => peer.certified >= index,
+            Needs::Commit(index) => peer.certified.max(peer.log_end) >= index,
+        };
         let rank = |(index, peer): &(&ValidatorIndex, &Peer)| {
             (peer.demerits, **index <= self.turn, **index)
         };
@@ -233,8 +254,9 @@ impl CatchUp {
     fn cut(&self, question: Question, peer: ValidatorIndex) -> Question {
         match question {
             Question::Vertices(question) => {
-                let certified = self.peers.get(&peer).map(|peer| peer.certified);
-                let last = question.last.min(certified.unwrap_or(question.last));
+                let told = self.peers.get(&peer);
+                let has = told.map(|peer| peer.certified.max(peer.log_end));
+                let last = question.last.min(has.unwrap_or(question.last));
                 Question::Vertices(VerticesQuestion { last, ..question })
             }
             records => records,
@@ -386,6 +408,10 @@ mod tests {
         CatchUp::new(PART_BYTES_MAX as u32)
     }
 
+    fn heard(catch_up: &mut CatchUp, peer: ValidatorIndex, certified: CommitIndex) {
+        catch_up.heard(peer, certified, START);
+    }
+
     /// Whom it asks now, and that it asks for records from a head of the other's choice.
     fn asks(catch_up: &mut CatchUp, log_end: CommitIndex, now_us: u64) -> Option<ValidatorIndex> {
         let (peer, question) = catch_up.next_question(log_end, now_us)?;
@@ -452,7 +478,7 @@ mod tests {
     #[test]
     fn asks_only_who_is_far_ahead_unless_the_graph_cannot_help() {
         let mut catch_up = catch_up();
-        catch_up.heard(A, CommitIndex(BEHIND_COMMITS));
+        heard(&mut catch_up, A, CommitIndex(BEHIND_COMMITS));
         assert_eq!(asks(&mut catch_up, START, 0), None);
         catch_up.force();
         assert_eq!(asks(&mut catch_up, START, 0), Some(A));
@@ -464,7 +490,7 @@ mod tests {
     fn peers_take_turns() {
         let mut catch_up = catch_up();
         for peer in [A, B, ValidatorIndex(0)] {
-            catch_up.heard(peer, FAR);
+            heard(&mut catch_up, peer, FAR);
         }
         for expected in [1, 2, 0, 1, 2] {
             let (peer, question) = catch_up.next_question(START, 0).unwrap();
@@ -476,8 +502,8 @@ mod tests {
     #[test]
     fn a_silent_or_empty_handed_peer_is_asked_after_those_that_did_better() {
         let mut catch_up = catch_up();
-        catch_up.heard(A, FAR);
-        catch_up.heard(B, FAR);
+        heard(&mut catch_up, A, FAR);
+        heard(&mut catch_up, B, FAR);
         assert_eq!(asks(&mut catch_up, START, 0), Some(A));
         let (peer, question) = catch_up.next_question(START, ANSWER_TIMEOUT_US).unwrap();
         assert_eq!(peer, B, "A was silent");
@@ -489,7 +515,7 @@ mod tests {
             "what they claim is worth nothing until they say it again"
         );
         for peer in [A, B, ValidatorIndex(3)] {
-            catch_up.heard(peer, FAR);
+            heard(&mut catch_up, peer, FAR);
         }
         for _ in 0..3 {
             let (peer, question) = catch_up.next_question(START, ANSWER_TIMEOUT_US).unwrap();
@@ -507,7 +533,7 @@ mod tests {
         let mut now_us = 0;
         let mut bytes = Vec::new();
         for _ in 0..8 {
-            catch_up.heard(A, FAR);
+            heard(&mut catch_up, A, FAR);
             match catch_up.next_question(START, now_us).unwrap().1 {
                 Question::Records(question) => bytes.push(question.bytes_max as usize),
                 Question::Vertices(_) => panic!("asks for vertices"),
@@ -522,8 +548,8 @@ mod tests {
     #[test]
     fn a_late_answer_is_taken_and_an_unasked_one_isnt() {
         let mut catch_up = catch_up();
-        catch_up.heard(A, FAR);
-        catch_up.heard(B, FAR);
+        heard(&mut catch_up, A, FAR);
+        heard(&mut catch_up, B, FAR);
         let (_, question) = catch_up.next_question(START, 0).unwrap();
         assert!(!catch_up.answered(B, question), "B wasn't asked");
         catch_up.next_question(START, ANSWER_TIMEOUT_US).unwrap();
@@ -536,8 +562,8 @@ mod tests {
         let (commits, certified) = log(4);
         let mut catch_up = catch_up();
         catch_up.force();
-        catch_up.heard(A, CommitIndex(4));
-        catch_up.heard(B, CommitIndex(4));
+        heard(&mut catch_up, A, CommitIndex(4));
+        heard(&mut catch_up, B, CommitIndex(4));
         let (peer, question) = catch_up.next_question(START, 0).unwrap();
         catch_up.answered(peer, question);
         let part = records(question, Some(&certified), &commits[2..]);
@@ -560,14 +586,32 @@ mod tests {
     }
 
     #[test]
+    fn the_way_to_a_head_that_only_a_liar_shows_is_asked_of_whoever_has_the_commits() {
+        let (commits, certified) = log(4);
+        let mut catch_up = catch_up();
+        catch_up.force();
+        let liar = A;
+        catch_up.heard(liar, CommitIndex(4), CommitIndex(4));
+        let (_, question) = catch_up.next_question(START, 0).unwrap();
+        catch_up.answered(liar, question);
+        let part = records(question, Some(&certified), &commits[3..]);
+        catch_up.take_records(liar, part, START).unwrap();
+        catch_up.gone(liar);
+        catch_up.heard(B, CommitIndex(1), CommitIndex(2));
+        assert_eq!(catch_up.next_question(START, 0), None, "B has no commit 3");
+        catch_up.heard(B, CommitIndex(1), CommitIndex(4));
+        assert_eq!(catch_up.next_question(START, 0).unwrap().0, B);
+    }
+
+    #[test]
     fn a_far_head_is_given_up_for_a_nearer_one() {
         let (near, near_head) = log(3);
         let (far, far_head) = log(6);
         assert_eq!(near[..], far[..3]);
         let mut catch_up = catch_up();
         catch_up.force();
-        catch_up.heard(A, CommitIndex(6));
-        catch_up.heard(B, CommitIndex(6));
+        heard(&mut catch_up, A, CommitIndex(6));
+        heard(&mut catch_up, B, CommitIndex(6));
         let (peer, question) = catch_up.next_question(START, 0).unwrap();
         catch_up.answered(peer, question);
         let part = records(question, Some(&far_head), &far[5..]);
@@ -590,7 +634,7 @@ mod tests {
         let (commits, certified) = log(2);
         let mut catch_up = catch_up();
         catch_up.force();
-        catch_up.heard(A, CommitIndex(2));
+        heard(&mut catch_up, A, CommitIndex(2));
         let (peer, question) = catch_up.next_question(START, 0).unwrap();
         catch_up.answered(peer, question);
         let part = records(question, Some(&certified), &commits);

@@ -516,7 +516,7 @@ impl Replica {
             if is_news && !self.adopt_head(from, certified) {
                 return;
             }
-            self.catch_up.heard(from, claimed);
+            (self.catch_up).heard(from, claimed, heartbeat.commit_index);
         }
     }
 

@@ -159,6 +159,7 @@ fn a_spoilt_signature_is_its_sender_s_fault_and_goes_no_further() {
     let mut world = returned(
         82,
         Options {
+            part_bytes_max: FEW_BYTES,
             liar: Some((LIAR, spoil)),
             ..Options::default()
         },
