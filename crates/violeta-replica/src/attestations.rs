@@ -190,14 +190,17 @@ impl Attestations {
     }
 
     /// The blocks that may be attested now: durable in the machine up to `durable`, their records synced up to
-    /// `synced`. Each is returned once.
-    pub fn attestable(&mut self, durable: Height, synced: u64) -> Vec<Head> {
+    /// `synced`. Each is returned once, but those so far below a certified head, here or `ahead`, that nobody
+    /// [wants](Self::is_wanted) an attestation of them: whoever executes a long log again signs for none of it.
+    pub fn attestable(&mut self, durable: Height, synced: u64, ahead: Height) -> Vec<Head> {
+        let certified = self.certified_height().max(ahead);
         let mut ready = Vec::new();
         while let Some((head, mark)) = self.waiting.front() {
             if head.height > durable || *mark > synced {
                 break;
             }
-            ready.extend(self.waiting.pop_front().map(|(head, _)| head));
+            let head = self.waiting.pop_front().map(|(head, _)| head);
+            ready.extend(head.filter(|head| is_recent(head.height, certified)));
         }
         ready
     }
@@ -247,7 +250,7 @@ impl Attestations {
     pub fn is_wanted(&self, height: Height) -> bool {
         let certified = self.certified_height().0;
         let newest = certified.max(self.newest_executed.0);
-        height.0 > certified.saturating_sub(ATTESTED_HEIGHTS_MAX)
+        is_recent(height, self.certified_height())
             && height.0 <= newest.saturating_add(ATTESTED_HEIGHTS_MAX)
     }
 
@@ -389,6 +392,12 @@ impl Attestations {
     }
 }
 
+/// Whether attestations of a height are of use to whoever knows a certified head at `certified`, which vouches for all
+/// before.
+fn is_recent(height: Height, certified: Height) -> bool {
+    height.0 > certified.0.saturating_sub(ATTESTED_HEIGHTS_MAX)
+}
+
 /// The head that a quorum attests, if there is one.
 fn quorum_head(
     attestations: &BTreeMap<ValidatorIndex, Attestation>,
@@ -426,6 +435,9 @@ fn certificate(
 mod tests {
     use super::*;
     use crate::fixture::{attestation, block, committee, head};
+
+    /// No certified head ahead.
+    const NONE: Height = Height(0);
 
     fn take(
         attestations: &mut Attestations,
@@ -525,14 +537,14 @@ mod tests {
                 .executed(&block(height, 9), mark, &committee(4))
                 .unwrap();
         }
-        assert!(attestations.attestable(Height(3), 9).is_empty());
-        assert!(attestations.attestable(Height(0), 99).is_empty());
+        assert!(attestations.attestable(Height(3), 9, NONE).is_empty());
+        assert!(attestations.attestable(Height(0), 99, NONE).is_empty());
         let heights = |heads: Vec<Head>| heads.iter().map(|h| h.height.0).collect::<Vec<_>>();
-        assert_eq!(heights(attestations.attestable(Height(2), 10)), [1]);
-        assert_eq!(heights(attestations.attestable(Height(2), 30)), [2]);
-        assert_eq!(heights(attestations.attestable(Height(3), 30)), [3]);
+        assert_eq!(heights(attestations.attestable(Height(2), 10, NONE)), [1]);
+        assert_eq!(heights(attestations.attestable(Height(2), 30, NONE)), [2]);
+        assert_eq!(heights(attestations.attestable(Height(3), 30, NONE)), [3]);
         assert!(
-            attestations.attestable(Height(3), 30).is_empty(),
+            attestations.attestable(Height(3), 30, NONE).is_empty(),
             "each once"
         );
     }
@@ -609,11 +621,36 @@ mod tests {
             attestations.restore_block(head(height, 9));
         }
         attestations.start_at(Height(2));
-        let again = attestations.attestable(Height(2), 0);
+        let again = attestations.attestable(Height(2), 0, NONE);
         assert_eq!(again, [head(1, 9), head(2, 9)]);
         attestations
             .executed(&block(3, 9), 1, &committee(4))
             .unwrap();
-        assert_eq!(attestations.attestable(Height(3), 1), [head(3, 9)]);
+        assert_eq!(attestations.attestable(Height(3), 1, NONE), [head(3, 9)]);
+    }
+
+    #[test]
+    fn of_a_long_log_executed_again_only_what_others_want_is_attested() {
+        let heights = |found: Vec<Head>| -> Vec<u64> { found.iter().map(|h| h.height.0).collect() };
+        let certified = |height: u64| {
+            let head = head(height, 9);
+            let certificate = certificate(head.height, head.id(), &BTreeMap::new());
+            Arc::new(CertifiedHead { head, certificate })
+        };
+        let newest = ATTESTED_HEIGHTS_MAX + 3;
+        let mut attestations = Attestations::default();
+        attestations.restore_certified(certified(newest));
+        attestations.start_at(Height(0));
+        for height in 1..=5 {
+            attestations
+                .executed(&block(height, 9), 0, &committee(4))
+                .unwrap();
+        }
+        assert_eq!(heights(attestations.attestable(Height(4), 0, NONE)), [4]);
+        let ahead = Height(newest + 2);
+        assert!(attestations.attestable(Height(5), 0, ahead).is_empty());
+        for height in [3, 4] {
+            assert_eq!(attestations.is_wanted(Height(height)), height == 4);
+        }
     }
 }

@@ -1062,7 +1062,10 @@ impl Replica {
         if seeded::is(Bug::AttestBeforeDurable) {
             (durable, synced) = (Height(u64::MAX), u64::MAX);
         }
-        for head in self.attestations.attestable(durable, synced) {
+        // Of certified heads that this replica has yet to reach, the newest.
+        let ahead = self.ahead.last_key_value();
+        let ahead = ahead.map_or(Height(0), |(height, _)| *height);
+        for head in self.attestations.attestable(durable, synced, ahead) {
             if let Some(attestation) = self.sign_attestation(&head) {
                 self.append(Record::Attestation(attestation.clone()));
                 self.broadcast(&Message::Attestation(attestation.clone()));
