@@ -50,6 +50,9 @@ pub const CHECK_BYTES_PER_PEER_MAX: usize = 64 << 20;
 /// Items of clients under check at once.
 pub const CHECK_ITEMS_MAX: usize = 64 << 10;
 
+/// Bytes of own items that were returned and wait to be judged anew.
+pub const PUT_OFF_BYTES_MAX: usize = 64 << 20;
+
 /// Heights above the newest certified one for which attestations are kept.
 pub const ATTESTED_HEIGHTS_MAX: u64 = 1_024;
 
@@ -67,4 +70,6 @@ const _: () = assert!(PART_BYTES_MAX < STAGED_BYTES_MAX);
 const _: () = assert!(PROPOSAL_BYTES_MAX < violeta_types::limits::PAYLOAD_BYTES_MAX);
 const _: () = assert!(PROPOSAL_ITEMS_MAX <= violeta_types::limits::VERTEX_ITEMS_MAX);
 const _: () = assert!(MEMPOOL_CLIENT_BYTES_MAX < MEMPOOL_BYTES_MAX);
+const _: () = assert!(violeta_types::limits::VERTEX_ITEMS_MAX <= CHECK_ITEMS_MAX);
+const _: () = assert!(violeta_types::limits::PAYLOAD_BYTES_MAX <= PUT_OFF_BYTES_MAX);
 const _: () = assert!(VALIDATORS_MAX <= 128);

@@ -362,6 +362,7 @@ impl Replica {
         self.hand_over();
         self.tell_wants();
         self.drain_core();
+        self.judge_returned();
         self.ask_for_commits();
         self.flush_machine();
         self.make_seal();
@@ -894,8 +895,12 @@ impl Replica {
             Item::System(_) => None,
         };
         let items: Vec<Bytes> = vertex.payload().items().iter().filter_map(client).collect();
-        if !items.is_empty() && self.submissions.has_room(items.len()) {
-            let ticket = self.submissions.open_own(items.len());
+        self.submissions.put_off(items);
+    }
+
+    /// Judges own items that were returned, as there is room.
+    fn judge_returned(&mut self) {
+        while let Some((ticket, items)) = self.submissions.next_put_off() {
             self.output(Output::Job(Job::CheckItems { ticket, items }));
         }
     }

@@ -1,13 +1,13 @@
 //! Clients' items on their way into the mempool: rules (a job), then the machine's word, then a place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use violeta_consensus::{ItemMeta, Rejection};
 use violeta_types::TxId;
 
 use crate::io::SubmitError;
-use crate::limits::CHECK_ITEMS_MAX;
+use crate::limits::{CHECK_ITEMS_MAX, PUT_OFF_BYTES_MAX};
 use crate::machine::{NotAdmitted, Ticket};
 use crate::mempool::{Full, Mempool, Pooled};
 
@@ -30,6 +30,9 @@ pub struct Submissions {
     open: BTreeMap<Ticket, Submission>,
     items: usize,
     own: Ticket,
+    /// Submissions of the replica's own that wait for room: one a returned vertex.
+    put_off: VecDeque<Vec<Bytes>>,
+    put_off_bytes: usize,
 }
 
 /// The error for whoever meets a full queue.
@@ -46,12 +49,35 @@ impl Submissions {
         self.items + count <= CHECK_ITEMS_MAX
     }
 
-    /// Opens a submission of the replica's own; returns its ticket.
-    pub fn open_own(&mut self, count: usize) -> Ticket {
+    /// Takes items of an own vertex that was never ordered: they are judged anew when there is room. Beyond
+    /// [`PUT_OFF_BYTES_MAX`] those that wait longest are let go of: their clients hear nothing of them, and send them
+    /// again.
+    pub fn put_off(&mut self, items: Vec<Bytes>) {
+        if items.is_empty() {
+            return;
+        }
+        self.put_off_bytes += bytes_of(&items);
+        self.put_off.push_back(items);
+        while self.put_off_bytes > PUT_OFF_BYTES_MAX {
+            let Some(oldest) = self.put_off.pop_front() else {
+                break;
+            };
+            self.put_off_bytes -= bytes_of(&oldest);
+        }
+    }
+
+    /// Opens the next submission of the replica's own, if there is one and room for it.
+    pub fn next_put_off(&mut self) -> Option<(Ticket, Vec<Bytes>)> {
+        let room = self.put_off.front().map(Vec::len)?;
+        if !self.has_room(room) {
+            return None;
+        }
+        let items = self.put_off.pop_front()?;
+        self.put_off_bytes -= bytes_of(&items);
         self.own += 1;
         let ticket = OWN | self.own;
-        self.open(ticket, count);
-        ticket
+        self.open(ticket, items.len());
+        Some((ticket, items))
     }
 
     /// Whether a ticket is of a submission of the replica's own.
@@ -116,6 +142,10 @@ impl Submissions {
         let verdicts = submission.verdicts.into_iter();
         Some(verdicts.map(|v| v.unwrap_or_else(unanswered)).collect())
     }
+}
+
+fn bytes_of(items: &[Bytes]) -> usize {
+    items.iter().map(Bytes::len).sum()
 }
 
 fn queue(mempool: &mut Mempool, bytes: Bytes, meta: ItemMeta) -> Result<TxId, SubmitError> {
@@ -196,8 +226,38 @@ mod tests {
     #[test]
     fn own_tickets_are_apart_from_the_shell_s() {
         let mut submissions = Submissions::default();
-        let ticket = submissions.open_own(1);
+        submissions.put_off(vec![Bytes::from_static(b"item")]);
+        let (ticket, _) = submissions.next_put_off().unwrap();
         assert!(Submissions::is_own(ticket));
         assert!(!Submissions::is_own(u64::MAX >> 1));
+    }
+
+    #[test]
+    fn returned_items_wait_for_room_in_their_order() {
+        let mut submissions = Submissions::default();
+        let mut mempool = Mempool::default();
+        submissions.open(1, CHECK_ITEMS_MAX);
+        for n in 0..3 {
+            submissions.put_off(vec![Bytes::from(vec![n])]);
+        }
+        submissions.put_off(Vec::new());
+        assert!(submissions.next_put_off().is_none(), "no room");
+        submissions.admitted(1, Vec::new(), &mut mempool);
+        for n in 0..3 {
+            let (_, items) = submissions.next_put_off().unwrap();
+            assert_eq!(items, [vec![n]]);
+        }
+        assert!(submissions.next_put_off().is_none());
+        assert_eq!(submissions.put_off_bytes, 0);
+    }
+
+    #[test]
+    fn of_too_many_returned_items_the_newest_stay() {
+        let mut submissions = Submissions::default();
+        for n in 0..3 {
+            submissions.put_off(vec![Bytes::from(vec![n; PUT_OFF_BYTES_MAX / 2])]);
+        }
+        let (_, items) = submissions.next_put_off().unwrap();
+        assert_eq!(items[0][0], 1);
     }
 }
