@@ -17,6 +17,7 @@ mod silent;
 mod stuffing;
 mod withholding;
 mod wrong_attestations;
+mod wrong_parts;
 mod wrong_shares;
 
 use violeta_crypto::ValidatorSecretKey;
@@ -48,10 +49,13 @@ pub enum Lie {
     Amnesiac,
     /// Fills vertices with what was ordered before, and with rubbish.
     Stuffing,
+    /// Gives whoever catches up by commits other parts than it asked for. Told besides the others, as it would seldom
+    /// be noticed alone.
+    WrongParts,
 }
 
 impl Lie {
-    /// All of them.
+    /// All that are told alone or in twos.
     pub const ALL: &'static [Lie] = &[
         Lie::Silent,
         Lie::Withholding,
@@ -100,6 +104,16 @@ pub(crate) fn draw(dice: &mut Dice, n: usize) -> Vec<Liar> {
     chosen.into_iter().map(liar).collect()
 }
 
+/// Lets one in two liars over a real replica also lie to whoever catches up.
+pub(crate) fn serve_wrongly(dice: &mut Dice, liars: &mut [Liar]) {
+    for liar in liars {
+        let is_puppet = liar.lies.iter().any(|lie| lie.is_puppet());
+        if dice.coin() && !is_puppet {
+            liar.lies.push(Lie::WrongParts);
+        }
+    }
+}
+
 /// What a liar has at hand.
 pub(crate) struct Means<'a> {
     pub(crate) key: &'a ValidatorSecretKey,
@@ -121,6 +135,7 @@ pub(crate) fn adversary(lie: Lie, n: usize, dice: &mut Dice) -> Option<Box<dyn A
         Lie::Withholding => Box::new(withholding::Withholding::draw(dice, n)),
         Lie::Selective => Box::new(selective::Selective::draw(dice, n)),
         Lie::WrongAttestations => Box::new(wrong_attestations::WrongAttestations),
+        Lie::WrongParts => Box::new(wrong_parts::WrongParts),
         Lie::WrongShares | Lie::Amnesiac | Lie::Equivocating | Lie::Stuffing => return None,
     })
 }
@@ -144,7 +159,8 @@ mod tests {
         let mut honest_worlds = 0;
         for seed in 0..300 {
             for n in [4, 7, 10] {
-                let liars = draw(&mut Dice::new(seed), n);
+                let mut liars = draw(&mut Dice::new(seed), n);
+                serve_wrongly(&mut Dice::new(seed), &mut liars);
                 assert!(liars.len() <= (n - 1) / 3);
                 assert!(liars.windows(2).all(|pair| pair[0].who < pair[1].who));
                 honest_worlds += usize::from(liars.is_empty());
@@ -156,7 +172,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(told.len(), Lie::ALL.len());
+        assert_eq!(told.len(), Lie::ALL.len() + 1);
         assert!(honest_worlds > 100, "{honest_worlds}");
     }
 }

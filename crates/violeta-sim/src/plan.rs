@@ -84,10 +84,11 @@ impl Plan {
             };
             disk.sync = (50, ms(1));
         }
-        let liars = match options.adversaries {
+        let mut liars = match options.adversaries {
             true => adversaries::draw(&mut part("liars"), validators),
             false => Vec::new(),
         };
+        adversaries::serve_wrongly(&mut part("wrong parts"), &mut liars);
         faults::forgetting(&mut part("forgetting"), &liars, heals, &mut faults);
         Plan {
             validators,
