@@ -19,10 +19,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use violeta_types::{Round, StakeTally, ValidatorIndex, VertexId, VertexRef};
+use violeta_types::{Item, Round, StakeTally, ValidatorIndex, VertexId, VertexRef};
 
 use crate::epoch::EpochData;
 use crate::layers::Layers;
+use crate::rules::ItemMeta;
 use crate::vertex::{ValidHead, ValidVertex};
 
 /// An accepted vertex.
@@ -49,6 +50,12 @@ impl Entry {
     pub(crate) fn size(&self) -> usize {
         let header = self.head.header();
         256 + header.parents.len() * 42 + header.payload.bytes as usize
+    }
+
+    /// Bytes that it takes in memory, nearly: beside the encoding there is an [`Item`] and an [`ItemMeta`] for each item.
+    fn resident_bytes(&self) -> usize {
+        const ITEM_BYTES: usize = size_of::<Item>() + size_of::<ItemMeta>();
+        self.size() + self.head.header().payload.count as usize * ITEM_BYTES
     }
 }
 
@@ -439,7 +446,7 @@ impl Graph {
         if let Some(entry) = self.entries.get(&reference)
             && entry.whole.is_some()
         {
-            self.decided_bytes += entry.size();
+            self.decided_bytes += entry.resident_bytes();
             self.decided.push_back(reference);
         }
     }
@@ -450,7 +457,7 @@ impl Graph {
             && let Some(reference) = self.decided.pop_front()
         {
             if let Some(entry) = self.entries.get_mut(&reference) {
-                self.decided_bytes = self.decided_bytes.saturating_sub(entry.size());
+                self.decided_bytes = self.decided_bytes.saturating_sub(entry.resident_bytes());
                 entry.whole = None;
             }
         }
@@ -496,7 +503,7 @@ impl Graph {
         let dropped = self.entries.drop_below(bottom);
         let sizes = (dropped.values().flatten().flatten())
             .filter(|(_, entry)| entry.whole.is_some())
-            .map(|(_, entry)| entry.size());
+            .map(|(_, entry)| entry.resident_bytes());
         self.decided_bytes = self.decided_bytes.saturating_sub(sizes.sum());
         while (self.incomplete.first()).is_some_and(|reference| reference.round < bottom) {
             self.incomplete.pop_first();

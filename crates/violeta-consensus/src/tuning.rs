@@ -30,8 +30,8 @@ pub struct Tuning {
     pub heartbeat_us: u64,
     /// How long to wait for an answer before another peer is asked.
     pub request_timeout_us: u64,
-    /// Bytes of payload that is decided, or under gc, and is kept in memory to serve others. Older payload is served
-    /// from the journal ([`Effect::SendStored`](crate::Effect::SendStored)).
+    /// Bytes of payload that is decided, or under gc, and is kept in memory to serve others: some seconds of it, which
+    /// is what a validator that fell a little behind asks for. Older payload is served from the journal ([`Effect::SendStored`](crate::Effect::SendStored)).
     pub served_bytes_max: usize,
 }
 
@@ -49,7 +49,7 @@ impl Default for Tuning {
             follow_burst: 6,
             heartbeat_us: 1_000_000,
             request_timeout_us: 150_000,
-            served_bytes_max: 128 << 20,
+            served_bytes_max: 32 << 20,
         }
     }
 }
