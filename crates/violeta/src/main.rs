@@ -39,8 +39,7 @@ use clap::Parser;
 
 use crate::cli::Cli;
 
-/// The store replaces many small nodes a block: on 1,000 updates of a tree of 600,000 keys glibc's allocator takes a third
-/// of the time (12.9 µs an update against 8.0 with this one; BENCHMARKS.md).
+/// Transactions are many small pieces, which are made by one thread and dropped by another.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
