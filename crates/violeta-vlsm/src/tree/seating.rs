@@ -25,6 +25,8 @@ use super::update::{Maker, WARMED_MAX};
 use crate::spare::Spare;
 
 const CLASSES: usize = CAPACITIES.len();
+/// Of this many rows, one is cleared at most when a version is appended.
+const CLEARED_PART: usize = 4;
 
 /// A node as it is in memory: in its seat, or for itself.
 #[derive(Debug)]
@@ -97,6 +99,15 @@ pub(crate) struct Made {
     taken: Taken,
     /// Rows that were opened, with their classes, in that order.
     opened: Vec<(usize, usize)>,
+    /// Words of nodes for which there was no room.
+    unseated: usize,
+}
+
+impl Made {
+    /// Rows that the next version will need, if it is like this one.
+    fn rows(&self) -> usize {
+        self.opened.len() + self.unseated.div_ceil(ROW_WORDS)
+    }
 }
 
 /// Seats that were taken from those that were free.
@@ -145,6 +156,7 @@ impl Usher<'_> {
             return Seat::new(*row, *used - 1, words);
         }
         let Some(row) = self.seating.row(taken) else {
+            self.made.unseated += words;
             return Seat::NONE;
         };
         taken.open[class] = Some((row, 1));
@@ -319,7 +331,7 @@ impl Seating {
         self.leaving.extend(&made.dropped);
         self.release(arena, 2 * made.patches.len() + 64);
         self.reclaim();
-        self.make_room(arena, made.opened.len().max(1));
+        self.make_room(arena, made.rows());
         self.patches.keep(made.patches);
         self.words.keep(made.words);
     }
@@ -422,11 +434,12 @@ impl Seating {
         self.spare.push_back(row);
     }
 
-    /// When all rows are in use, clears some, going round, so that `rows` are spare.
+    /// When all rows are in use, clears some, going round, so that `rows` are spare: at least one, at most a part.
     fn make_room(&mut self, arena: &Arena, rows: usize) {
         if self.rows.len() < self.rows_max {
             return;
         }
+        let rows = rows.min(self.rows_max / CLEARED_PART).max(1);
         for _ in 0..rows.saturating_sub(self.spare.len()) {
             self.hand = (self.hand + 1) % self.rows.len().max(1);
             if let Some(class) = self.rows.get(self.hand).and_then(|row| row.class) {
@@ -753,6 +766,30 @@ mod tests {
         let seated = world.seated(&links);
         assert!(seated.ends_with(&[true; 100]));
         assert!(!seated[..1_000].contains(&true));
+    }
+
+    #[test]
+    fn a_version_that_found_no_room_makes_some_for_the_next() {
+        let mut world = World::new(64 * (32 << 10));
+        let content = places(u16::MAX, 1);
+        let mut unseated = Vec::new();
+        for _ in 0..12 {
+            let mut usher = world.seating.usher();
+            let made: Vec<_> = (0..200)
+                .map(|_| {
+                    world.next += 1;
+                    let content = Content::<_, Node<'_>>::new(&content, None);
+                    usher.make(&content, At::new(world.next, 1), 0).0
+                })
+                .collect();
+            unseated.push(made.iter().filter(|seat| **seat == Seat::NONE).count());
+            let made = usher.finish();
+            world.seating.seat(&world.arena, made);
+        }
+        assert_eq!(unseated[..5], [0; 5], "64 rows of 18");
+        assert!(unseated[5] > 0);
+        assert!(unseated[6] < unseated[5] / 10, "rows were cleared");
+        assert_eq!(unseated[7..], [0; 5]);
     }
 
     #[test]
