@@ -30,7 +30,7 @@ use crate::transport::tls::NodeIdentity;
 use crate::transport::{Settings, Transport};
 
 /// Threads that read files for gateways, at once; further reads wait for one.
-const BLOCKING_THREADS_MAX: usize = 32;
+pub(crate) const BLOCKING_THREADS_MAX: usize = 32;
 
 /// All that a node is put together from.
 pub(crate) struct Assembly<'a, A, R> {

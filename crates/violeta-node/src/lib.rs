@@ -14,6 +14,7 @@
 mod assembly;
 pub mod chain;
 pub mod config;
+pub mod descriptors;
 pub mod directory;
 pub mod driver;
 pub mod events;

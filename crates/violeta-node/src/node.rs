@@ -16,6 +16,7 @@ use violeta_replica::{Replica, ReplicaError};
 use violeta_types::ValidatorIndex;
 
 use crate::assembly::Running;
+use crate::descriptors::TooFew;
 use crate::directory::DirectoryError;
 use crate::driver::{Driver, ReplicaLike};
 use crate::files::FileError;
@@ -94,6 +95,9 @@ pub enum NodeError {
     /// TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The operating system gives too few file descriptors.
+    #[error(transparent)]
+    Descriptors(#[from] TooFew),
     /// The operating system gives no thread, or no more of something else.
     #[error("the operating system refuses what a node needs: {0}; look at its limits (ulimit -a)")]
     System(std::io::Error),

@@ -28,6 +28,7 @@ use violeta_vlsm::Options;
 
 use crate::assembly::{Assembly, Running};
 use crate::config::{Config, MachineKind};
+use crate::descriptors;
 use crate::directory::{self, INDEX, JOURNAL, STORE};
 use crate::driver::ReplicaLike;
 use crate::driver::clock::Clock;
@@ -56,7 +57,10 @@ impl Node {
     pub fn start(config: &Config, overrides: Overrides) -> Result<Node, NodeError> {
         let genesis = genesis::load(&config.node.genesis)?;
         let (keys, me) = NodeKeys::load(&config.node.keys_dir, &genesis.committee)?;
-        let gateway = gateway_config(config)?;
+        let limit = descriptors::raise().map_err(NodeError::system)?;
+        let members = genesis.committee.members().len();
+        let connections_max = descriptors::client_connections(limit, members, config.http.enabled)?;
+        let gateway = gateway_config(config, connections_max)?;
         let data = &config.node.data_dir;
         files::create_directory(data, 0o700)?;
         let disk = match overrides.disk {
@@ -154,13 +158,14 @@ fn listen(
     })
 }
 
-fn gateway_config(config: &Config) -> Result<GatewayConfig, NodeError> {
+fn gateway_config(config: &Config, connections_max: usize) -> Result<GatewayConfig, NodeError> {
     let http = &config.http;
     let barrier_key = match http.barrier_key.as_os_str().is_empty() {
         true => None,
         false => Some(keys::read_client_key(&http.barrier_key)?),
     };
     Ok(GatewayConfig {
+        connections_max,
         requests_max: http.requests_max as usize,
         streams_max: config.limits.subscribers_max as usize,
         body_bytes_max: (http.body_mib_max as usize) << 20,

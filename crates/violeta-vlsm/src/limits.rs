@@ -29,7 +29,7 @@ pub(crate) const SPARE_BUFFERS_MAX: usize = 4;
 /// Bytes of one node file.
 pub(crate) const NODE_FILE_BYTES: u64 = 256 << 20;
 /// Open files kept for reading, of the log and of the nodes each.
-pub(crate) const OPEN_FILES_MAX: usize = 64;
+pub const OPEN_FILES_MAX: usize = 64;
 
 // An operation's length fits its field (20 bytes of header).
 const _: () = assert!(STORE_KEY_BYTES_MAX + STORE_VALUE_BYTES_MAX + 64 < u32::MAX as usize);

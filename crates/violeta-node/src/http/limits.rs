@@ -16,8 +16,10 @@ pub const SHUTDOWN_MS_MAX: u64 = 2_000;
 /// How often a stream with nothing to say says so, that neither end takes the other for dead.
 pub const KEEP_ALIVE_MS: u64 = 15_000;
 
-/// Open connections.
+/// Open connections, however many descriptors there are.
 pub const CONNECTIONS_MAX: usize = 4_096;
+/// Open connections for which there must be descriptors: a gateway with fewer isn't started.
+pub const CONNECTIONS_MIN: usize = 64;
 /// KiB of bodies that are being received or submitted, all requests together.
 pub const BODIES_KIB_MAX: usize = 64 << 10;
 /// Bytes of a body where the route takes none to speak of.
@@ -33,3 +35,4 @@ const _: () = assert!(BATCH_BYTES_MAX <= BODIES_KIB_MAX << 10);
 const _: () = assert!(TRANSACTION_BYTES_MAX <= BATCH_BYTES_MAX);
 const _: () = assert!(HEAD_BYTES_MAX >= 8 << 10, "hyper's smallest buffer");
 const _: () = assert!(PAGE_MAX >= 1);
+const _: () = assert!(CONNECTIONS_MIN < CONNECTIONS_MAX);

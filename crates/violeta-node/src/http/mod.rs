@@ -56,6 +56,8 @@ pub use server::Gateway;
 
 /// What a gateway is told.
 pub struct GatewayConfig {
+    /// Open connections; see [`crate::descriptors`].
+    pub connections_max: usize,
     /// Requests served at once.
     pub requests_max: usize,
     /// Event streams open at once.
@@ -71,6 +73,7 @@ pub struct GatewayConfig {
 impl Default for GatewayConfig {
     fn default() -> Self {
         GatewayConfig {
+            connections_max: limits::CONNECTIONS_MAX,
             requests_max: 1_024,
             streams_max: 1_024,
             body_bytes_max: violeta_types::api::BATCH_BYTES_MAX,

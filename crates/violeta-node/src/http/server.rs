@@ -28,9 +28,7 @@ use violeta_types::api::ErrorBody;
 
 use super::admission::{Gate, Pass};
 use super::error::ApiError;
-use super::limits::{
-    CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_READ_MS_MAX, SHUTDOWN_MS_MAX, WRITE_STALL_MS_MAX,
-};
+use super::limits::{HEAD_BYTES_MAX, HEAD_READ_MS_MAX, SHUTDOWN_MS_MAX, WRITE_STALL_MS_MAX};
 use super::source::Source;
 use super::{App, GatewayConfig, Peer, routes};
 
@@ -65,9 +63,10 @@ impl Gateway {
         source: Arc<dyn Source>,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
+        let gate = Gate::new("connections", config.connections_max);
         let router = routes::router(App::new(config, source));
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(serve(listener, router, stopped));
+        let task = tokio::spawn(serve(listener, gate, router, stopped));
         Ok(Gateway {
             address,
             stop,
@@ -90,8 +89,12 @@ impl Gateway {
     }
 }
 
-async fn serve(listener: TcpListener, router: Router, mut stopped: oneshot::Receiver<()>) {
-    let gate = Gate::new("connections", CONNECTIONS_MAX);
+async fn serve(
+    listener: TcpListener,
+    gate: Arc<Gate>,
+    router: Router,
+    mut stopped: oneshot::Receiver<()>,
+) {
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
