@@ -5,8 +5,8 @@
 //! - upon `interval`, or many entries: one transaction for all that wait.
 //! - upon a *load*: all up to the position that it names is written first; then it goes on to the loader, which so finds
 //!   everything that the replica had appended when it asked.
-//! - upon a failed write: what waits is dropped, and read from the journal again once writing works. Nothing is lost:
-//!   the index is behind for a while.
+//! - upon a failed write: what waits is dropped, and nothing is written for [`RETRY`]. Then the journal is read again, up
+//!   to where it is known to reach, whether or not anything new came. Nothing is lost: the index is behind for a while.
 //!
 //! Events get their cursors here, in the order of the journal: the same after a restart, or when the index is made
 //! anew.
@@ -63,8 +63,11 @@ pub struct Writer<R> {
     hub: Arc<EventHub>,
     metrics: Arc<Metrics>,
     interval: Duration,
+    retry: Duration,
     /// What the index will have got to when what waits is written.
     ahead: Meta,
+    /// How far the journal is known to reach.
+    journal_end: u64,
     waiting: Vec<(u64, Entry)>,
     waiting_transactions: usize,
     /// When what waits is due.
@@ -95,6 +98,8 @@ impl<R: Records> Writer<R> {
             hub,
             metrics,
             interval,
+            retry: RETRY,
+            journal_end: ahead.high,
             ahead,
             waiting: Vec::new(),
             waiting_transactions: 0,
@@ -151,13 +156,23 @@ impl<R: Records> Writer<R> {
                     self.reach(up_to);
                     pass_on(load);
                 },
-                recv(due) -> _ => self.write(),
+                recv(due) -> _ => self.due(),
             }
         }
         self.write();
     }
 
+    /// It is time to write; after a failure, to read again what was dropped first.
+    fn due(&mut self) {
+        if self.broken_until.take().is_some() {
+            let end = self.journal_end;
+            self.try_to(|writer| writer.catch_up(end));
+        }
+        self.write();
+    }
+
     fn written(&mut self, written: Written) {
+        self.journal_end = self.journal_end.max(written.to);
         if self.broken() {
             return;
         }
@@ -179,19 +194,13 @@ impl<R: Records> Writer<R> {
         }
     }
 
-    /// Whether a failure is too recent to try again. When it no longer is, the next record finds a gap, and the
-    /// journal is read.
-    fn broken(&mut self) -> bool {
-        match self.broken_until {
-            Some(until) if Instant::now() < until => true,
-            _ => {
-                self.broken_until = None;
-                false
-            }
-        }
+    /// Whether a failure is too recent to try again: [`due`](Self::due) will.
+    fn broken(&self) -> bool {
+        self.broken_until.is_some()
     }
 
     fn reach(&mut self, up_to: u64) {
+        self.journal_end = self.journal_end.max(up_to);
         if self.broken() {
             return;
         }
@@ -202,12 +211,12 @@ impl<R: Records> Writer<R> {
     }
 
     fn write(&mut self) {
-        if self.broken_until.is_none() {
+        if !self.broken() {
             self.try_to(|writer| writer.flush().map_err(CatchUpError::from));
         }
-        // After a failure there is nothing that waits; this wakes up once, to read the journal again.
+        // After a failure nothing waits; what is due is the next try.
         self.due = self.broken_until;
-        if self.due.is_none() && self.metrics.index_healthy.get() == 0 {
+        if !self.broken() && self.metrics.index_healthy.get() == 0 {
             self.metrics.index_healthy.set(1);
             info!("the index can be written again");
         }
@@ -225,7 +234,7 @@ impl<R: Records> Writer<R> {
         if let Ok(meta) = self.index.meta() {
             self.ahead = meta;
         }
-        let until = Instant::now() + RETRY;
+        let until = Instant::now() + self.retry;
         self.broken_until = Some(until);
         self.due = Some(until);
     }

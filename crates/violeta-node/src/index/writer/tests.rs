@@ -3,8 +3,10 @@
 use super::*;
 use crate::fixture::{MemoryJournal, block, certified, chain, seal, tx};
 use crate::index::store::Index;
-use crate::journal::Appender;
+use crate::journal::{Appender, StoredRecord};
 use crossbeam_channel::unbounded;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use violeta_replica::RecordKind;
 use violeta_types::{Height, encode};
 
@@ -212,13 +214,89 @@ fn while_the_journal_cannot_be_read_the_index_is_behind_and_says_so() {
     assert_eq!(open.index.meta().unwrap(), Meta::default());
     // Once it can be read again, nothing is missing.
     open.writer.records = world.journal.clone();
-    open.writer.broken_until = Some(Instant::now());
     let last = world.grow(3);
     let index = open.index.clone();
     open.writer.written(last);
-    open.writer.write();
+    assert_eq!(open.metrics.index_healthy.get(), 0, "not at once");
+    open.writer.due();
     assert_eq!(contents(&index, 3), reference(3));
     assert_eq!(open.metrics.index_healthy.get(), 1);
+}
+
+/// A journal whose first reads fail.
+struct FailsAtFirst {
+    journal: MemoryJournal,
+    failures_left: AtomicUsize,
+    reads: Arc<AtomicUsize>,
+}
+
+impl Records for FailsAtFirst {
+    fn read(&self, position: u64) -> Result<StoredRecord, JournalError> {
+        self.journal.read(position)
+    }
+
+    fn range(
+        &self,
+        from: u64,
+        end: u64,
+        bytes_max: usize,
+    ) -> Result<Vec<StoredRecord>, JournalError> {
+        self.reads.fetch_add(1, SeqCst);
+        let fails = self
+            .failures_left
+            .fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1))
+            .is_ok();
+        match fails {
+            true => Err(JournalError::damaged(from, "not now")),
+            false => self.journal.range(from, end, bytes_max),
+        }
+    }
+}
+
+#[test]
+fn an_idle_node_tries_a_failed_write_again_now_and_then_until_it_works() {
+    const FAILURES: usize = 4;
+    const EACH: Duration = Duration::from_millis(20);
+    let world = World::new();
+    let Open { index, metrics, .. } = world.open();
+    let reads = Arc::new(AtomicUsize::new(0));
+    let journal = FailsAtFirst {
+        journal: world.journal.clone(),
+        failures_left: FAILURES.into(),
+        reads: reads.clone(),
+    };
+    let hub = EventHub::new(Cursor::default(), 10);
+    let interval = Duration::from_millis(10);
+    let mut writer = Writer::new(
+        index.clone(),
+        journal,
+        chain(),
+        hub,
+        metrics.clone(),
+        interval,
+    )
+    .unwrap();
+    writer.retry = EACH;
+    let (records, from_journal) = unbounded();
+    let (loads, from_replica) = unbounded::<LoadAt<()>>();
+    // The first was dropped on its way, the second finds the gap; then nothing comes any more.
+    world.grow(1);
+    records.send(world.grow(2)).unwrap();
+    let begin = Instant::now();
+    let thread = std::thread::spawn(move || writer.run(&from_journal, &from_replica, |()| {}));
+    while index.height() < Height(2) {
+        assert!(begin.elapsed() < Duration::from_secs(20), "it gave up");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(
+        begin.elapsed() >= EACH * FAILURES as u32,
+        "it waits between"
+    );
+    drop((records, loads));
+    thread.join().unwrap();
+    assert_eq!(reads.load(SeqCst), FAILURES + 1);
+    assert_eq!(metrics.index_healthy.get(), 1);
+    assert_eq!(contents(&index, 2), reference(2));
 }
 
 #[test]
