@@ -1,13 +1,19 @@
 //! The loader: reads commits and vertices back from the journal, for the machine and for peers.
 //!
 //! Whatever the replica had appended when it asked can be found: the request came here through the journal's thread, which
-//! synced, and the index's writer, which wrote. What can't be found or read is left out, and said in the log: the replica
-//! asks again, or somebody else.
+//! synced, and the index's writer, which wrote.
+//!
+//! - upon a journal that is damaged where the *machine* goes on: the node stops, and says where the damage is. Without that
+//!   commit it would never execute anything again.
+//! - upon an index that is behind (it can't be written for now): the machine's question is kept, and tried again after
+//!   [`RETRY_MIN`], then twice that, up to [`RETRY_MAX`]. There is one such question at a time.
+//! - upon anything that can't be read for a *peer*: it is left out, and said in the log. The peer asks somebody else.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tracing::warn;
 use violeta_replica::catch_up::serve::{self, Ledger};
 use violeta_replica::{LoadRequest, Loaded, LoadedCommit, RecordKind};
@@ -22,6 +28,28 @@ use crate::journal::{JournalError, Records};
 
 /// Bytes of vertices read for a peer at once: what it misses of them, it asks for again.
 const STORED_BYTES_MAX: usize = MESSAGE_BYTES_MAX - VERTEX_BYTES_MAX;
+
+/// How long the machine's question is kept before it is tried again.
+const RETRY_MIN: Duration = Duration::from_millis(50);
+/// How long at most, after trying in vain many times.
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// What a request leads to.
+#[derive(Debug)]
+enum Outcome {
+    /// The replica is told.
+    Answer(Answer),
+    /// The index doesn't have it yet: to be tried again.
+    Behind(LoadRequest),
+}
+
+/// The machine's question, to be tried again.
+struct Postponed {
+    request: LoadRequest,
+    due: Instant,
+    /// How long it waited for this try.
+    wait: Duration,
+}
 
 pub(super) struct Loader {
     index: Arc<Index>,
@@ -40,13 +68,38 @@ impl Loader {
 
     /// Works until the channel is closed.
     pub(super) fn run(&self, requests: &Receiver<LoadRequest>, answers: &Sender<Answer>) {
-        for request in requests {
-            let loaded = self.load(request);
-            let _ = answers.send(Answer::Loaded(loaded));
+        let mut postponed: Option<Postponed> = None;
+        loop {
+            let due = postponed.as_ref().map(|postponed| postponed.due);
+            let request = match due {
+                None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(due) => requests.recv_deadline(due),
+            };
+            let (request, wait) = match (request, postponed.take()) {
+                (Ok(request), kept) => {
+                    postponed = kept;
+                    (request, RETRY_MIN)
+                }
+                (Err(RecvTimeoutError::Timeout), Some(again)) => {
+                    (again.request, (2 * again.wait).min(RETRY_MAX))
+                }
+                (Err(_), _) => return,
+            };
+            match self.load(request) {
+                Outcome::Answer(answer) => {
+                    // The replica's thread has gone only when the node stops.
+                    let _ = answers.send(answer);
+                }
+                Outcome::Behind(request) => {
+                    assert!(postponed.is_none(), "the machine asks one thing at a time");
+                    let due = Instant::now() + wait;
+                    postponed = Some(Postponed { request, due, wait });
+                }
+            }
         }
     }
 
-    fn load(&self, request: LoadRequest) -> Loaded {
+    fn load(&self, request: LoadRequest) -> Outcome {
         let mut loaded = Loaded {
             request,
             commits: Vec::new(),
@@ -54,9 +107,9 @@ impl Loader {
             vertices: Vec::new(),
         };
         let filled = match &loaded.request {
-            LoadRequest::ForMachine { after, bytes_max } => self
-                .commits(*after, *bytes_max)
-                .map(|commits| loaded.commits = commits),
+            LoadRequest::ForMachine { after, bytes_max } => {
+                return self.for_machine(*after, *bytes_max, loaded);
+            }
             LoadRequest::ForPeer { question, .. } => {
                 serve::answer(self, *question).map(|answer| loaded.answer = Some(answer))
             }
@@ -67,7 +120,27 @@ impl Loader {
         if let Err(error) = filled {
             warn!(%error, request = ?loaded.request, "can't read back what was asked for");
         }
-        loaded
+        Outcome::Answer(Answer::Loaded(loaded))
+    }
+
+    fn for_machine(&self, after: CommitIndex, bytes_max: usize, mut loaded: Loaded) -> Outcome {
+        match self.commits(after, bytes_max) {
+            Ok(commits) if !commits.is_empty() => {
+                loaded.commits = commits;
+                Outcome::Answer(Answer::Loaded(loaded))
+            }
+            Ok(_) => {
+                warn!(commit = %after.next(), "the index doesn't have the machine's next commit yet; trying again");
+                Outcome::Behind(loaded.request)
+            }
+            Err(ChainError::Index(error)) => {
+                warn!(%error, commit = %after.next(), "can't look up the machine's next commit; trying again");
+                Outcome::Behind(loaded.request)
+            }
+            Err(ChainError::Journal(error)) => Outcome::Answer(Answer::Failed(format!(
+                "the machine can't go on after commit {after}: {error}"
+            ))),
+        }
     }
 
     /// Commits after `after`, until `bytes_max` bytes.
@@ -79,8 +152,12 @@ impl Loader {
         let mut commits = Vec::new();
         let (mut index, mut bytes) = (after.next(), 0);
         while bytes < bytes_max {
-            let Some((loaded, size)) = self.commit(index)? else {
-                break;
+            let (loaded, size) = match self.commit(index) {
+                Ok(Some(found)) => found,
+                Ok(None) => break,
+                // What comes before it can still be executed; then this one is asked for first.
+                Err(error) if commits.is_empty() => return Err(error),
+                Err(_) => break,
             };
             commits.push(loaded);
             bytes += size;
@@ -272,9 +349,27 @@ mod tests {
 
         fn answer(&self, question: Question) -> Option<Answer> {
             let peer = ValidatorIndex(1);
-            self.loader
-                .load(LoadRequest::ForPeer { peer, question })
-                .answer
+            self.load(LoadRequest::ForPeer { peer, question }).answer
+        }
+
+        fn load(&self, request: LoadRequest) -> Loaded {
+            match self.loader.load(request) {
+                Outcome::Answer(super::Answer::Loaded(loaded)) => loaded,
+                other => panic!("{other:?}"),
+            }
+        }
+
+        /// Gives a commit another record.
+        fn replace(&self, index: u64, bytes: &[u8]) -> u64 {
+            let position = self.journal.push(RecordKind::Commit, bytes.to_vec());
+            self.apply(position, index);
+            position
+        }
+
+        fn apply(&self, position: u64, index: u64) {
+            let entries = [(position, Entry::Commit(CommitIndex(index)))];
+            let index = &self.loader.index;
+            index.apply(&entries, &Meta::default()).unwrap();
         }
 
         fn records(&self, after: u64, upto: Option<u64>) -> RecordsPart {
@@ -323,25 +418,73 @@ mod tests {
     #[test]
     fn a_journal_that_cannot_be_read_gives_no_answer() {
         let world = World::new();
-        let position = world.journal.push(RecordKind::Commit, b"rubbish".to_vec());
-        let entries = [(position, Entry::Commit(CommitIndex(3)))];
-        world
-            .loader
-            .index
-            .apply(&entries, &Meta::default())
-            .unwrap();
+        world.replace(3, b"rubbish");
         assert!(world.vertices((3, 0), 3, 1).is_none());
         assert!(world.vertices((2, 0), 2, 1).is_some(), "the rest is fine");
+    }
+
+    fn for_machine(after: u64) -> LoadRequest {
+        LoadRequest::ForMachine {
+            after: CommitIndex(after),
+            bytes_max: usize::MAX,
+        }
+    }
+
+    #[test]
+    fn a_damaged_commit_stops_the_node_once_the_machine_needs_it_and_says_where() {
+        let world = World::new();
+        let position = world.replace(4, b"rubbish");
+        let before: Vec<u64> = (world.load(for_machine(1)).commits.iter())
+            .map(|loaded| loaded.commit.index.0)
+            .collect();
+        assert_eq!(before, [2, 3], "what comes before is executed");
+        let outcome = world.loader.load(for_machine(3));
+        let Outcome::Answer(super::Answer::Failed(reason)) = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert!(
+            reason.contains("after commit 3") && reason.contains(&format!("record at {position}")),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn a_commit_that_the_index_lacks_is_waited_for_and_peers_are_served_meanwhile() {
+        let world = World::new();
+        let commit: Commit = {
+            let fifth = world.loader.record(CommitIndex(5)).unwrap().unwrap();
+            let index = CommitIndex(6);
+            Commit { index, ..fifth }
+        };
+        let (ask, requests) = crossbeam_channel::unbounded();
+        let (back, answers) = crossbeam_channel::unbounded();
+        let limit = Duration::from_secs(20);
+        std::thread::scope(|scope| {
+            let loader = &world.loader;
+            scope.spawn(move || loader.run(&requests, &back));
+            ask.send(for_machine(5)).unwrap();
+            let references = vec![commit.leader];
+            let peer = ValidatorIndex(1);
+            ask.send(LoadRequest::Vertices { peer, references })
+                .unwrap();
+            let super::Answer::Loaded(first) = answers.recv_timeout(limit).unwrap() else {
+                panic!("not loaded");
+            };
+            assert_eq!(first.vertices.len(), 1, "the peer's");
+            assert!(answers.recv_timeout(3 * RETRY_MIN).is_err(), "nothing else");
+            world.replace(6, &encode(&commit));
+            let super::Answer::Loaded(second) = answers.recv_timeout(limit).unwrap() else {
+                panic!("not loaded");
+            };
+            assert_eq!(second.commits[0].commit.index, CommitIndex(6));
+            drop(ask);
+        });
     }
 
     #[test]
     fn the_machine_gets_whole_commits() {
         let world = World::new();
-        let request = LoadRequest::ForMachine {
-            after: CommitIndex(3),
-            bytes_max: usize::MAX,
-        };
-        let commits = world.loader.load(request).commits;
+        let commits = world.load(for_machine(3)).commits;
         let found: Vec<_> = commits
             .iter()
             .map(|c| (c.commit.index.0, c.vertices.len()))
