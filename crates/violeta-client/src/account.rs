@@ -16,6 +16,9 @@ use violeta_types::{ClientPublicKey, Nonce};
 /// The space that holds accounts.
 pub(crate) const ACCOUNTS: &[u8] = b"_accounts";
 
+/// The space that says of a key that came by rotation whom it acts for.
+pub(crate) const KEYS: &[u8] = b"_keys";
+
 const WORDS: usize = (NONCE_WINDOW / 64) as usize;
 
 /// A proved account.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use violeta_types::api::ErrorDetail;
-use violeta_types::{Outcome, Refusal, TimeMs, TxId};
+use violeta_types::{Height, Outcome, Refusal, TimeMs, TxId};
 
 use crate::incident::Incident;
 use crate::keys::KeyError;
@@ -46,6 +46,17 @@ pub enum ClientError {
     Unverified {
         /// The last of them: which validator, and which part.
         incident: Box<Incident>,
+    },
+    /// Nobody who answers has reached what this client has seen certified. They lag: that is no lie.
+    #[error(
+        "{asked}: no validator that answers has proofs of height {height}, which this client has seen certified; try \
+         again, or give it more validators to ask"
+    )]
+    Behind {
+        /// What was asked.
+        asked: String,
+        /// The height that is wanted.
+        height: Height,
     },
     /// The transaction was ordered and refused. This is proved, and final.
     #[error("the transaction was refused at height {}: {refusal}{}", outcome.height, at_operation(outcome))]

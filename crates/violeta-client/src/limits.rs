@@ -18,6 +18,8 @@ pub const IDLE_MS_MAX: u64 = 20_000;
 pub const WAIT_MS: u64 = 10_000;
 /// How long the client waits between two rounds of asking when nobody has an answer yet.
 pub const PAUSE_MS: u64 = 100;
+/// How long a validator that couldn't be reached is left alone while another holds the same transaction.
+pub const RETRY_MS: u64 = 1_000;
 /// How long a transaction stays valid if the caller doesn't say.
 pub const EXPIRY_MS_DEFAULT: u64 = 60_000;
 /// How long after its expiry a transaction's fate is asked for, before it is left unresolved.

@@ -179,7 +179,7 @@ impl Nonces {
         let unresolved = (record.lowest.0..record.next.0)
             .map(|n| (Nonce(n), record.expires_max))
             .collect();
-        let nonces = Nonces {
+        Ok(Nonces {
             path: path.to_owned(),
             inner: Mutex::new(Inner {
                 file,
@@ -188,19 +188,15 @@ impl Nonces {
                 fresh,
                 broken: false,
             }),
-        };
-        if fresh {
-            nonces.write(&mut nonces.lock(), record)?;
-            sync_parent(path).map_err(|e| io("sync the directory of", e))?;
-        }
-        Ok(nonces)
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the file was made by this opening: what the chain has seen of the key isn't known yet.
+    /// Whether the file is new: what the chain has seen of the key isn't known yet. It stays new, over any number of
+    /// openings, until [`begin_above`](Self::begin_above) or a reservation has written to it.
     pub fn is_fresh(&self) -> bool {
         self.lock().fresh
     }
@@ -302,7 +298,11 @@ impl Nonces {
         let written = inner
             .file
             .write_all_at(&slot, at)
-            .and_then(|()| inner.file.sync_data());
+            .and_then(|()| inner.file.sync_data())
+            .and_then(|()| match record.sequence {
+                1 => sync_parent(&self.path),
+                _ => Ok(()),
+            });
         match written {
             Ok(()) => {
                 inner.record = record;
@@ -445,6 +445,20 @@ mod tests {
     }
 
     #[test]
+    fn a_new_file_stays_new_until_it_is_known_where_to_begin() {
+        let f = Fixture::new();
+        drop(f.open());
+        let nonces = f.open();
+        assert!(nonces.is_fresh(), "whoever opened it before learnt nothing");
+        nonces.begin_above(Nonce(40)).unwrap();
+        drop(nonces);
+        let nonces = f.open();
+        assert!(!nonces.is_fresh());
+        let first = 40 + CLIENT_NONCE_SPREAD;
+        assert_eq!(nonces.reserve(1, LATER).unwrap(), first..first + 1);
+    }
+
+    #[test]
     fn a_second_process_with_the_same_file_is_refused() {
         let f = Fixture::new();
         let first = f.open();
@@ -457,7 +471,7 @@ mod tests {
     #[test]
     fn a_file_of_another_chain_or_key_is_refused() {
         let f = Fixture::new();
-        drop(f.open());
+        f.open().begin_above(Nonce(0)).unwrap();
         let other = |c, k| match Nonces::open(&f.path, chain(c), key(k)) {
             Err(NonceError::Other { what, .. }) => what,
             _ => "none",

@@ -6,15 +6,16 @@
 
 use std::time::Duration;
 
+use borsh::BorshDeserialize;
 use bytes::Bytes;
 use violeta_proof::{
     KeyProof, OutcomeProof, StoredValue, TrustedHead, VerifiedAnswer, Vouch, Vouchers,
 };
 use violeta_types::api::{HeadAnswer, HistoryAnswer, KeysAnswer, NamespaceAnswer};
 use violeta_types::limits::{KEY_BYTES_MAX, NAMESPACE_BYTES_MAX};
-use violeta_types::{Height, TxId};
+use violeta_types::{ClientId, Height, TxId};
 
-use crate::account::{ACCOUNTS, Account};
+use crate::account::{ACCOUNTS, Account, KEYS};
 use crate::client::{Client, Failures};
 use crate::error::ClientError;
 use crate::http::{Failure, json};
@@ -129,16 +130,9 @@ impl Client {
                 Asked::AllOld => tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await,
             }
         }
-        let found = self.seen();
-        let part = Part::Old { found, seen: found };
-        let incident = Incident {
-            validator: "every validator".into(),
-            asked: question.to_string(),
-            part,
-        };
-        Err(ClientError::Unverified {
-            incident: Box::new(incident),
-        })
+        let (Wanted::AtLeast(height) | Wanted::Exactly(height)) = wanted;
+        let asked = question.to_string();
+        Err(ClientError::Behind { asked, height })
     }
 
     async fn ask_everybody(&self, question: &Question, wanted: Wanted) -> Asked {
@@ -301,7 +295,7 @@ impl Client {
                 Err(failure) => Err(failure),
             };
             match answer {
-                Ok(answer) => match self.check_history(&question, answer).await {
+                Ok(answer) => match self.check_history(&question, limit, answer).await {
                     Ok(entries) => return Ok(entries),
                     Err(part) => {
                         failures.incident = Some(self.caught(at, &question.to_string(), part));
@@ -316,8 +310,17 @@ impl Client {
     async fn check_history(
         &self,
         question: &Question,
+        limit: u32,
         answer: HistoryAnswer,
     ) -> Result<Vec<Entry>, Part> {
+        // Each costs a question to everybody.
+        if answer.versions.len() > limit as usize {
+            let reason = format!(
+                "{} versions, and {limit} were asked for",
+                answer.versions.len()
+            );
+            return Err(Part::Form(reason));
+        }
         let mut entries = Vec::new();
         let mut above = Height(u64::MAX);
         for version in answer.versions {
@@ -449,17 +452,36 @@ impl Client {
 
     /// This client's account as a certified state has it (none if it hasn't one), and that state's head.
     pub(crate) async fn account(&self) -> Result<(Option<Account>, TrustedHead), ClientError> {
-        let client = self.signer()?.client;
-        let question = Question::new(ACCOUNTS, client.as_ref())?;
+        let signer = self.signer()?;
+        let (account, head) = self.record(ACCOUNTS, signer.client.as_ref()).await?;
+        if account.is_some() {
+            return Ok((account, head));
+        }
+        // A key that came by rotation acts for another client than its own.
+        let key = signer.key.public_key();
+        let (holder, _) = self.record::<ClientId>(KEYS, &key.0).await?;
+        match holder {
+            Some(holder) => self.record(ACCOUNTS, holder.as_ref()).await,
+            None => Ok((None, head)),
+        }
+    }
+
+    /// A record of the chain's own, as a certified state has it.
+    async fn record<T: BorshDeserialize>(
+        &self,
+        space: &[u8],
+        key: &[u8],
+    ) -> Result<(Option<T>, TrustedHead), ClientError> {
+        let question = Question::new(space, key)?;
         let wanted = Wanted::AtLeast(self.seen());
         let proved = self.answer(&question, wanted).await?;
-        let account = match &proved.value {
-            None => None,
-            Some(stored) => Some(violeta_types::decode(&stored.value).map_err(|e| {
-                ClientError::Invalid(format!("the account has a form that isn't known here: {e}"))
-            })?),
+        let decode = |bytes: &[u8]| {
+            violeta_types::decode(bytes).map_err(|e| {
+                ClientError::Invalid(format!("{question} has a form that isn't known here: {e}"))
+            })
         };
-        Ok((account, proved.head))
+        let record = proved.value.as_ref().map(|stored| decode(&stored.value));
+        Ok((record.transpose()?, proved.head))
     }
 }
 

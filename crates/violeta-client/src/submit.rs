@@ -11,6 +11,8 @@
 //! Sending more than once is safe: it's the same transaction, executed once at the most.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -29,7 +31,7 @@ use crate::client::{Client, Failures, now_ms};
 use crate::error::ClientError;
 use crate::http::{Failure, is_busy, json};
 use crate::incident::Incident;
-use crate::limits::{NUDGE_MS, PAUSE_MS, READ_MS_MAX, SETTLE_MS_MAX, WAIT_MS};
+use crate::limits::{NUDGE_MS, PAUSE_MS, READ_MS_MAX, RETRY_MS, SETTLE_MS_MAX, WAIT_MS};
 use crate::transaction::{Operations, Signed, encoded_len, sign};
 
 const _: () = assert!(WAIT_MS <= WAIT_MS_MAX);
@@ -53,6 +55,9 @@ pub struct Receipt {
 pub struct Pending {
     client: Client,
     signed: Signed,
+    /// Requests that carried the bytes and may have arrived. Shared by all clones, and never forgotten: once there is
+    /// one, the transaction may be executed until it expires.
+    sent: Arc<AtomicUsize>,
 }
 
 /// How sending to one validator ended.
@@ -139,10 +144,7 @@ impl Client {
     pub async fn submit(&self, operations: Operations) -> Result<Pending, ClientError> {
         let mut signed = self.sign(vec![operations]).await?;
         let signed = signed.pop().ok_or_else(no_nonce)?;
-        Ok(Pending {
-            client: self.clone(),
-            signed,
-        })
+        Ok(Pending::new(self.clone(), signed))
     }
 
     /// Signs many transactions and sends them to the nearest validator in one request. What it doesn't take is sent when
@@ -156,19 +158,26 @@ impl Client {
     ) -> Result<Vec<Pending>, ClientError> {
         let signed = self.sign(transactions).await?;
         let all: Vec<Bytes> = signed.iter().map(|s| s.bytes.clone()).collect();
+        let pending: Vec<Pending> = (signed.into_iter())
+            .map(|signed| Pending::new(self.clone(), signed))
+            .collect();
+        let mut rest = &pending[..];
         for part in parts(&all) {
-            self.send_batch(part).await?;
+            let (carried, after) = rest.split_at(part.len());
+            rest = after;
+            if self.send_batch(part).await? {
+                for pending in carried {
+                    pending.sent.fetch_add(1, Ordering::AcqRel);
+                }
+            }
         }
-        let pending = |signed| Pending {
-            client: self.clone(),
-            signed,
-        };
-        Ok(signed.into_iter().map(pending).collect())
+        Ok(pending)
     }
 
     /// Gives a batch to the first validator that takes one. Verdicts are left to those that wait: they send again what
-    /// wasn't taken.
-    async fn send_batch(&self, transactions: &[Bytes]) -> Result<(), ClientError> {
+    /// wasn't taken. Says whether anybody may have the bytes.
+    async fn send_batch(&self, transactions: &[Bytes]) -> Result<bool, ClientError> {
+        let mut sent = false;
         let body = encode_batch(transactions).map_err(|e| ClientError::Invalid(e.to_string()))?;
         let at_most = Duration::from_millis(READ_MS_MAX);
         for at in self.order().await {
@@ -178,6 +187,7 @@ impl Client {
                 .post(url, "/v1/batch", body.clone(), BINARY, at_most)
                 .await;
             self.note(at, &result, false);
+            sent |= !matches!(result, Err(Failure::NotSent(_)));
             let verdicts = result.map(|a| violeta_types::decode::<Vec<BatchVerdict>>(&a.bytes));
             if let Ok(Ok(verdicts)) = verdicts {
                 let taken = |v: &&BatchVerdict| matches!(v, BatchVerdict::Taken(_));
@@ -188,7 +198,7 @@ impl Client {
                 }
             }
         }
-        Ok(())
+        Ok(sent)
     }
 
     /// Signs transactions under nonces of their own. The nonces are on disk before the first signature is made.
@@ -299,6 +309,19 @@ fn no_nonce() -> ClientError {
     ClientError::Config("no nonce was reserved".into())
 }
 
+/// When somebody who failed may be asked again: a pause, and then who it is.
+fn again(at: usize, failure: &Failure) -> impl Future<Output = usize> + use<> {
+    let pause_ms = match failure {
+        Failure::Answer(detail) => detail.retry_ms.unwrap_or(PAUSE_MS),
+        _ => RETRY_MS,
+    };
+    let pause = Duration::from_millis(pause_ms.max(PAUSE_MS));
+    async move {
+        tokio::time::sleep(pause).await;
+        at
+    }
+}
+
 /// On a chain without a block nobody has executed anything.
 fn is_empty_chain(error: &ClientError) -> bool {
     matches!(error, ClientError::Answer { detail, .. } if detail.code == ErrorCode::NotYetCertified)
@@ -324,6 +347,15 @@ fn parts(transactions: &[Bytes]) -> Vec<&[Bytes]> {
 }
 
 impl Pending {
+    fn new(client: Client, signed: Signed) -> Self {
+        let sent = Arc::default();
+        Pending {
+            client,
+            signed,
+            sent,
+        }
+    }
+
     /// The transaction's id.
     pub fn id(&self) -> TxId {
         self.signed.id
@@ -380,22 +412,26 @@ impl Pending {
 
     /// Round after round of validators, as long as somebody may have the transaction.
     async fn carry(&self) -> Result<Receipt, ClientError> {
-        let mut delivered = false;
         loop {
-            match self.carry_once(&mut delivered).await {
+            match self.carry_once().await {
                 Ok(receipt) => return Ok(receipt),
                 // Nobody can have it: the caller may as well know now.
-                Err(error) if !delivered => return Err(error),
+                Err(error) if self.sent.load(Ordering::Acquire) == 0 => return Err(error),
                 Err(error @ ClientError::NotTaken { .. }) => return Err(error),
                 Err(error) => {
                     tracing::debug!(%error, transaction = %self.signed.id, "asking again");
-                    tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
+                    let pause_ms = match error {
+                        ClientError::Overloaded { retry_ms } => retry_ms.max(PAUSE_MS),
+                        _ => PAUSE_MS,
+                    };
+                    tokio::time::sleep(Duration::from_millis(pause_ms)).await;
                 }
             }
         }
     }
 
-    async fn carry_once(&self, delivered: &mut bool) -> Result<Receipt, ClientError> {
+    /// Goes on while anybody holds the bytes. Ends with an error once nobody does: all that could be asked have failed.
+    async fn carry_once(&self) -> Result<Receipt, ClientError> {
         let client = &self.client;
         let committee = client.0.trust.committee();
         let mut order = client.order().await.into_iter();
@@ -403,6 +439,8 @@ impl Pending {
         let mut silence = std::pin::pin!(tokio::time::sleep(patience));
         let mut intervened = false;
         let mut running = FuturesUnordered::new();
+        // Who failed is asked again while others hold the bytes: one of those may do so for ever and do nothing.
+        let mut later = FuturesUnordered::new();
         // Those that have the bytes, as far as is known; and those that say they will never take them.
         let (mut holders, mut rejecters) = (BTreeSet::new(), BTreeSet::new());
         let mut failures = Failures::default();
@@ -418,13 +456,14 @@ impl Pending {
                         return Err(failures.into_error());
                     };
                     holders.remove(&at);
-                    // Whatever it says, it may have the bytes, unless they can't have left.
-                    *delivered |= !matches!(end, End::Failed(Failure::NotSent(_)));
                     match end {
                         End::Done(receipt) => return Ok(*receipt),
                         End::Lied(incident) => failures.incident = Some(incident),
                         End::SaysExpired => {}
-                        End::Failed(failure) => failures.add(client, at, "a submission", failure),
+                        End::Failed(failure) => {
+                            later.push(again(at, &failure));
+                            failures.add(client, at, "a submission", failure);
+                        }
                         End::Rejected(detail) => {
                             rejecters.insert(at);
                             rejection = Some(detail);
@@ -432,7 +471,8 @@ impl Pending {
                     }
                     // One of so many is honest: it's true.
                     let believed = client.roster().exceeds_faults(rejecters.iter().copied(), committee);
-                    if let (true, Some(detail)) = (believed || running.is_empty() && order.len() == 0, &rejection) {
+                    let all_ended = running.is_empty() && order.len() == 0;
+                    if let (true, Some(detail)) = (believed || all_ended, &rejection) {
                         return Err(ClientError::NotTaken { detail: detail.clone() });
                     }
                     // Who failed is replaced.
@@ -440,6 +480,10 @@ impl Pending {
                         holders.insert(at);
                         running.push(self.carry_to(at));
                     }
+                }
+                Some(at) = later.next(), if !running.is_empty() => {
+                    holders.insert(at);
+                    running.push(self.carry_to(at));
                 }
                 () = &mut silence, if !intervened => {
                     intervened = true;
@@ -480,9 +524,14 @@ impl Pending {
         let at_most = Duration::from_millis(WAIT_MS + READ_MS_MAX);
         let bytes = self.signed.bytes.clone();
         let http = &self.client.0.http;
+        // Counted before it leaves: whoever stops waiting in the middle doesn't know either.
+        self.sent.fetch_add(1, Ordering::AcqRel);
         let result = http
             .post(url, &path, bytes, "application/json", at_most)
             .await;
+        if let Err(Failure::NotSent(_)) = result {
+            self.sent.fetch_sub(1, Ordering::AcqRel);
+        }
         self.client.note(at, &result, false);
         Ok(json::<TransactionAnswer>(&result?)?.status)
     }
@@ -497,30 +546,68 @@ impl Pending {
 
     /// The transaction has expired by this machine's clock: finds out for certain what became of it.
     async fn settle(&self) -> Result<Receipt, ClientError> {
-        let unresolved = || ClientError::Unresolved {
-            transaction: self.signed.id,
-            expires: self.signed.expires,
-        };
-        let limit = Duration::from_millis(SETTLE_MS_MAX);
-        match tokio::time::timeout(limit, self.settle_at_last()).await {
-            Ok(settled) => settled,
-            Err(_) => Err(unresolved()),
+        let Signed {
+            id, nonce, expires, ..
+        } = self.signed;
+        self.client.settle(id, nonce, expires).await
+    }
+}
+
+impl Client {
+    /// What became of a transaction that this client signed earlier, perhaps in another process: waits until it is
+    /// known for certain. It may still be executed until it expires.
+    ///
+    /// # Errors
+    /// [`ClientError::Expired`] if it never will be executed: proved. [`ClientError::Unresolved`] if that can't be
+    /// found out.
+    pub async fn fate(
+        &self,
+        transaction: TxId,
+        nonce: Nonce,
+        expires: TimeMs,
+    ) -> Result<Receipt, ClientError> {
+        while now_ms() <= expires {
+            if let Ok(Some(receipt)) = self.outcome(transaction).await {
+                return Ok(receipt);
+            }
+            tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
         }
+        self.settle(transaction, nonce, expires).await
     }
 
-    async fn settle_at_last(&self) -> Result<Receipt, ClientError> {
+    async fn settle(
+        &self,
+        transaction: TxId,
+        nonce: Nonce,
+        expires: TimeMs,
+    ) -> Result<Receipt, ClientError> {
+        let limit = Duration::from_millis(SETTLE_MS_MAX);
+        let settling = self.settle_at_last(transaction, nonce, expires);
+        let unresolved = ClientError::Unresolved {
+            transaction,
+            expires,
+        };
+        let settled = tokio::time::timeout(limit, settling).await;
+        settled.unwrap_or(Err(unresolved))
+    }
+
+    async fn settle_at_last(
+        &self,
+        transaction: TxId,
+        nonce: Nonce,
+        expires: TimeMs,
+    ) -> Result<Receipt, ClientError> {
         let pause = Duration::from_millis(PAUSE_MS);
         let mut nudge_at = Instant::now();
         loop {
-            if let Ok(Some(receipt)) = self.client.outcome(self.signed.id).await {
+            if let Ok(Some(receipt)) = self.outcome(transaction).await {
                 return Ok(receipt);
             }
-            if let Ok((account, head)) = self.client.account().await {
-                let spent = account.is_some_and(|a| a.is_spent(self.signed.nonce));
-                let over = head.head().time > self.signed.expires;
+            if let Ok((account, head)) = self.account().await {
+                let spent = account.is_some_and(|account| account.is_spent(nonce));
+                let over = head.head().time > expires;
                 if over && !spent {
-                    self.client.learn().await?;
-                    let transaction = self.signed.id;
+                    self.learn().await?;
                     return Err(ClientError::Expired { transaction });
                 }
                 // The chain's time lags behind the clock's: one block may not be enough.
@@ -535,17 +622,21 @@ impl Pending {
 
     /// An idle chain makes no blocks, so its time stands still: a barrier makes one. Nobody waits for its result.
     async fn nudge(&self) {
-        let client = &self.client;
         let expires = TimeMs(now_ms().0 + SETTLE_MS_MAX);
-        let Ok(nonces) = client.reserve_blocking(1, expires).await else {
+        let Ok(nonces) = self.reserve_blocking(1, expires).await else {
             return;
         };
-        let Ok(signer) = client.signer() else { return };
+        let Ok(signer) = self.signer() else { return };
         let none = Bounded::default();
-        let nonce = Nonce(nonces.start);
-        let barrier = sign(&signer.key, client.chain(), nonce, expires, none);
+        let barrier = sign(
+            &signer.key,
+            self.chain(),
+            Nonce(nonces.start),
+            expires,
+            none,
+        );
         // To one after the other until one takes it: that is enough for a block.
-        if let Err(error) = client.send_batch(&[barrier.bytes]).await {
+        if let Err(error) = self.send_batch(&[barrier.bytes]).await {
             tracing::debug!(%error, "no barrier could be sent");
         }
     }

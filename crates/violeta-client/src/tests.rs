@@ -196,6 +196,39 @@ async fn one_who_takes_transactions_and_drops_them_only_costs_time() {
 }
 
 #[tokio::test]
+async fn one_who_takes_a_transaction_and_drops_it_while_the_others_are_busy_only_costs_time() {
+    let cluster = Cluster::new([Swallows, IsBusy, IsBusy, IsBusy]).await;
+    let client = cluster.client().await;
+    let put = tokio::spawn({
+        let client = client.clone();
+        async move { client.put(SPACE, "alice", "1").await }
+    });
+    // All have been asked by then, and all but the liar said no.
+    tokio::time::sleep(Duration::from_millis(2 * crate::limits::PATIENCE_MS_MAX)).await;
+    for gateway in &cluster.gateways[1..] {
+        gateway.becomes(Honest);
+    }
+    let receipt = tokio::time::timeout(Duration::from_secs(5), put).await;
+    receipt.expect("long before it expires").unwrap().unwrap();
+    assert_eq!(cluster.chain.height(), 1);
+}
+
+#[tokio::test]
+async fn what_a_batch_delivered_is_never_said_to_have_reached_nobody() {
+    let mut cluster = Cluster::new([Swallows, Swallows, Swallows, Swallows]).await;
+    let client = cluster.client().await;
+    let puts = vec![Operations::new().put(SPACE, "alice", "1").unwrap()];
+    let pending = client.submit_batch(puts).await.unwrap();
+    for at in 0..4 {
+        cluster.kill(at);
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    // Unreachable would say that it can be submitted anew: then it might be executed twice.
+    let waited = tokio::time::timeout(Duration::from_secs(2), pending[0].wait()).await;
+    assert!(waited.is_err(), "{waited:?}");
+}
+
+#[tokio::test]
 async fn who_is_gone_busy_or_unwilling_is_replaced_at_once() {
     let mut cluster = Cluster::new([Honest, IsBusy, Rejects, Honest]).await;
     let client = cluster.client().await;

@@ -67,6 +67,7 @@ pub(crate) fn run(args: &VerifyArgs, terminal: &Terminal) -> CliResult {
             show_answer(&view, &trust, terminal)
         }
         Proof::Outcome(proof) => {
+            args.check_claims_nothing_of_a_key()?;
             let view = OutcomeView::from(&proof.verify(&trust).map_err(false_proof)?);
             terminal.object(&view)?;
             terminal.line(format!(
@@ -90,6 +91,17 @@ fn show_answer(view: &AnswerView, trust: &Trust, terminal: &Terminal) -> CliResu
 }
 
 impl VerifyArgs {
+    /// Of a transaction's outcome only the transaction is proved, whatever it wrote.
+    fn check_claims_nothing_of_a_key(&self) -> CliResult {
+        match self.namespace.is_some() || self.key.is_some() || self.value.is_some() {
+            true => Err(CliError::unverified(
+                "this proves what became of a transaction, and nothing of a key or a value",
+            )
+            .help("`violeta prove NAMESPACE KEY` makes a proof of a key's value")),
+            false => Ok(()),
+        }
+    }
+
     /// A true proof of something else convinces of nothing.
     fn check_claim(&self, view: &AnswerView) -> CliResult {
         let claims = [

@@ -50,6 +50,17 @@ fn the_demo_shows_what_it_promises_and_leaves_nothing() {
 }
 
 #[test]
+fn a_network_that_is_there_is_neither_used_nor_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = dir.path().join("net/administrator.key");
+    std::fs::create_dir(dir.path().join("net")).unwrap();
+    std::fs::write(&kept, "precious").unwrap();
+    let said = run(&["demo", "--once", "--dir", dir.path().to_str().unwrap()]).expect(2);
+    assert!(said.err.contains("is there already"), "{}", said.err);
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), "precious");
+}
+
+#[test]
 fn validators_end_with_the_demo_however_it_ends() {
     use std::io::BufRead;
     let dir = tempfile::tempdir().unwrap();

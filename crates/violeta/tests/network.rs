@@ -105,6 +105,25 @@ fn what_is_written_is_read_proved_and_verified_offline_and_a_changed_proof_is_re
             .out
             .contains("has no value")
     );
+
+    // What became of a transaction says nothing of a key, whatever the transaction wrote.
+    let transaction = written.objects()[0]["transaction"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let path = format!("/v1/transactions/{transaction}?proof=true");
+    net.file("outcome.proof", &net.http_get(&path));
+    net.run(&["verify", "outcome.proof"]).expect(0);
+    for claim in [
+        ["--key", "hello"],
+        ["--value", "world"],
+        ["--namespace", "greetings"],
+    ] {
+        let said = net
+            .run(&["verify", "outcome.proof", claim[0], claim[1]])
+            .expect(4);
+        assert!(said.err.contains("nothing of a key"), "{}", said.err);
+    }
     net.run(&["delete", "greetings", "hello"]).expect(0);
     net.run(&["get", "greetings", "hello"]).expect(1);
 }

@@ -167,7 +167,11 @@ impl Bench {
             machine: args.workload.machine(),
             ..Options::default()
         };
-        let cluster = Cluster::start(&dir, VALIDATORS, &options, None)?;
+        let started = Cluster::start(&dir, VALIDATORS, &options, None);
+        if started.is_err() && args.dir.is_none() {
+            remove_directory(&dir)?;
+        }
+        let cluster = started?;
         Ok(Bench {
             urls: cluster.urls(),
             cluster: Some(cluster),

@@ -48,6 +48,8 @@ const PACE: Pace = Pace {
     window: 8,
 };
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(30);
+/// The networks that it makes in its directory.
+const MADE: [&str; 2] = ["net", "liar"];
 const HASH_DIGITS: usize = 24;
 
 /// Arguments of `violeta demo`.
@@ -79,6 +81,7 @@ pub(crate) fn run(args: &DemoArgs, terminal: &Terminal) -> CliResult {
     let dir = match &args.dir {
         Some(dir) => {
             violeta_node::files::create_directory(dir, 0o755)?;
+            refuse_what_is_there(dir)?;
             dir.canonicalize()?
         }
         None => temporary_directory("demo")?,
@@ -102,12 +105,27 @@ pub(crate) fn run(args: &DemoArgs, terminal: &Terminal) -> CliResult {
     shown.and(cleaned)
 }
 
-/// Removes what the demo made, and nothing that was there before.
+/// What the demo makes in its directory it removes at the end: so it must not be there before.
+fn refuse_what_is_there(dir: &Path) -> CliResult {
+    for name in MADE {
+        let path = dir.join(name);
+        if path.symlink_metadata().is_ok() {
+            return Err(CliError::usage(format!(
+                "{} is there already, and the demo would use and remove a directory of that name",
+                path.display()
+            ))
+            .help("give it an empty --dir, or none"));
+        }
+    }
+    Ok(())
+}
+
+/// Removes what the demo made; none of it was there before.
 fn clean(dir: &Path, was_given: bool) -> CliResult {
     if !was_given {
         return remove_directory(dir);
     }
-    for name in ["net", "liar"] {
+    for name in MADE {
         if dir.join(name).exists() {
             remove_directory(&dir.join(name))?;
         }

@@ -14,7 +14,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use violeta_client::{Client, ClientError, Operations, Receipt};
 use violeta_types::limits::{OPERATIONS_MAX, TRANSACTION_BYTES_MAX};
-use violeta_types::{TimeMs, TxId};
+use violeta_types::{Nonce, TimeMs, TxId};
 
 use super::row_set::RowSet;
 use super::rows::Row;
@@ -55,6 +55,8 @@ impl Default for Pace {
 pub(crate) struct Entry {
     /// Its id.
     pub(crate) transaction: TxId,
+    /// Its nonce.
+    pub(crate) nonce: Nonce,
     /// After this time it can't be executed any more.
     pub(crate) expires: TimeMs,
     /// The rows that it stands for.
@@ -98,6 +100,7 @@ pub(crate) async fn load(
                     let pending = client.submit(operations).await?;
                     let entry = Entry {
                         transaction: pending.id(),
+                        nonce: pending.nonce(),
                         expires: pending.expires(),
                         rows,
                     };

@@ -9,10 +9,10 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use violeta_client::Client;
+use violeta_client::{Client, ClientError};
 use violeta_types::api::Readable;
 use violeta_types::limits::OPERATIONS_MAX;
 
@@ -28,9 +28,6 @@ use crate::terminal::{Terminal, Tone, thousands};
 
 /// Refused rows that are shown; all are counted.
 const BAD_ROWS_SHOWN: usize = 10;
-/// How much later than a transaction's expiry its fate is certain: clocks differ, and blocks take a moment.
-const SETTLED_AFTER: Duration = Duration::from_secs(5);
-const ASK_PAUSE: Duration = Duration::from_millis(500);
 
 /// Arguments of `violeta load`.
 #[derive(Debug, Args)]
@@ -214,31 +211,21 @@ fn without_loaded(
 
 /// Finds out what became of the transactions that were under way when an earlier run ended.
 async fn settle(client: &Client, progress: &mut Progress, terminal: &Terminal) -> CliResult {
-    let mut told = false;
-    for (transaction, expires) in progress.unknown() {
-        let settled_ms = expires.0 + SETTLED_AFTER.as_millis() as u64;
-        loop {
-            // Asked after the time was looked at: what has no result then will never have one.
-            let over = unix_ms() > settled_ms;
-            match client.outcome(transaction).await? {
-                Some(receipt) if receipt.outcome.refused.is_none() => {
-                    progress.learn_executed(transaction);
-                    break;
-                }
-                None if !over => {}
-                _ => {
-                    progress.learn_void(transaction);
-                    break;
-                }
+    let unknown = progress.unknown();
+    if let Some(last) = unknown.iter().map(|(_, _, expires)| expires.0).max() {
+        let seconds = last.saturating_sub(unix_ms()) / 1_000;
+        terminal.note(format!(
+            "an earlier run left {} transactions under way; their fate is known some {seconds} s from now at the latest",
+            unknown.len()
+        ));
+    }
+    for (transaction, nonce, expires) in unknown {
+        match client.fate(transaction, nonce, expires).await {
+            Ok(receipt) if receipt.outcome.refused.is_none() => {
+                progress.learn_executed(transaction);
             }
-            if !told {
-                let seconds = settled_ms.saturating_sub(unix_ms()) / 1_000;
-                terminal.note(format!(
-                    "an earlier run left transactions under way; their fate is known in at most {seconds} s"
-                ));
-                told = true;
-            }
-            tokio::time::sleep(ASK_PAUSE).await;
+            Ok(_) | Err(ClientError::Expired { .. }) => progress.learn_void(transaction),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())

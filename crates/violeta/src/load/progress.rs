@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The file is replaced whole and synced before a transaction leaves. After a crash, those under way are asked for one
-//! by one: an executed one counts; one that has expired without a result never will be executed, and its rows are
-//! loaded again. So no row is loaded twice, and none is left out.
+//! by one: an executed one counts; one whose nonce a certified state after its expiry shows unspent never will be
+//! executed, and its rows are loaded again. So no row is loaded twice, and none is left out.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use violeta_client::Receipt;
 use violeta_node::files::{PUBLIC_MODE, write_atomic};
-use violeta_types::{ChainId, Digest, Domain, TimeMs, TxId};
+use violeta_types::{ChainId, Digest, Domain, Nonce, TimeMs, TxId};
 
 use super::loader::{Entry, Ledger};
 use super::row_set::RowSet;
 use crate::error::{CliError, CliResult};
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// What is loaded, and where to: a progress of something else doesn't count.
@@ -40,6 +40,7 @@ pub(crate) struct Task {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct UnderWay {
     transaction: TxId,
+    nonce: Nonce,
     expires: TimeMs,
     rows: RowSet,
 }
@@ -103,12 +104,12 @@ impl Progress {
         &self.state.done
     }
 
-    /// Transactions whose fate isn't known, and when they expire.
-    pub(crate) fn unknown(&self) -> Vec<(TxId, TimeMs)> {
+    /// Transactions whose fate isn't known, their nonces, and when they expire.
+    pub(crate) fn unknown(&self) -> Vec<(TxId, Nonce, TimeMs)> {
         self.state
             .under_way
             .iter()
-            .map(|u| (u.transaction, u.expires))
+            .map(|u| (u.transaction, u.nonce, u.expires))
             .collect()
     }
 
@@ -166,6 +167,7 @@ impl Ledger for Progress {
     fn begun(&mut self, entry: &Entry) -> CliResult {
         self.state.under_way.push(UnderWay {
             transaction: entry.transaction,
+            nonce: entry.nonce,
             expires: entry.expires,
             rows: entry.rows.clone(),
         });
@@ -218,6 +220,7 @@ mod tests {
         rows.add(begin, end);
         Entry {
             transaction: TxId(Digest([n; 32])),
+            nonce: Nonce(u64::from(n)),
             expires: TimeMs(u64::from(n)),
             rows,
         }

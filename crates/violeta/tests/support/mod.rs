@@ -108,6 +108,22 @@ impl Net {
             .unwrap()
     }
 
+    /// What the first validator answers to a GET.
+    pub fn http_get(&self, path: &str) -> String {
+        use std::io::{Read, Write};
+        let first = self.run(&["status", "--json"]).objects().remove(0);
+        let address = first["endpoint"].as_str().unwrap().trim_end_matches('/');
+        let address = address.trim_start_matches("http://");
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        body.to_owned()
+    }
+
     /// Certified height and state root of each validator that answers.
     pub fn states(&self) -> Vec<(u64, Option<String>)> {
         let said = self.run(&["status", "--json"]);
