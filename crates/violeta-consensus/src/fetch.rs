@@ -148,6 +148,12 @@ impl Fetch {
         self.missing.contains_key(reference)
     }
 
+    /// Whether any vertex of a round up to this one is being asked for.
+    pub(crate) fn wants_upto(&self, round: Round) -> bool {
+        let lowest = self.missing.first_key_value();
+        lowest.is_some_and(|(reference, _)| reference.round <= round)
+    }
+
     fn remove(&mut self, reference: &VertexRef) -> bool {
         let Some(missing) = self.missing.remove(reference) else {
             return false;

@@ -83,6 +83,9 @@ pub(crate) struct Graph {
     /// Decided vertices whose payload is still in memory, oldest decision first.
     decided: VecDeque<VertexRef>,
     decided_bytes: usize,
+    /// How often all incomplete vertices were looked at.
+    #[cfg(test)]
+    pub(crate) walks: usize,
 }
 
 impl Graph {
@@ -102,6 +105,8 @@ impl Graph {
             incomplete: BTreeSet::new(),
             decided: VecDeque::new(),
             decided_bytes: 0,
+            #[cfg(test)]
+            walks: 0,
             epoch,
         }
     }
@@ -521,20 +526,32 @@ impl Graph {
             .is_some_and(|last| last.round > self.gc)
     }
 
-    /// Finds anew down to where cones are here, and what is missing of them in rounds that L1 asks for.
-    pub(crate) fn complete(&mut self) -> Vec<VertexRef> {
+    /// What a vertex whose cone isn't all here lacks among its own parents, in rounds that L1 asks for.
+    pub(crate) fn lacking(&self, reference: &VertexRef) -> Vec<VertexRef> {
         let oldest = self.gc.back(self.epoch.gc_depth());
+        let incomplete = self.incomplete.contains(reference);
+        let entry = self.entries.get(reference).filter(|_| incomplete);
+        let edges = entry.into_iter().flat_map(|entry| self.edges(&entry.head));
+        edges
+            .filter(|parent| parent.round > oldest && !self.entries.contains(parent))
+            .collect()
+    }
+
+    /// Finds anew down to where cones are here, and what is missing of them in rounds that L1 asks for. Looks at every
+    /// vertex whose cone isn't all here: not to be done for each that comes.
+    pub(crate) fn complete(&mut self) -> Vec<VertexRef> {
+        #[cfg(test)]
+        {
+            self.walks += 1;
+        }
         let mut missing = BTreeSet::new();
         let incomplete: Vec<VertexRef> = self.incomplete.iter().copied().collect();
         for reference in incomplete {
+            missing.extend(self.lacking(&reference));
             let Some(entry) = self.entries.get(&reference) else {
                 self.incomplete.remove(&reference);
                 continue;
             };
-            let lacking = self
-                .edges(&entry.head)
-                .filter(|parent| parent.round > oldest && !self.entries.contains(parent));
-            missing.extend(lacking);
             let floor = self.find_floor(&entry.head);
             if let Some(entry) = self.entries.get_mut(&reference) {
                 entry.floor = floor;

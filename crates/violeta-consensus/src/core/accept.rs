@@ -29,7 +29,7 @@ impl Core {
         }
         if reference.round <= self.graph.gc() {
             if asked && reference.round >= self.graph.bottom() {
-                self.take_old(vertex);
+                self.take_old(from, vertex);
             }
             return;
         }
@@ -135,10 +135,18 @@ impl Core {
     }
 
     /// Takes a vertex at or below gc that a cone lacks, so that what lies above may be linked (L1).
-    fn take_old(&mut self, vertex: ValidVertex) {
+    fn take_old(&mut self, from: ValidatorIndex, vertex: ValidVertex) {
+        let reference = *vertex.reference();
         self.effects.push_back(Effect::Persist(vertex.clone()));
         self.graph.insert(vertex);
-        self.complete_cones();
+        // Its own parents come next. All cones are gone over once nothing old is on its way any more (and with each
+        // heartbeat): there may be thousands of vertices above, and as many to come.
+        for parent in self.graph.lacking(&reference) {
+            self.fetch.want(parent, from);
+        }
+        if !self.fetch.wants_upto(self.graph.gc()) {
+            self.complete_cones();
+        }
     }
 
     /// Asks again for what is waited for and was crowded out.

@@ -1266,6 +1266,43 @@ fn a_joiner_adopts_the_commits_above_gc_alone_and_commits_what_others_do() {
 }
 
 #[test]
+fn a_joiner_asks_its_way_down_old_cones_and_goes_over_all_of_them_seldom() {
+    let epoch = Lab::seeded().epoch;
+    let layers = layers(&epoch, &[0, 1, 2, 3], 4 * G);
+    let commits = commits_of(&epoch, &layers);
+    let at = |round: u64| {
+        let found = (commits.iter()).position(|(c, _)| c.leader.round == Round(round));
+        found.unwrap()
+    };
+    let mut lab = Lab::with((*epoch).clone(), None);
+    lab.handle(Event::Adopt {
+        commits: commits[at(2 * G)..=at(3 * G)].to_vec(),
+    });
+    assert_eq!(lab.core.gc_round(), Round(2 * G));
+    assert!(
+        lab.core.graph.is_incomplete(),
+        "it lacks what lies below gc"
+    );
+    let (mut answered, mut brought) = (0, 0);
+    for _ in 0..10 * G {
+        lab.pass(10_000);
+        let wanted: Vec<(u16, VertexRef)> = (lab.requests()[answered..].iter())
+            .flat_map(|(to, request)| request.wanted.iter().map(|wanted| (*to, *wanted)))
+            .collect();
+        answered = lab.requests().len();
+        brought += wanted.len();
+        for (from, wanted) in wanted {
+            let layer = &layers[wanted.round.0 as usize - 1];
+            lab.receive(from, &layer[wanted.author.as_usize()]);
+        }
+    }
+    assert!(!lab.core.graph.is_incomplete(), "all of its cones are here");
+    assert!(brought > 3 * G as usize, "layer after layer: {brought}");
+    let walks = lab.core.graph.walks;
+    assert!(walks < brought / 4, "{walks} walks for {brought} vertices");
+}
+
+#[test]
 fn a_certified_head_far_above_asks_for_commits_once_a_heartbeat() {
     let mut lab = Lab::new();
     let behind = |lab: &Lab| lab.count(|e| matches!(e, Effect::Behind { .. }));
