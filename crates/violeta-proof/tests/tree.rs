@@ -164,6 +164,27 @@ fn the_proof_of_one_key_proves_no_other_key() {
     }
 }
 
+/// A liar proves where another key lies, and says that therefore this one isn't there.
+#[test]
+fn a_key_that_lies_elsewhere_shows_no_absence() {
+    let state = state(&[("a", 60)]);
+    let root = naive::root(&state);
+    let keys = &state[&b"a"[..]];
+    for (other, value) in keys {
+        let mut lie = prove(&state, b"a", other);
+        let Place::Present { end, .. } = &mut lie.place else {
+            panic!("the space is there");
+        };
+        *end = End::Other {
+            key: other.clone().try_into().unwrap(),
+            value_hash: value_hash(value),
+        };
+        for key in keys.keys() {
+            assert!(lie.verify(&root, b"a", key, None).is_err());
+        }
+    }
+}
+
 #[test]
 fn proofs_read_as_they_were_written_in_both_forms() {
     let state = state(&[("a", 30), ("b", 1)]);

@@ -207,7 +207,7 @@ fn verify_key(
     key: &[u8],
     claim: Option<&[u8]>,
 ) -> Result<(), TreeProofError> {
-    let path = KeyPath::of(key);
+    let mut path = KeyPath::of(key);
     let leaf = match (end, claim) {
         (End::Leaf, Some(value)) => Some(leaf_hash(key, value)),
         (End::Leaf, None) => return Err(TreeProofError::ProvesPresence),
@@ -221,6 +221,9 @@ fn verify_key(
             None,
         ) => {
             check_other(TreePart::Space, &path, other, branch.bitmaps.len())?;
+            if seeded::is(Bug::ExclusionWithoutPathCheck) {
+                path = KeyPath::of(other);
+            }
             Some(leaf_hash_of(other, value_hash))
         }
     };
