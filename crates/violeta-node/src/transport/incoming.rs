@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -30,11 +31,7 @@ pub(super) async fn listen(shared: Arc<Shared>, listener: TcpListener, acceptor:
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((socket, address)) => {
-                    let Some(pass) = Gate::enter(&gate, address.ip()) else {
-                        debug!(%address, "too many handshakes under way; connection dropped");
-                        shared.metrics.refused_connections.inc();
-                        continue;
-                    };
+                    let pass = Gate::enter(&gate, address.ip());
                     connections.spawn(serve(shared.clone(), acceptor.clone(), socket, pass));
                 }
                 Err(error) => {
@@ -48,55 +45,86 @@ pub(super) async fn listen(shared: Arc<Shared>, listener: TcpListener, acceptor:
     }
 }
 
-/// Counts handshakes under way, in all and for each address.
+/// Counts handshakes under way, in all and for each address. Where there are too many, the oldest gives way: a validator's
+/// own takes milliseconds, while whoever holds a place by being slow is soon the oldest. So strangers can't keep a
+/// validator out, even from its own address, without opening places faster than it shakes hands.
 #[derive(Default)]
 struct Gate {
-    /// Addresses with their handshakes; at most `HANDSHAKES_MAX` entries.
-    by_address: Mutex<BTreeMap<IpAddr, usize>>,
+    state: Mutex<GateState>,
+}
+
+#[derive(Default)]
+struct GateState {
+    entered: u64,
+    /// By number, so oldest first: whence, and what tells it to give way when dropped. At most `HANDSHAKES_MAX`.
+    under_way: BTreeMap<u64, (IpAddr, oneshot::Sender<()>)>,
+}
+
+impl GateState {
+    /// Who gives way to one more from `address`: the oldest from there if it has all its places, the oldest of whoever
+    /// has most if there are no more.
+    fn in_the_way(&self, address: IpAddr) -> Option<u64> {
+        let mut by_address: BTreeMap<IpAddr, (usize, u64)> = BTreeMap::new();
+        for (number, (from, _)) in &self.under_way {
+            by_address.entry(*from).or_insert((0, *number)).0 += 1;
+        }
+        match by_address.get(&address) {
+            Some((count, oldest)) if *count >= HANDSHAKES_PER_ADDRESS_MAX => Some(*oldest),
+            _ if self.under_way.len() < HANDSHAKES_MAX => None,
+            _ => by_address
+                .into_values()
+                .max_by_key(|(count, _)| *count)
+                .map(|(_, oldest)| oldest),
+        }
+    }
 }
 
 /// The right to be in a handshake, given back when dropped.
 struct Pass {
     gate: Arc<Gate>,
-    address: IpAddr,
+    number: u64,
+    /// Ends when another takes the place.
+    gave_way: oneshot::Receiver<()>,
 }
 
 impl Gate {
-    fn enter(gate: &Arc<Gate>, address: IpAddr) -> Option<Pass> {
-        let mut by_address = gate
-            .by_address
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let total: usize = by_address.values().sum();
-        let from_here = by_address.get(&address).copied().unwrap_or(0);
-        if total >= HANDSHAKES_MAX || from_here >= HANDSHAKES_PER_ADDRESS_MAX {
-            return None;
+    fn enter(gate: &Arc<Gate>, address: IpAddr) -> Pass {
+        let mut state = gate.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(oldest) = state.in_the_way(address) {
+            state.under_way.remove(&oldest);
         }
-        by_address.insert(address, from_here + 1);
-        let gate = gate.clone();
-        Some(Pass { gate, address })
+        let (keep, gave_way) = oneshot::channel();
+        state.entered += 1;
+        let number = state.entered;
+        state.under_way.insert(number, (address, keep));
+        assert!(
+            state.under_way.len() <= HANDSHAKES_MAX,
+            "one came, one went"
+        );
+        Pass {
+            gate: gate.clone(),
+            number,
+            gave_way,
+        }
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        let mut by_address = self
-            .gate
-            .by_address
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = by_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                by_address.remove(&self.address);
-            }
-        }
+        let mut state = (self.gate.state.lock()).unwrap_or_else(PoisonError::into_inner);
+        state.under_way.remove(&self.number);
     }
 }
 
-async fn serve(shared: Arc<Shared>, acceptor: TlsAcceptor, socket: TcpStream, pass: Pass) {
+async fn serve(shared: Arc<Shared>, acceptor: TlsAcceptor, socket: TcpStream, mut pass: Pass) {
     let address = socket.peer_addr().ok();
-    let opened = timeout(HANDSHAKE_TIMEOUT, handshake(&shared, &acceptor, socket)).await;
+    let opened = tokio::select! {
+        opened = timeout(HANDSHAKE_TIMEOUT, handshake(&shared, &acceptor, socket)) => opened,
+        _ = &mut pass.gave_way => {
+            shared.metrics.refused_connections.inc();
+            return debug!(?address, "too many handshakes under way; the oldest was dropped");
+        }
+    };
     drop(pass);
     let (peer, reader) = match opened {
         Ok(Ok(opened)) => opened,
@@ -216,25 +244,44 @@ async fn receive_all(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::sync::oneshot::error::TryRecvError;
 
-    #[test]
-    fn one_address_cannot_take_all_handshakes() {
-        let gate = Arc::new(Gate::default());
-        let flood = IpAddr::from([10, 0, 0, 1]);
-        let passes: Vec<_> = (0..100).filter_map(|_| Gate::enter(&gate, flood)).collect();
-        assert_eq!(passes.len(), HANDSHAKES_PER_ADDRESS_MAX);
-        assert!(Gate::enter(&gate, IpAddr::from([10, 0, 0, 2])).is_some());
-        drop(passes);
-        assert!(Gate::enter(&gate, flood).is_some());
-        assert!(gate.by_address.lock().unwrap().is_empty());
+    fn from(i: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, i])
+    }
+
+    /// Which of these are still under way.
+    fn stay(passes: &mut [Pass]) -> Vec<usize> {
+        let open = |pass: &mut Pass| pass.gave_way.try_recv() == Err(TryRecvError::Empty);
+        let passes = passes.iter_mut().enumerate();
+        passes
+            .filter_map(|(i, pass)| open(pass).then_some(i))
+            .collect()
     }
 
     #[test]
-    fn all_addresses_together_are_bounded() {
+    fn of_too_many_from_one_address_the_oldest_give_way() {
         let gate = Arc::new(Gate::default());
-        let passes: Vec<_> = (0..=255)
-            .filter_map(|i| Gate::enter(&gate, IpAddr::from([10, 0, 0, i])))
+        let mut other = [Gate::enter(&gate, from(2))];
+        let mut flood: Vec<_> = (0..100).map(|_| Gate::enter(&gate, from(1))).collect();
+        let newest: Vec<_> = (100 - HANDSHAKES_PER_ADDRESS_MAX..100).collect();
+        assert_eq!(stay(&mut flood), newest);
+        assert_eq!(stay(&mut other), [0], "another address isn't touched");
+        drop((flood, other));
+        assert!(gate.state.lock().unwrap().under_way.is_empty());
+    }
+
+    #[test]
+    fn all_addresses_together_are_bounded_and_whoever_has_most_gives_way() {
+        let gate = Arc::new(Gate::default());
+        let mut flood: Vec<_> = (0..HANDSHAKES_PER_ADDRESS_MAX)
+            .map(|_| Gate::enter(&gate, from(0)))
             .collect();
-        assert_eq!(passes.len(), HANDSHAKES_MAX);
+        let mut singles: Vec<_> = (1..=60).map(|i| Gate::enter(&gate, from(i))).collect();
+        let left = HANDSHAKES_MAX - singles.len();
+        let newest: Vec<_> = (flood.len() - left..flood.len()).collect();
+        assert_eq!(stay(&mut flood), newest);
+        assert_eq!(stay(&mut singles).len(), 60);
+        assert_eq!(gate.state.lock().unwrap().under_way.len(), HANDSHAKES_MAX);
     }
 }

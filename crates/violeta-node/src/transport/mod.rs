@@ -10,7 +10,7 @@
 //! connection that is up one way only harms nobody else. A newer incoming connection of a peer takes the place of its
 //! older one: the peer has restarted, or knows that the old one is dead.
 //!
-//! **Bounds.** Handshakes under way: [`HANDSHAKES_MAX`], per address [`HANDSHAKES_PER_ADDRESS_MAX`], each
+//! **Bounds.** Handshakes under way: [`HANDSHAKES_MAX`], per address [`HANDSHAKES_PER_ADDRESS_MAX`] (the oldest give way), each
 //! [`hello::HANDSHAKE_TIMEOUT`] long. Established connections: two for each member of the committee. Waiting to be sent to
 //! a peer, and received from it and not handled: in bytes, by configuration. A peer over its quota isn't read from:
 //! it slows itself down and nobody else (consensus.md §8).
