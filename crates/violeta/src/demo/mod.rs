@@ -37,7 +37,7 @@ use crate::load::rows::Row;
 use crate::status::ask_all;
 use crate::terminal::{Terminal, Tone, shortened, table, thousands};
 use crate::testnet::cluster::{Cluster, interrupted};
-use crate::testnet::{remove_directory, temporary_directory};
+use crate::testnet::{keep_directory, remove_directory, temporary_directory};
 
 const VALIDATORS: usize = 4;
 /// The one that is killed.
@@ -97,6 +97,7 @@ pub(crate) fn run(args: &DemoArgs, terminal: &Terminal) -> CliResult {
     });
     let cleaned = match args.keep {
         true => {
+            keep_directory(&dir)?;
             terminal.note(format!("files kept in {}", dir.display()));
             Ok(())
         }

@@ -4,11 +4,14 @@ pub(crate) mod cluster;
 pub(crate) mod directory;
 pub(crate) mod process;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use nix::unistd::geteuid;
 use serde::Serialize;
+use violeta_node::files::{PUBLIC_MODE, create_directory, write_atomic};
 use violeta_node::testnet::Options;
 use violeta_types::Admission;
 
@@ -375,16 +378,110 @@ fn ps(network: &Network, terminal: &Terminal) -> CliResult {
     terminal.table(&shown)
 }
 
-/// A directory of its own under the system's temporary directory, removed when dropped.
+/// What says in a temporary directory which process it belongs to.
+const OWNER_FILE: &str = "owner";
+
+/// A directory of its own under the system's temporary directory, for this process. What processes that were killed left
+/// there is removed.
+///
+/// # Errors
+/// If it can't be made.
 pub(crate) fn temporary_directory(name: &str) -> CliResult<PathBuf> {
+    let temporary = std::env::temp_dir();
+    let begin = format!("violeta-{name}-");
+    remove_stale(&temporary, &begin);
     let mut random = [0; 6];
     getrandom::fill(&mut random).map_err(CliError::failed)?;
-    let dir = std::env::temp_dir().join(format!("violeta-{name}-{}", hex::encode(random)));
-    violeta_node::files::create_directory(&dir, 0o700)?;
+    let dir = temporary.join(begin + &hex::encode(random));
+    create_directory(&dir, 0o700)?;
+    if let Some(me) = Identity::of(std::process::id()) {
+        write_atomic(
+            &dir.join(OWNER_FILE),
+            me.to_string().as_bytes(),
+            PUBLIC_MODE,
+        )?;
+    }
     Ok(dir)
+}
+
+/// Makes a temporary directory stay after its process.
+///
+/// # Errors
+/// If it can't.
+pub(crate) fn keep_directory(dir: &Path) -> CliResult {
+    match std::fs::remove_file(dir.join(OWNER_FILE)) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Removes directories whose names begin so and whose owner has ended. Only what says whose it was, was made by this
+/// user, and is no link is touched; what can't be removed stays.
+fn remove_stale(temporary: &Path, begin: &str) {
+    let Ok(entries) = std::fs::read_dir(temporary) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let ours = entry.file_name().to_string_lossy().starts_with(begin)
+            // Of the entry itself, not of what a link points to.
+            && entry.metadata().is_ok_and(|m| m.is_dir() && m.uid() == geteuid().as_raw());
+        let owner = || std::fs::read_to_string(path.join(OWNER_FILE)).ok();
+        let ended = || owner().and_then(|text| text.parse::<Identity>().ok());
+        if ours && ended().is_some_and(|owner| !owner.is_alive()) {
+            let _ = std::fs::remove_dir_all(&path);
+        }
+    }
 }
 
 /// Removes a directory that this program made.
 pub(crate) fn remove_directory(dir: &Path) -> CliResult {
     Ok(std::fs::remove_dir_all(dir)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_nothing_else() {
+        let temporary = tempfile::tempdir().unwrap();
+        let make = |name: &str, owner: Option<&str>| {
+            let dir = temporary.path().join(name);
+            std::fs::create_dir(&dir).unwrap();
+            if let Some(owner) = owner {
+                std::fs::write(dir.join(OWNER_FILE), owner).unwrap();
+            }
+            dir
+        };
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let ended = format!("{} 1", child.id());
+        child.wait().unwrap();
+        let me = Identity::of(std::process::id()).unwrap().to_string();
+        let stale = make("violeta-demo-1", Some(&ended));
+        let stay = [
+            make("violeta-demo-2", Some(&me)),
+            make("violeta-demo-3", None),
+            make("violeta-demo-4", Some("not a process")),
+            make("violeta-bench-1", Some(&ended)),
+            make("another", Some(&ended)),
+        ];
+        let link = temporary.path().join("violeta-demo-5");
+        std::os::unix::fs::symlink(&stay[4], &link).unwrap();
+        remove_stale(temporary.path(), "violeta-demo-");
+        assert!(!stale.exists());
+        assert!(stay.iter().all(|dir| dir.exists()), "{stay:?}");
+        assert!(link.is_symlink() && stay[4].join(OWNER_FILE).exists());
+    }
+
+    #[test]
+    fn a_temporary_directory_goes_with_its_process_unless_it_is_kept() {
+        let dir = temporary_directory("test").unwrap();
+        let owner = std::fs::read_to_string(dir.join(OWNER_FILE)).unwrap();
+        assert!(owner.parse::<Identity>().unwrap().is_alive());
+        keep_directory(&dir).unwrap();
+        keep_directory(&dir).unwrap();
+        assert!(!dir.join(OWNER_FILE).exists());
+        remove_directory(&dir).unwrap();
+    }
 }
