@@ -94,6 +94,9 @@ pub(crate) fn run(args: &StartArgs) -> CliResult {
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    /// Never received: with it, a file that may not grow further is an error of the write, which says what to do.
+    /// Without, it kills the process.
+    _file_too_large: tokio::signal::unix::Signal,
 }
 
 impl Signals {
@@ -102,6 +105,7 @@ impl Signals {
         Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            _file_too_large: signal(SignalKind::from_raw(Signal::SIGXFSZ as i32))?,
         })
     }
 

@@ -176,7 +176,7 @@ pub fn is_alive(pid: u64) -> bool {
 
 /// Waits until a condition holds.
 #[track_caller]
-pub fn wait_for(what: &str, holds: impl Fn() -> bool) {
+pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !holds() {
         assert!(Instant::now() < deadline, "{what}: not in time");
