@@ -57,6 +57,11 @@ impl JsonOf {
         }
     }
 
+    /// For a type without a name of its own, as a list.
+    const fn named(self, name: fn() -> Cow<'static, str>) -> Self {
+        JsonOf { name, ..self }
+    }
+
     pub(crate) fn name(&self) -> Cow<'static, str> {
         (self.name)()
     }
@@ -147,7 +152,9 @@ pub(crate) const ROUTES: &[Route] = &[
         path: "/v1/batch",
         what: "Submits many transactions. Verdicts come in the batch's order, as JSON or as borsh.",
         body: Some("count: u32 LE, then for each transaction its length: u32 LE and its bytes"),
-        answer: Answer::Json(JsonOf::of::<Vec<api::BatchVerdict>>()),
+        answer: Answer::Json(
+            JsonOf::of::<Vec<api::BatchVerdict>>().named(|| "BatchVerdicts".into()),
+        ),
         binary: true,
         errors: SUBMIT,
         handler: || post(submit::batch),
