@@ -195,6 +195,6 @@ pub(crate) fn is_busy(code: ErrorCode) -> bool {
     use ErrorCode::*;
     matches!(
         code,
-        Overloaded | OnlyFollows | Unavailable | TooManyRequests | Internal | TooSlow
+        Overloaded | OnlyFollows | Unavailable | TooManyRequests | Internal | TooSlow | NotIndexed
     )
 }

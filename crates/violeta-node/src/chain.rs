@@ -9,12 +9,13 @@
 //! Recent things are here as soon as they happen; older ones are read from the journal, through the index. Reading may
 //! touch the disk: gateways call it on a blocking thread, or accept that.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, RwLock};
 
 use tokio::sync::watch;
 use violeta_proof::HistoryPath;
 use violeta_replica::{Block, RecordKind};
+use violeta_types::api::BlockSummary;
 use violeta_types::merkle::{HISTORY, Perfect};
 use violeta_types::{
     CertifiedHead, CommitIndex, Digest, Head, Height, Outcome, Seal, TxId, decode,
@@ -27,6 +28,9 @@ use crate::lock;
 /// Certified heads and seals kept in memory.
 pub const RECENT_HEADS_MAX: usize = 1_024;
 
+/// Outcomes after which a page of blocks ends, however few blocks it has: what one request may have read and decoded.
+pub const SUMMARIZED_OUTCOMES_MAX: usize = 1 << 16;
+
 /// Why something can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ChainError {
@@ -36,6 +40,17 @@ pub enum ChainError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
+}
+
+/// Whether a transaction is recorded in a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is.
+    Yes,
+    /// It isn't, as far as this node has executed.
+    No,
+    /// Memory doesn't have it, and transactions aren't indexed here (`tuning.index_transactions`).
+    Unknown,
 }
 
 /// How far the chain has got, as this node knows it.
@@ -336,16 +351,81 @@ impl Chain {
         Ok(outcome.filter(|outcome| outcome.transaction == *id))
     }
 
-    /// Looks through the blocks that the index doesn't have yet.
-    fn recent_outcome(&self, id: &TxId) -> Option<Outcome> {
+    /// Of each of these transactions whether a block records it. Reads the index once, and no block: by the prefix of an
+    /// id that the index keeps.
+    ///
+    /// # Errors
+    /// If the index can't be read.
+    pub fn recorded(&self, ids: &[TxId]) -> Result<Vec<Recorded>, ChainError> {
+        // Memory first: what the index takes over meanwhile is found there.
+        let new = self.not_indexed();
+        let indexed = self.index.has_transactions(ids)?;
+        let outcomes = new.iter().flat_map(|block| block.outcomes.iter());
+        let wanted: BTreeSet<&TxId> = ids.iter().collect();
+        let recent: BTreeSet<&TxId> = outcomes
+            .map(|outcome| &outcome.transaction)
+            .filter(|id| wanted.contains(id))
+            .collect();
+        let of = |(id, indexed)| match indexed || recent.contains(id) {
+            true => Recorded::Yes,
+            false if self.finds_all() => Recorded::No,
+            false => Recorded::Unknown,
+        };
+        Ok(ids.iter().zip(indexed).map(of).collect())
+    }
+
+    /// Whether every transaction that a block records can be found: whether the index has them.
+    pub fn finds_all(&self) -> bool {
+        self.index.indexes_transactions()
+    }
+
+    /// The blocks that the index doesn't have yet.
+    fn not_indexed(&self) -> Vec<Arc<Block>> {
         let indexed = self.index.height();
         let recent = lock::read(&self.recent);
         let new = recent.blocks.iter().rev();
         new.take_while(|block| block.head.height > indexed)
+            .cloned()
+            .collect()
+    }
+
+    /// Looks through the blocks that the index doesn't have yet.
+    fn recent_outcome(&self, id: &TxId) -> Option<Outcome> {
+        self.not_indexed()
+            .iter()
             .flat_map(|block| block.outcomes.iter())
             .find(|outcome| outcome.transaction == *id)
             .cloned()
     }
+}
+
+/// A block without its outcomes.
+pub(crate) fn summary(block: &Block) -> BlockSummary {
+    let refused = block.outcomes.iter().filter(|o| o.refused.is_some());
+    BlockSummary {
+        height: block.head.height,
+        head: block.head.id(),
+        commit_index: block.head.commit_index,
+        time: block.head.time,
+        transactions: block.outcomes.len() as u32,
+        refused: refused.count() as u32,
+    }
+}
+
+/// Summaries of these blocks, until they have `outcomes_max` outcomes together; of one at least. What comes after isn't
+/// asked for.
+pub(crate) fn summaries<E>(
+    mut blocks: impl Iterator<Item = Result<Arc<Block>, E>>,
+    outcomes_max: usize,
+) -> Result<Vec<BlockSummary>, E> {
+    let (mut summaries, mut outcomes) = (Vec::new(), 0);
+    while outcomes < outcomes_max
+        && let Some(block) = blocks.next().transpose()?
+    {
+        outcomes += block.outcomes.len();
+        summaries.push(summary(&block));
+    }
+    Ok(summaries)
 }
 
 fn raise<T: Ord>(current: &mut T, new: T) -> bool {
@@ -359,7 +439,7 @@ fn raise<T: Ord>(current: &mut T, new: T) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::{MemoryJournal, block, chain};
+    use crate::fixture::{MemoryJournal, block, chain, tx};
     use crate::index::entry::Entry;
 
     /// A chain of 20 blocks, of which the index has nine, and memory as many as fit.
@@ -393,6 +473,46 @@ mod tests {
         for (older, newer) in [(0, 5), (5, 5), (6, 5), (5, 0), (5, 22), (20, 22)] {
             let path = chain.history_path(Height(older), Height(newer)).unwrap();
             assert_eq!(path, None, "{older} under {newer}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_large_blocks_ends_early_and_reads_nothing_beyond() {
+        let mut asked = Vec::new();
+        let blocks = (1..=100).map(|height| {
+            asked.push(height);
+            Ok::<_, ChainError>(Arc::new(block(height, &[1, 2, 3])))
+        });
+        let page = summaries(blocks, 7).unwrap();
+        let heights: Vec<u64> = page.iter().map(|summary| summary.height.0).collect();
+        assert_eq!(heights, [1, 2, 3], "three outcomes each");
+        assert_eq!(asked, heights);
+        let huge = [7u64, 8].map(|h| Ok::<_, ChainError>(Arc::new(block(h, &[1, 2, 3]))));
+        assert_eq!(summaries(huge.into_iter(), 1).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_is_recorded_is_known_without_reading_a_block() {
+        for indexes in [true, false] {
+            let dir = tempfile::tempdir().unwrap();
+            let index = Index::open(&dir.path().join("i"), &chain(), 0, indexes).unwrap();
+            // The index says where block 1 is; the journal doesn't have it: reading it would fail.
+            let meta = Meta {
+                height: Height(1),
+                ..Meta::default()
+            };
+            let old = Arc::new(block(1, &[10, 11]));
+            index.index.apply(&[(5, Entry::Block(old))], &meta).unwrap();
+            let records = Arc::new(MemoryJournal::default());
+            let chain = Chain::new(Arc::new(index.index), records, &meta, 1 << 20);
+            chain.executed(Arc::new(block(2, &[20])));
+            let recorded = chain.recorded(&[tx(10), tx(20), tx(11), tx(30)]).unwrap();
+            use Recorded::{No, Unknown, Yes};
+            let expected = match indexes {
+                true => [Yes, Yes, Yes, No],
+                false => [Unknown, Yes, Unknown, Unknown],
+            };
+            assert_eq!(recorded, expected);
         }
     }
 

@@ -23,12 +23,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use violeta_db::DbReader;
 use violeta_proof::HistoryPath;
 use violeta_replica::{Block, Status, SubmitError};
-use violeta_types::api::{ChainEvent, Cursor, TransactionStatus, Wait};
+use violeta_types::api::{BlockSummary, ChainEvent, Cursor, TransactionStatus, Wait};
 use violeta_types::{
     CertifiedHead, ChainId, Committee, Genesis, Head, Height, Outcome, Seal, TxId, ValidatorIndex,
 };
 
-use crate::chain::{Chain, ChainError, Tip};
+use crate::chain::{self, Chain, ChainError, Recorded, SUMMARIZED_OUTCOMES_MAX, Tip};
 use crate::events::{EventError, EventHub, EventStream};
 use crate::index::Index;
 use crate::lock::lock;
@@ -358,16 +358,16 @@ impl Handle {
         self.shared.chain.block(height)
     }
 
-    /// Up to `count` blocks from a height on. May touch the disk.
+    /// Summaries of up to `count` blocks from a height on; of fewer where they are large
+    /// ([`SUMMARIZED_OUTCOMES_MAX`]). One block is in memory at a time. May touch the disk.
     ///
     /// # Errors
     /// If they can't be read.
-    pub fn blocks(&self, from: Height, count: usize) -> Result<Vec<Arc<Block>>, ChainError> {
+    pub fn blocks(&self, from: Height, count: usize) -> Result<Vec<BlockSummary>, ChainError> {
         let last = self.tip().executed;
         let heights = (from.0.max(1)..=last.0).take(count).map(Height);
-        heights
-            .map_while(|height| self.block(height).transpose())
-            .collect()
+        let blocks = heights.map_while(|height| self.block(height).transpose());
+        chain::summaries(blocks, SUMMARIZED_OUTCOMES_MAX)
     }
 
     /// The head at a height. May touch the disk.
@@ -428,11 +428,40 @@ impl Handle {
     /// # Errors
     /// If it can't be read.
     pub fn outcome(&self, id: &TxId) -> Result<Option<(Outcome, Arc<Block>)>, ChainError> {
-        let Some(outcome) = self.shared.chain.outcome(id)? else {
+        // What was followed here is known without an index.
+        let followed = match lock(&self.shared.tracker).progress(id) {
+            Some(Progress::Executed(outcome)) => Some(outcome.clone()),
+            _ => None,
+        };
+        let outcome = match followed {
+            None => self.shared.chain.outcome(id)?,
+            followed => followed,
+        };
+        let Some(outcome) = outcome else {
             return Ok(None);
         };
         let block = self.block(outcome.height)?;
         Ok(block.map(|block| (outcome, block)))
+    }
+
+    /// Of each of these transactions whether a block records it. May touch the disk, once for all of them.
+    ///
+    /// # Errors
+    /// If the index can't be read.
+    pub fn recorded(&self, ids: &[TxId]) -> Result<Vec<Recorded>, ChainError> {
+        let mut recorded = self.shared.chain.recorded(ids)?;
+        let tracker = lock(&self.shared.tracker);
+        for (id, recorded) in ids.iter().zip(&mut recorded) {
+            if let Some(Progress::Executed(_)) = tracker.progress(id) {
+                *recorded = Recorded::Yes;
+            }
+        }
+        Ok(recorded)
+    }
+
+    /// Whether every transaction that a block records can be found here: not without `tuning.index_transactions`.
+    pub fn finds_all(&self) -> bool {
+        self.shared.chain.finds_all()
     }
 
     // ── Events ──────────────────────────────────────────────────────────────────────────────────────────────────

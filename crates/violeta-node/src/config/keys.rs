@@ -180,7 +180,9 @@ pub const KEYS: &[Key] = &[
     Key {
         section: "tuning",
         name: "index_transactions",
-        help: "Whether the index can find a transaction by its id after it has left the memory.",
+        help: "Whether the index can find a transaction by its id after it has left the memory. Without, this node \
+               can't prove what became of it, nor tell whether one that it doesn't admit was executed before: clients \
+               are told not_indexed and ask another validator.",
         allowed: SWITCH,
     },
 ];

@@ -15,9 +15,9 @@ use violeta_db::{DbError, records};
 use violeta_proof::{KeyProof, OutcomeProof, Successor, Vouch, Word};
 use violeta_replica::SubmitError;
 use violeta_types::api::{
-    AccountAnswer, BatchVerdict, Cursor, ErrorCode, ErrorDetail, GrantEntry, HeadAnswer,
-    HealthAnswer, HistoryAnswer, KeyVersion, KeysAnswer, NamespaceAnswer, Readable, StatusAnswer,
-    TransactionStatus, Wait, WrittenValue,
+    AccountAnswer, BatchVerdict, BlockSummary, Cursor, ErrorCode, ErrorDetail, GrantEntry,
+    HeadAnswer, HealthAnswer, HistoryAnswer, KeyVersion, KeysAnswer, NamespaceAnswer, Readable,
+    StatusAnswer, TransactionStatus, Wait, WrittenValue,
 };
 use violeta_types::transaction::{Key, NamespaceName};
 use violeta_types::{
@@ -25,7 +25,7 @@ use violeta_types::{
 };
 use violeta_vlsm::StoreError;
 
-use super::source::{Block, Events, Source, SourceError};
+use super::source::{Block, Events, Recorded, Source, SourceError};
 use crate::chain::ChainError;
 use crate::events::EventError;
 use crate::handle::{Handle, Stopped};
@@ -243,6 +243,10 @@ impl Source for Handle {
         Ok(self.status(&id)?)
     }
 
+    fn recorded(&self, ids: &[TxId]) -> Result<Vec<Recorded>, SourceError> {
+        Ok(self.recorded(ids)?)
+    }
+
     fn wait(
         &self,
         id: TxId,
@@ -254,9 +258,10 @@ impl Source for Handle {
     }
 
     fn outcome_proof(&self, id: TxId) -> Result<OutcomeProof, SourceError> {
-        let (outcome, block) = self
-            .outcome(&id)?
-            .ok_or_else(|| SourceError::NotFound(format!("outcome of transaction {id}")))?;
+        let (outcome, block) = self.outcome(&id)?.ok_or_else(|| match self.finds_all() {
+            true => SourceError::NotFound(format!("outcome of transaction {id}")),
+            false => SourceError::NotIndexed(id),
+        })?;
         let vouch = vouch(self, &block.head)?;
         let leaves: Vec<_> = block.outcomes.iter().map(|o| o.digest()).collect();
         let path = merkle::RESULTS
@@ -293,7 +298,7 @@ impl Source for Handle {
             .ok_or_else(|| SourceError::NotFound(format!("block at height {height}")))
     }
 
-    fn blocks(&self, from: Height, limit: usize) -> Result<Vec<Arc<Block>>, SourceError> {
+    fn blocks(&self, from: Height, limit: usize) -> Result<Vec<BlockSummary>, SourceError> {
         Ok(self.blocks(from, limit)?)
     }
 

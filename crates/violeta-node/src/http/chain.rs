@@ -7,12 +7,12 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use violeta_types::Height;
-use violeta_types::api::{BlockAnswer, BlockSummary, BlocksAnswer, CommitteeAnswer};
+use violeta_types::api::{BlockAnswer, BlocksAnswer, CommitteeAnswer};
 
 use super::App;
 use super::error::ApiError;
 use super::request::{height, page, query};
-use super::source::{Block, SourceError};
+use super::source::SourceError;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,7 +41,8 @@ pub(crate) async fn head(
     Ok(Json(answer).into_response())
 }
 
-/// `GET /v1/blocks?from=&limit=`: summaries by rising height; without `from`, the newest.
+/// `GET /v1/blocks?from=&limit=`: summaries by rising height; without `from`, the newest. Where blocks are large,
+/// a page has fewer, and `next` says where to go on.
 pub(crate) async fn blocks(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
     let wanted: PageQuery<u64> = query(&uri)?;
     let limit = page(wanted.limit)?;
@@ -54,24 +55,12 @@ pub(crate) async fn blocks(State(app): State<App>, uri: Uri) -> Result<Response,
         true => app.on_store(move |s| s.blocks(from, limit)).await?,
         false => Vec::new(),
     };
-    let next = blocks.last().map(|block| block.head.height.next());
+    let next = blocks.last().map(|block| block.height.next());
     let answer = BlocksAnswer {
         next: next.filter(|&height| height <= newest),
-        blocks: blocks.iter().map(|block| summary(block)).collect(),
+        blocks,
     };
     Ok(Json(answer).into_response())
-}
-
-pub(crate) fn summary(block: &Block) -> BlockSummary {
-    let refused = block.outcomes.iter().filter(|o| o.refused.is_some());
-    BlockSummary {
-        height: block.head.height,
-        head: block.head.id(),
-        commit_index: block.head.commit_index,
-        time: block.head.time,
-        transactions: block.outcomes.len() as u32,
-        refused: refused.count() as u32,
-    }
 }
 
 /// `GET /v1/blocks/{height}`: a block's head and a page of its outcomes.

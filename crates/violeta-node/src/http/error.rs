@@ -108,6 +108,9 @@ impl From<SourceError> for ApiError {
                     None => "wait for the next certificate, or ask another validator".into(),
                 },
             ),
+            SourceError::NotIndexed(_) => {
+                ApiError::new(ErrorCode::NotIndexed, message, "ask another validator")
+            }
             SourceError::NoDatabase => ApiError::new(
                 ErrorCode::Unavailable,
                 message,

@@ -11,7 +11,7 @@ use violeta_types::{Committee, Height};
 use super::App;
 use super::error::ApiError;
 use super::routes::{self, Answer, ROUTES, Route};
-use super::{chain::summary, source::SourceError};
+use super::source::SourceError;
 
 /// Blocks on the first page.
 const BLOCKS_SHOWN: u64 = 10;
@@ -59,14 +59,9 @@ fn page(title: &str, body: &str) -> Response {
 pub(crate) async fn index(State(app): State<App>) -> Result<Response, ApiError> {
     let status = app.source.status();
     let from = Height(status.height.0.saturating_sub(BLOCKS_SHOWN - 1).max(1));
-    let blocks = match app
-        .on_store(move |s| s.blocks(from, BLOCKS_SHOWN as usize))
-        .await
-    {
-        Ok(blocks) => blocks.iter().map(|block| summary(block)).collect(),
-        // A page without blocks says more than none.
-        Err(_) => Vec::new(),
-    };
+    let blocks = app.on_store(move |s| s.blocks(from, BLOCKS_SHOWN as usize));
+    // A page without blocks says more than none.
+    let blocks = blocks.await.unwrap_or_default();
     let health = app.source.health();
     let body = glance(&status, &health.reasons, &app.source.committee(), &blocks)
         .map_err(|e| SourceError::Failed(e.to_string()))?;

@@ -122,6 +122,7 @@ const SUBMIT: &[ErrorCode] = &[
     UnsupportedMediaType,
     Overloaded,
     OnlyFollows,
+    NotIndexed,
 ];
 
 /// Every route.
@@ -167,7 +168,7 @@ pub(crate) const ROUTES: &[Route] = &[
         answer: Answer::Json(JsonOf::of::<api::TransactionAnswer>()),
         proof: Some("OutcomeProof"),
         binary: true,
-        errors: &[InvalidRequest, NotFound],
+        errors: &[InvalidRequest, NotFound, NotIndexed],
         handler: || get(submit::status),
         ..PLAIN
     },

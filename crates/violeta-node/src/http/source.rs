@@ -16,12 +16,14 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use violeta_proof::{KeyProof, OutcomeProof};
 use violeta_types::api::{
-    AccountAnswer, BatchVerdict, ChainEvent, Cursor, HeadAnswer, HealthAnswer, HistoryAnswer,
-    KeysAnswer, NamespaceAnswer, StatusAnswer, TransactionStatus, Wait, WrittenValue,
+    AccountAnswer, BatchVerdict, BlockSummary, ChainEvent, Cursor, HeadAnswer, HealthAnswer,
+    HistoryAnswer, KeysAnswer, NamespaceAnswer, StatusAnswer, TransactionStatus, Wait,
+    WrittenValue,
 };
 use violeta_types::transaction::{Key, NamespaceName};
 use violeta_types::{ClientId, Committee, Genesis, Height, TxId, ValidatorIndex};
 
+pub use crate::chain::Recorded;
 pub use violeta_replica::Block;
 
 /// Why a node can't answer.
@@ -56,6 +58,11 @@ pub enum SourceError {
         /// The next height that has one.
         next: Option<Height>,
     },
+    /// Transactions aren't indexed here.
+    #[error(
+        "this node keeps no index of transactions (tuning.index_transactions = false), and its memory doesn't have {0}"
+    )]
+    NotIndexed(TxId),
     /// The node runs another machine.
     #[error("this node runs no database")]
     NoDatabase,
@@ -100,6 +107,11 @@ pub trait Source: Send + Sync + 'static {
     /// # Errors
     /// If the node can't say.
     fn transaction(&self, id: TxId) -> Result<TransactionStatus, SourceError>;
+    /// Of each of these transactions whether a block records it. Costs a look-up each, and no block is read.
+    ///
+    /// # Errors
+    /// If the node can't say.
+    fn recorded(&self, ids: &[TxId]) -> Result<Vec<Recorded>, SourceError>;
     /// Resolves when the transaction has got as far as `wait` asks, or `at_most` has passed: with its status then.
     fn wait(
         &self,
@@ -123,11 +135,12 @@ pub trait Source: Send + Sync + 'static {
     /// # Errors
     /// If there is none.
     fn block(&self, height: Height) -> Result<Arc<Block>, SourceError>;
-    /// Up to `limit` blocks from a height on, by rising height.
+    /// Summaries of up to `limit` blocks from a height on, by rising height; fewer where blocks are large, but one at
+    /// least if there is one.
     ///
     /// # Errors
     /// If they are gone.
-    fn blocks(&self, from: Height, limit: usize) -> Result<Vec<Arc<Block>>, SourceError>;
+    fn blocks(&self, from: Height, limit: usize) -> Result<Vec<BlockSummary>, SourceError>;
     /// Events after a cursor, then those to come; without one, those to come.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ use violeta_types::{Transaction, TxId};
 use super::App;
 use super::error::ApiError;
 use super::request::{self, encoded, query};
+use super::source::{Recorded, SourceError};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -52,13 +53,11 @@ pub(crate) async fn one(
     let encoded_id = Transaction::id_of_encoded(&received.bytes);
     let mut verdicts = app.source.submit(vec![received.bytes]).await?;
     drop(received.room);
-    let verdict = match verdicts.pop() {
-        Some(verdict) if verdicts.is_empty() => verdict,
-        _ => return Err(super::source::SourceError::Failed("one verdict per item".into()).into()),
-    };
-    let transaction = match taken_before(&app, verdict, encoded_id).await? {
-        BatchVerdict::Taken(id) => id,
-        BatchVerdict::Refused(detail) => return Err(refused(detail)),
+    taken_before(&app, &mut verdicts, &[encoded_id]).await?;
+    let transaction = match verdicts.pop() {
+        Some(BatchVerdict::Taken(id)) if verdicts.is_empty() => id,
+        Some(BatchVerdict::Refused(detail)) if verdicts.is_empty() => return Err(refused(detail)),
+        _ => return Err(SourceError::Failed("one verdict per item".into()).into()),
     };
     let status = follow(&app, transaction, wanted.wait, timeout).await?;
     let code = match status.satisfies(wanted.wait) && wanted.wait != Wait::None {
@@ -73,22 +72,44 @@ pub(crate) async fn one(
 }
 
 /// What comes again after it was executed isn't admitted, but that is no failure: it was taken before. So a client may
-/// send the same bytes as often as it likes, to whom it likes (DESIGN §4, client intervention).
+/// send the same bytes as often as it likes, to whom it likes (DESIGN §4, client intervention). All of a batch that
+/// weren't admitted are looked up together.
 async fn taken_before(
     app: &App,
-    verdict: BatchVerdict,
-    id: Option<TxId>,
-) -> Result<BatchVerdict, ApiError> {
-    match (&verdict, id) {
-        (BatchVerdict::Refused(detail), Some(id)) if detail.code == ErrorCode::NotAdmitted => {
-            let status = app.on_store(move |s| s.transaction(id)).await?;
-            Ok(match status.outcome() {
-                Some(_) => BatchVerdict::Taken(id),
-                None => verdict,
-            })
-        }
-        _ => Ok(verdict),
+    verdicts: &mut [BatchVerdict],
+    ids: &[Option<TxId>],
+) -> Result<(), ApiError> {
+    let again: Vec<(usize, TxId)> = (verdicts.iter().zip(ids).enumerate())
+        .filter(|(_, (verdict, _))| is_not_admitted(verdict))
+        .filter_map(|(place, (_, id))| Some((place, (*id)?)))
+        .collect();
+    if again.is_empty() {
+        return Ok(());
     }
+    let asked: Vec<TxId> = again.iter().map(|(_, id)| *id).collect();
+    let recorded = app.on_store(move |s| s.recorded(&asked)).await?;
+    for ((place, id), recorded) in again.into_iter().zip(recorded) {
+        match (recorded, &mut verdicts[place]) {
+            (Recorded::Yes, verdict) => *verdict = BatchVerdict::Taken(id),
+            (Recorded::Unknown, BatchVerdict::Refused(detail)) => not_known(detail),
+            (Recorded::No, _) | (Recorded::Unknown, BatchVerdict::Taken(_)) => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_not_admitted(verdict: &BatchVerdict) -> bool {
+    matches!(verdict, BatchVerdict::Refused(detail) if detail.code == ErrorCode::NotAdmitted)
+}
+
+/// "Not admitted" says that it did nothing. Who can't look up what was executed can't say that.
+fn not_known(detail: &mut ErrorDetail) {
+    detail.code = ErrorCode::NotIndexed;
+    detail.message = format!(
+        "{}; or it was executed before: this node keeps no index of transactions to look it up in",
+        detail.message
+    );
+    detail.help = "ask another validator, or compare with the account's nonces".into();
 }
 
 async fn follow(
@@ -131,11 +152,9 @@ pub(crate) async fn batch(
     let mut verdicts = app.source.submit(items).await?;
     drop(received.room);
     if verdicts.len() != ids.len() {
-        return Err(super::source::SourceError::Failed("one verdict per item".into()).into());
+        return Err(SourceError::Failed("one verdict per item".into()).into());
     }
-    for (verdict, id) in verdicts.iter_mut().zip(ids) {
-        *verdict = taken_before(&app, verdict.clone(), id).await?;
-    }
+    taken_before(&app, &mut verdicts, &ids).await?;
     Ok(encoded(&headers, &verdicts))
 }
 

@@ -1,6 +1,7 @@
 //! A small chain in memory, and a gateway in front of it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,8 +19,9 @@ use violeta_types::merkle;
 use violeta_types::transaction::{Key, NamespaceName};
 use violeta_types::*;
 
-use super::source::{Block, Events, Source, SourceError};
+use super::source::{Block, Events, Recorded, Source, SourceError};
 use super::{Gateway, GatewayConfig};
+use crate::chain::summary;
 
 /// What one client's transaction is refused for here.
 pub(super) const FULL: &[u8] = b"full";
@@ -36,6 +38,7 @@ struct State {
     events: Vec<ChainEvent>,
     nonce: u64,
     submissions: usize,
+    lookups: usize,
 }
 
 /// Executes each submission in a block of its own, at once unless it is told to stall, and certifies it.
@@ -44,6 +47,8 @@ pub(super) struct Chain {
     state: Mutex<State>,
     grown: watch::Sender<u64>,
     pub(super) stalls: std::sync::atomic::AtomicBool,
+    /// Whether it can say of a transaction that it was never recorded.
+    pub(super) indexes: std::sync::atomic::AtomicBool,
 }
 
 pub(super) fn client_key() -> ClientSecretKey {
@@ -79,6 +84,7 @@ impl Chain {
             state: Mutex::default(),
             grown: watch::Sender::new(0),
             stalls: false.into(),
+            indexes: true.into(),
         })
     }
 
@@ -101,6 +107,11 @@ impl Chain {
             value: value.try_into().unwrap(),
         };
         self.transaction(nonce, vec![operation])
+    }
+
+    /// How often it was asked what it has recorded.
+    pub(super) fn lookups(&self) -> usize {
+        self.state.lock().unwrap().lookups
     }
 
     pub(super) fn submissions(&self) -> usize {
@@ -285,6 +296,17 @@ impl Source for Arc<Chain> {
         })
     }
 
+    fn recorded(&self, ids: &[TxId]) -> Result<Vec<Recorded>, SourceError> {
+        let mut state = self.state.lock().unwrap();
+        state.lookups += 1;
+        let of = |id| match state.outcomes.contains_key(id) {
+            true => Recorded::Yes,
+            false if self.indexes.load(SeqCst) => Recorded::No,
+            false => Recorded::Unknown,
+        };
+        Ok(ids.iter().map(of).collect())
+    }
+
     fn wait(
         &self,
         id: TxId,
@@ -336,7 +358,7 @@ impl Source for Arc<Chain> {
             .ok_or_else(|| SourceError::NotFound(format!("block {height}")))
     }
 
-    fn blocks(&self, from: Height, limit: usize) -> Result<Vec<Arc<Block>>, SourceError> {
+    fn blocks(&self, from: Height, limit: usize) -> Result<Vec<BlockSummary>, SourceError> {
         let state = self.state.lock().unwrap();
         let from = from.0 as usize - 1;
         Ok(state
@@ -344,7 +366,7 @@ impl Source for Arc<Chain> {
             .iter()
             .skip(from)
             .take(limit)
-            .cloned()
+            .map(|block| summary(block))
             .collect())
     }
 

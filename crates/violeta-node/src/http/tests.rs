@@ -1,5 +1,6 @@
 //! The gateway as its clients meet it: over sockets, in front of a chain in memory.
 
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -186,6 +187,38 @@ async fn a_linearizable_read_without_a_key_says_what_the_client_can_do() {
     let (status, error) = Fixture::error(response).await;
     assert_eq!((status, error.code), (400, ErrorCode::NeedsClient));
     assert!(error.help.contains("http.barrier_key"), "{}", error.help);
+}
+
+#[tokio::test]
+async fn a_batch_that_was_executed_before_is_taken_again_and_looked_up_at_once() {
+    let f = Fixture::new().await;
+    let items: Vec<_> = (1..=40)
+        .map(|i| f.chain.put(i, b"k", b"v").to_bytes())
+        .collect();
+    let batch = encode_batch(&items).unwrap();
+    for lookups in [0, 1] {
+        let verdicts: Vec<BatchVerdict> = f
+            .post("/v1/batch", batch.clone())
+            .await
+            .json()
+            .await
+            .unwrap();
+        assert_eq!(verdicts.len(), 40);
+        assert!(verdicts.iter().all(|v| matches!(v, BatchVerdict::Taken(_))));
+        assert_eq!(f.chain.lookups(), lookups);
+    }
+}
+
+#[tokio::test]
+async fn who_cannot_look_up_what_was_executed_does_not_say_that_it_was_not_taken() {
+    let f = Fixture::new().await;
+    f.chain.indexes.store(false, SeqCst);
+    f.put(2, b"k", b"v").await;
+    let spent = f.chain.put(1, b"k", b"v").to_bytes();
+    let response = f.post("/v1/transactions", spent).await;
+    let (status, error) = Fixture::error(response).await;
+    assert_eq!((status, error.code), (501, ErrorCode::NotIndexed));
+    assert!(error.message.starts_with("the nonce was used; or"));
 }
 
 #[tokio::test]

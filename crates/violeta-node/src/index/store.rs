@@ -473,6 +473,23 @@ impl Index {
         })
     }
 
+    /// Of each of these transactions whether it is here; always no if transactions aren't indexed. The first
+    /// `PREFIX` bytes of an id decide: two transactions that share them are made by nobody but who searches for them.
+    ///
+    /// # Errors
+    /// If LMDB says no.
+    pub fn has_transactions(&self, ids: &[TxId]) -> Result<Vec<bool>, IndexError> {
+        self.read(|tables, txn| {
+            let has = |id: &TxId| Ok(tables.transactions.get(txn, &prefix(&id.0.0))?.is_some());
+            ids.iter().map(has).collect()
+        })
+    }
+
+    /// Whether transactions are indexed.
+    pub fn indexes_transactions(&self) -> bool {
+        self.index_transactions
+    }
+
     /// Up to `count` events after `after`, in order.
     ///
     /// # Errors

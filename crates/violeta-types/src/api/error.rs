@@ -61,6 +61,8 @@ error_codes! {
     OnlyFollows = 503,
     /// This node doesn't have that service: it runs another machine, or shuts down.
     Unavailable = 503,
+    /// It may be so, but this node keeps no index of transactions to look it up in.
+    NotIndexed = 501,
 }
 
 /// An error, for programs and for people.
