@@ -11,6 +11,7 @@
 //! files ([`config`], [`keys`]); what a client may see goes through [`Handle`]. The index knows nothing that the journal
 //! doesn't; the gateways know neither replica nor journal.
 
+mod address;
 mod assembly;
 pub mod chain;
 pub mod config;

@@ -1,19 +1,20 @@
 //! Who gets in: connections, requests and bodies, all of them counted, and no address more than its share.
 //!
 //! ```text
-//!   connection ── of all, of this address ──▶ request ── of all, of this address ──▶ body ── KiB of all
+//!   connection ──▶ request ──▶ KiB of its body, as it comes ──▶ KiB of its answer, until it is written
+//!        └────────────┴───────────────┴───────────────────────────────┴── each: of all, of this address
 //! ```
 //!
+//! An address is an IPv4 address, or the 64-bit prefix of an IPv6 address: whoever has one of these has all below it.
 //! What is over a bound is refused at once with when to come back; nothing queues here.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
 use super::error::ApiError;
-use super::limits::{ADDRESS_SHARE, BODIES_KIB_MAX};
+use super::limits::ADDRESS_SHARE;
+use crate::address::network;
 
 /// Counts what is open, in all and by address.
 #[derive(Debug)]
@@ -27,14 +28,16 @@ pub(crate) struct Gate {
 #[derive(Debug, Default)]
 struct Open {
     all: usize,
-    by_address: BTreeMap<IpAddr, usize>,
+    /// What is open, and the passes that hold it, by address.
+    by_address: BTreeMap<IpAddr, (usize, usize)>,
 }
 
-/// One thing that is open; dropping it closes it.
+/// Something that is open, so much of it; dropping it closes it.
 #[derive(Debug)]
 pub(crate) struct Pass {
     gate: Arc<Gate>,
     address: IpAddr,
+    count: usize,
 }
 
 /// Which bound was met.
@@ -60,21 +63,39 @@ impl Gate {
 
     /// Opens one, if there is room.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Pass, Full> {
+        self.enter_with(address, 1)
+    }
+
+    /// Opens so many, if there is room.
+    pub(crate) fn enter_with(
+        self: &Arc<Self>,
+        address: IpAddr,
+        count: usize,
+    ) -> Result<Pass, Full> {
+        let address = network(address);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.all >= self.all_max {
-            return Err(Full::All);
-        }
-        // The map has an entry for each address with something open: it is bounded by what is open.
-        let of_address = open.by_address.entry(address).or_default();
-        if *of_address >= self.address_max {
-            return Err(Full::Address);
-        }
-        *of_address += 1;
-        open.all += 1;
+        self.take(&mut open, address, count)?;
+        // One entry for each address that holds a pass: bounded by the connections that they come from.
+        open.by_address.entry(address).or_default().1 += 1;
+        drop(open);
         Ok(Pass {
             gate: self.clone(),
             address,
+            count,
         })
+    }
+
+    fn take(&self, open: &mut Open, address: IpAddr, count: usize) -> Result<(), Full> {
+        if count > self.all_max - open.all {
+            return Err(Full::All);
+        }
+        let of_address = open.by_address.get(&address).map_or(0, |entry| entry.0);
+        if count > self.address_max - of_address {
+            return Err(Full::Address);
+        }
+        open.by_address.entry(address).or_default().0 += count;
+        open.all += count;
+        Ok(())
     }
 
     /// How a client is told.
@@ -93,9 +114,25 @@ impl Gate {
     }
 
     #[cfg(test)]
-    fn counts(&self) -> (usize, usize) {
+    pub(crate) fn counts(&self) -> (usize, usize) {
         let open = self.open.lock().unwrap();
         (open.all, open.by_address.len())
+    }
+}
+
+impl Pass {
+    /// Opens so many more, if there is room.
+    pub(crate) fn more(&mut self, count: usize) -> Result<(), Full> {
+        let gate = &self.gate;
+        let mut open = gate.open.lock().unwrap_or_else(PoisonError::into_inner);
+        gate.take(&mut open, self.address, count)?;
+        self.count += count;
+        Ok(())
+    }
+
+    /// How much of it is open.
+    pub(crate) fn count(&self) -> usize {
+        self.count
     }
 }
 
@@ -103,35 +140,20 @@ impl Drop for Pass {
     fn drop(&mut self) {
         let gate = &self.gate;
         let mut open = gate.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.all -= 1;
-        if let Some(count) = open.by_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
+        open.all -= self.count;
+        if let Some((count, passes)) = open.by_address.get_mut(&self.address) {
+            *count -= self.count;
+            *passes -= 1;
+            if *passes == 0 {
                 open.by_address.remove(&self.address);
             }
         }
     }
 }
 
-/// The memory that bodies may take, all together.
-#[derive(Debug)]
-pub(crate) struct Bodies(Arc<Semaphore>);
-
-impl Default for Bodies {
-    fn default() -> Self {
-        Bodies(Arc::new(Semaphore::new(BODIES_KIB_MAX)))
-    }
-}
-
-impl Bodies {
-    /// Room for a body of `bytes`.
-    pub(crate) fn reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
-        let kib = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
-        self.0
-            .clone()
-            .try_acquire_many_owned(kib)
-            .map_err(|_| ApiError::overloaded("too many large requests at once"))
-    }
+/// Bytes in KiB, rounded up.
+pub(crate) fn kib(bytes: u64) -> usize {
+    usize::try_from(bytes.div_ceil(1 << 10)).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -167,16 +189,35 @@ mod tests {
     }
 
     #[test]
-    fn bodies_share_one_bound() {
-        let bodies = Bodies::default();
-        let half = (BODIES_KIB_MAX / 2) << 10;
-        let first = bodies.reserve(half).unwrap();
-        let _second = bodies.reserve(half).unwrap();
-        let error = bodies.reserve(1).unwrap_err();
-        assert_eq!(error.detail.code.status(), 503);
-        assert!(error.detail.retry_ms.is_some());
+    fn bytes_are_counted_as_they_come_and_no_address_gets_more_than_its_share() {
+        let gate = Gate::new("KiB of bodies", 8);
+        let mut first = gate.enter_with(address(1), 0).unwrap();
+        assert_eq!(
+            gate.counts(),
+            (0, 1),
+            "it has announced much and sent nothing"
+        );
+        for _ in 0..4 {
+            first.more(1).unwrap();
+        }
+        assert_eq!(first.more(1), Err(Full::Address));
+        assert_eq!(gate.enter_with(address(1), 1).unwrap_err(), Full::Address);
+        let mut other = gate.enter_with(address(2), 3).unwrap();
+        assert_eq!(gate.enter_with(address(3), 2).unwrap_err(), Full::All);
+        assert_eq!(other.more(usize::MAX), Err(Full::All));
         drop(first);
-        assert!(bodies.reserve(1).is_ok());
-        assert!(bodies.reserve(usize::MAX).is_err());
+        assert_eq!(gate.counts(), (3, 1));
+        other.more(1).unwrap();
+        drop(other);
+        assert_eq!(gate.counts(), (0, 0));
+    }
+
+    #[test]
+    fn who_has_a_64_bit_prefix_of_ipv6_addresses_is_one() {
+        let gate = Gate::new("requests", 4);
+        let from = |text: &str| gate.enter(text.parse().unwrap());
+        let _near = [from("2001:db8::1").unwrap(), from("2001:db8::2").unwrap()];
+        assert_eq!(from("2001:db8:0:0:ffff::").unwrap_err(), Full::Address);
+        assert!(from("2001:db8:0:1::1").is_ok(), "the next network");
     }
 }

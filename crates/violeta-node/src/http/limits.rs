@@ -11,6 +11,8 @@ pub const HEAD_READ_MS_MAX: u64 = 30_000;
 pub const BODY_READ_MS_MAX: u64 = 20_000;
 /// How long what was sent may stay unacknowledged before the connection is cut: a reader that stopped reading.
 pub const WRITE_STALL_MS_MAX: u32 = 30_000;
+/// How long a large answer may take to be written, all of it: a reader that reads a byte now and then.
+pub const ANSWER_WRITE_MS_MAX: u64 = 120_000;
 /// How long open connections may go on once the gateway stops.
 pub const SHUTDOWN_MS_MAX: u64 = 2_000;
 /// How often a stream with nothing to say says so, that neither end takes the other for dead.
@@ -20,8 +22,12 @@ pub const KEEP_ALIVE_MS: u64 = 15_000;
 pub const CONNECTIONS_MAX: usize = 4_096;
 /// Open connections for which there must be descriptors: a gateway with fewer isn't started.
 pub const CONNECTIONS_MIN: usize = 64;
-/// KiB of bodies that are being received or submitted, all requests together.
+/// KiB of bodies that are being received or submitted, all requests together, counted as they come.
 pub const BODIES_KIB_MAX: usize = 64 << 10;
+/// KiB of large answers that wait to be written, all together.
+pub const ANSWERS_KIB_MAX: usize = 128 << 10;
+/// Bytes of an answer that are handed to the connection at once. An answer that isn't longer isn't counted.
+pub const ANSWER_PIECE_BYTES: usize = 16 << 10;
 /// Bytes of a body where the route takes none to speak of.
 pub const NO_BODY_BYTES_MAX: usize = 1 << 10;
 /// The share of connections and requests that one address may hold: the others are for others.
@@ -31,7 +37,11 @@ pub const BARRIER_MS_MAX: u64 = 10_000;
 /// What a client that came at a bad time is told to wait.
 pub const RETRY_MS: u64 = 250;
 
-const _: () = assert!(BATCH_BYTES_MAX <= BODIES_KIB_MAX << 10);
+const _: () = assert!(BATCH_BYTES_MAX <= (BODIES_KIB_MAX << 10) / ADDRESS_SHARE);
+const _: () = assert!(
+    2 * BATCH_BYTES_MAX <= (ANSWERS_KIB_MAX << 10) / ADDRESS_SHARE,
+    "in hexadecimal"
+);
 const _: () = assert!(TRANSACTION_BYTES_MAX <= BATCH_BYTES_MAX);
 const _: () = assert!(HEAD_BYTES_MAX >= 8 << 10, "hyper's smallest buffer");
 const _: () = assert!(PAGE_MAX >= 1);

@@ -9,6 +9,7 @@
 //!             events     GET  /v1/events                       resumable stream
 //!             pages      GET  / · /docs · /openapi.json        for people
 //!          ─▶ dyn Source                                       the node
+//!          ─▶ answer     large ones in pieces                  counted until they are read, and timed
 //! ```
 //!
 //! Reading is public and answers are provable, so nobody has to trust a gateway. What it must do is stand up to
@@ -19,6 +20,7 @@
 
 mod adapter;
 mod admission;
+mod answer;
 mod barrier;
 mod chain;
 mod error;
@@ -46,7 +48,7 @@ use violeta_crypto::signing::ClientSecretKey;
 
 use crate::handle::Forge;
 
-use self::admission::{Bodies, Gate};
+use self::admission::Gate;
 use self::barrier::Barriers;
 use self::error::ApiError;
 use self::metrics::Metrics;
@@ -92,7 +94,10 @@ pub(crate) struct Shared {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) requests: Arc<Gate>,
     pub(crate) streams: Arc<Gate>,
-    pub(crate) bodies: Bodies,
+    /// In KiB.
+    pub(crate) bodies: Arc<Gate>,
+    /// In KiB.
+    pub(crate) answers: Arc<Gate>,
     pub(crate) body_bytes_max: usize,
     pub(crate) metrics: Metrics,
     pub(crate) forge: Option<Arc<dyn Forge>>,
@@ -117,7 +122,8 @@ impl App {
             source,
             requests: Gate::new("requests", config.requests_max),
             streams: Gate::new("event streams", config.streams_max),
-            bodies: Bodies::default(),
+            bodies: Gate::new("KiB of bodies", limits::BODIES_KIB_MAX),
+            answers: Gate::new("KiB of answers", limits::ANSWERS_KIB_MAX),
             body_bytes_max: config.body_bytes_max,
             metrics: Metrics::default(),
             forge: config.forge,

@@ -1,5 +1,6 @@
 //! Taking requests apart: queries, paths, headers, bodies. What is wrong is said in the words of the request.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -8,18 +9,18 @@ use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use borsh::BorshSerialize;
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::OwnedSemaphorePermit;
 use violeta_types::Height;
 use violeta_types::api::{BINARY, Consistency, ErrorCode, PAGE_DEFAULT, PAGE_MAX, Readable};
 use violeta_types::codec::Blob;
 
-use super::App;
+use super::admission::{Gate, Pass, kib};
 use super::error::ApiError;
 use super::limits::BODY_READ_MS_MAX;
+use super::{App, Peer};
 
 /// The name of the newest certified version in `at`.
 pub(crate) const LATEST_CERTIFIED: &str = "latest-certified";
@@ -131,51 +132,76 @@ pub(crate) fn encoded<T: Serialize + BorshSerialize>(headers: &HeaderMap, value:
 /// A body, and the room that it takes until it is dropped.
 pub(crate) struct Received {
     pub(crate) bytes: Bytes,
-    pub(crate) room: OwnedSemaphorePermit,
+    pub(crate) room: Pass,
 }
 
-/// Reads a binary body of at most `bytes_max`, within the time and the memory that bodies have.
+/// Reads a binary body of at most `bytes_max`, within the time that bodies have. Room is taken for what has come, not
+/// for what was announced: who sends slowly holds little.
 pub(crate) async fn body(
     app: &App,
+    peer: Peer,
     headers: &HeaderMap,
     body: Body,
     bytes_max: usize,
 ) -> Result<Received, ApiError> {
     check_media_type(headers)?;
-    // Without a length the body may have any: room for the longest.
-    let length = match headers.get(CONTENT_LENGTH) {
-        Some(value) => value
-            .to_str()
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| ApiError::invalid("content-length is no number", "send the length"))?,
-        None => bytes_max,
-    };
-    if length > bytes_max {
+    let length = announced(headers)?;
+    if length.is_some_and(|length| length > bytes_max) {
         return Err(too_large(bytes_max));
     }
-    let room = app.bodies.reserve(length)?;
     let limit = Duration::from_millis(BODY_READ_MS_MAX);
-    let reading = Limited::new(body, bytes_max).collect();
-    let collected = match tokio::time::timeout(limit, reading).await {
-        Err(_) => {
-            return Err(ApiError::new(
-                ErrorCode::TooSlow,
-                format!("the body didn't come within {BODY_READ_MS_MAX} ms"),
-                "send it faster, or in smaller batches",
-            ));
-        }
-        Ok(Err(e)) if e.is::<LengthLimitError>() => return Err(too_large(bytes_max)),
-        Ok(Err(e)) => {
-            return Err(ApiError::invalid(
-                format!("the body broke off: {e}"),
-                "send it again",
-            ));
-        }
-        Ok(Ok(collected)) => collected,
+    let reading = receive(&app.bodies, peer, body, bytes_max);
+    match tokio::time::timeout(limit, reading).await {
+        Ok(received) => received,
+        Err(_) => Err(ApiError::new(
+            ErrorCode::TooSlow,
+            format!("the body didn't come within {BODY_READ_MS_MAX} ms"),
+            "send it faster, or in smaller batches",
+        )),
+    }
+}
+
+/// The length that a request says its body has; it needn't.
+fn announced(headers: &HeaderMap) -> Result<Option<usize>, ApiError> {
+    let Some(value) = headers.get(CONTENT_LENGTH) else {
+        return Ok(None);
     };
+    let length = value.to_str().ok().and_then(|text| text.parse().ok());
+    match length {
+        Some(length) => Ok(Some(length)),
+        None => Err(ApiError::invalid(
+            "content-length is no number",
+            "send the length",
+        )),
+    }
+}
+
+async fn receive(
+    bodies: &Arc<Gate>,
+    peer: Peer,
+    mut body: Body,
+    bytes_max: usize,
+) -> Result<Received, ApiError> {
+    let full = |full| bodies.refusal(full);
+    let mut room = bodies.enter_with(peer.0, 0).map_err(full)?;
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame
+            .map_err(|e| ApiError::invalid(format!("the body broke off: {e}"), "send it again"))?;
+        // Trailers say nothing here.
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        let length = bytes.len() + data.len();
+        if length > bytes_max {
+            return Err(too_large(bytes_max));
+        }
+        let more = kib(length as u64) - room.count();
+        room.more(more).map_err(full)?;
+        bytes.extend_from_slice(&data);
+    }
     Ok(Received {
-        bytes: collected.to_bytes(),
+        bytes: bytes.freeze(),
         room,
     })
 }

@@ -24,6 +24,7 @@ use utoipa::{PartialSchema, ToSchema};
 use violeta_types::Genesis;
 use violeta_types::api::{self, BINARY, ErrorBody, ErrorCode, VALIDATOR_HEADER};
 
+use super::answer::{self, Cut};
 use super::error::ApiError;
 use super::{App, Peer, chain, events, pages, read, submit};
 
@@ -407,6 +408,7 @@ async fn wrong_method(path: Option<MatchedPath>) -> ApiError {
 async fn around(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
+    Extension(cut): Extension<Cut>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -415,10 +417,14 @@ async fn around(
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let always = route == HEALTH || route == METRICS;
+    let room = (!always).then_some(&app.answers);
     let mut response = match app.requests.enter(peer.0) {
-        Ok(_pass) => next.run(request).await,
-        Err(_) if route == HEALTH || route == METRICS => next.run(request).await,
-        Err(full) => app.requests.refusal(full).into_response(),
+        Err(full) if !always => app.requests.refusal(full).into_response(),
+        entered => {
+            let response = next.run(request).await;
+            answer::counted(room, peer, &cut, entered.ok(), response)
+        }
     };
     let headers = response.headers_mut();
     if let Some(index) = app.source.validator() {

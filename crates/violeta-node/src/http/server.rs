@@ -27,6 +27,7 @@ use tower::ServiceExt;
 use violeta_types::api::ErrorBody;
 
 use super::admission::{Gate, Pass};
+use super::answer::Cut;
 use super::error::ApiError;
 use super::limits::{HEAD_BYTES_MAX, HEAD_READ_MS_MAX, SHUTDOWN_MS_MAX, WRITE_STALL_MS_MAX};
 use super::source::Source;
@@ -139,8 +140,11 @@ fn http1(
     graceful: &GracefulShutdown,
 ) -> impl Future<Output = ()> + use<> {
     tune(&stream);
+    let cut = Cut::default();
+    let of_requests = cut.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer.ip()));
+        request.extensions_mut().insert(of_requests.clone());
         router.clone().oneshot(request.map(Body::new))
     });
     let connection = http1::Builder::new()
@@ -150,8 +154,13 @@ fn http1(
         .serve_connection(TokioIo::new(stream), service);
     let connection = graceful.watch(connection);
     async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%peer, %error, "connection ended");
+        tokio::select! {
+            ended = connection => if let Err(error) = ended {
+                tracing::debug!(%peer, %error, "connection ended");
+            },
+            () = cut.told() => {
+                tracing::debug!(%peer, "connection cut: an answer wasn't read in time");
+            }
         }
     }
 }

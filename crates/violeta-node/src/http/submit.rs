@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Deserialize;
 use violeta_types::api::{
     BATCH_BYTES_MAX, BatchVerdict, ErrorCode, ErrorDetail, TransactionAnswer, TransactionStatus,
@@ -15,10 +15,10 @@ use violeta_types::api::{
 use violeta_types::limits::TRANSACTION_BYTES_MAX;
 use violeta_types::{Transaction, TxId};
 
-use super::App;
 use super::error::ApiError;
 use super::request::{self, encoded, query};
 use super::source::{Recorded, SourceError};
+use super::{App, Peer};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,13 +43,14 @@ impl SubmitQuery {
 /// `POST /v1/transactions`: 200 once it has got as far as `wait` asks, 202 if it is on its way.
 pub(crate) async fn one(
     State(app): State<App>,
+    Extension(peer): Extension<Peer>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let wanted: SubmitQuery = query(&uri)?;
     let timeout = wanted.timeout()?;
-    let received = request::body(&app, &headers, body, TRANSACTION_BYTES_MAX).await?;
+    let received = request::body(&app, peer, &headers, body, TRANSACTION_BYTES_MAX).await?;
     let encoded_id = Transaction::id_of_encoded(&received.bytes);
     let mut verdicts = app.source.submit(vec![received.bytes]).await?;
     drop(received.room);
@@ -136,11 +137,12 @@ fn refused(detail: ErrorDetail) -> ApiError {
 /// `POST /v1/batch`: verdicts in order, as JSON or borsh.
 pub(crate) async fn batch(
     State(app): State<App>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let bytes_max = BATCH_BYTES_MAX.min(app.body_bytes_max);
-    let received = request::body(&app, &headers, body, bytes_max).await?;
+    let received = request::body(&app, peer, &headers, body, bytes_max).await?;
     let items = decode_batch(received.bytes)?;
     if items.is_empty() {
         return Ok(encoded(&headers, &Vec::<BatchVerdict>::new()));

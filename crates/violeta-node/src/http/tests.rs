@@ -190,6 +190,20 @@ async fn a_linearizable_read_without_a_key_says_what_the_client_can_do() {
 }
 
 #[tokio::test]
+async fn uploads_that_are_announced_and_do_not_come_keep_nobody_out() {
+    let f = Fixture::new().await;
+    let head =
+        format!("POST /v1/batch HTTP/1.1\r\nhost: x\r\ncontent-length: {BATCH_BYTES_MAX}\r\n\r\n0");
+    let mut slow = Vec::new();
+    for _ in 0..40 {
+        let mut socket = TcpStream::connect(f.gateway.address()).await.unwrap();
+        socket.write_all(head.as_bytes()).await.unwrap();
+        slow.push(socket);
+    }
+    f.put(1, b"k", b"v").await;
+}
+
+#[tokio::test]
 async fn a_batch_that_was_executed_before_is_taken_again_and_looked_up_at_once() {
     let f = Fixture::new().await;
     let items: Vec<_> = (1..=40)
