@@ -26,6 +26,9 @@ use crate::chain::summary;
 /// What one client's transaction is refused for here.
 pub(super) const FULL: &[u8] = b"full";
 
+/// How far above the highest nonce that was executed another may be.
+pub(super) const WINDOW: u64 = 64;
+
 /// A value and when it was written.
 type Written = (Height, Vec<u8>);
 
@@ -47,6 +50,8 @@ pub(super) struct Chain {
     state: Mutex<State>,
     grown: watch::Sender<u64>,
     pub(super) stalls: std::sync::atomic::AtomicBool,
+    /// It takes nothing.
+    pub(super) overloaded: std::sync::atomic::AtomicBool,
     /// Whether it can say of a transaction that it was never recorded.
     pub(super) indexes: std::sync::atomic::AtomicBool,
 }
@@ -84,6 +89,7 @@ impl Chain {
             state: Mutex::default(),
             grown: watch::Sender::new(0),
             stalls: false.into(),
+            overloaded: false.into(),
             indexes: true.into(),
         })
     }
@@ -127,7 +133,7 @@ impl Chain {
                 retry_ms,
             })
         };
-        if bytes == FULL {
+        if bytes == FULL || self.overloaded.load(SeqCst) {
             return refuse(ErrorCode::Overloaded, "the mempool is full", Some(1_500));
         }
         let Ok(transaction) = Transaction::decode(bytes) else {
@@ -138,6 +144,13 @@ impl Chain {
         let id = transaction.id();
         if transaction.body.nonce.0 <= state.nonce {
             return refuse(ErrorCode::NotAdmitted, "the nonce was used", None);
+        }
+        if transaction.body.nonce.0 > state.nonce + WINDOW {
+            return refuse(
+                ErrorCode::NotAdmitted,
+                "the nonce is beyond the window",
+                None,
+            );
         }
         if self.stalls.load(std::sync::atomic::Ordering::SeqCst) {
             state.queued.push(id);
