@@ -13,13 +13,13 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::{debug, warn};
 
 use crate::http::limits::{CONNECTIONS_MAX, CONNECTIONS_MIN};
-use crate::transport::HANDSHAKES_MAX;
+use crate::transport::{HANDSHAKES_MAX, HANDSHAKES_PER_VALIDATOR};
 
 /// Descriptors for files and for the runtime: what journal and store keep open for reading (see the assertion), what
 /// they write, the index, files open for a moment on each blocking thread, listeners, wakers, standard streams.
 pub const FILES_RESERVED: u64 = 384;
-/// Connections with each validator: one for each direction, and the one that takes the place of an older one.
-const CONNECTIONS_PER_VALIDATOR: u64 = 3;
+/// Connections with each validator: one for each direction, the one that takes the place of an older one, and handshakes.
+const CONNECTIONS_PER_VALIDATOR: u64 = 3 + HANDSHAKES_PER_VALIDATOR as u64;
 
 /// Files that the store keeps open for reading: of nodes, and of values.
 const STORE_FILES: usize = 2 * violeta_vlsm::limits::OPEN_FILES_MAX;
@@ -85,8 +85,8 @@ mod tests {
 
     #[test]
     fn under_the_usual_limit_of_1024_clients_leave_the_files_theirs() {
-        // 384 for files, 3 for each of 4 validators, 64 handshakes.
-        assert_eq!(client_connections(1_024, 4, true), Ok(1_024 - 460));
+        // 384 for files, 5 for each of 4 validators, 64 handshakes of strangers.
+        assert_eq!(client_connections(1_024, 4, true), Ok(1_024 - 468));
     }
 
     #[test]
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_limit_that_is_too_low_is_refused_with_what_is_needed() {
-        let needed = 460 + CONNECTIONS_MIN as u64;
+        let needed = 468 + CONNECTIONS_MIN as u64;
         assert_eq!(
             client_connections(needed, 4, true),
             Ok(CONNECTIONS_MIN),
@@ -108,8 +108,8 @@ mod tests {
         let error = client_connections(limit, 4, true).unwrap_err();
         assert_eq!(error, TooFew { limit, needed });
         assert!(error.to_string().contains(&format!("LimitNOFILE={needed}")));
-        assert_eq!(client_connections(460, 4, false), Ok(0), "no gateway");
-        assert!(client_connections(459, 4, false).is_err());
+        assert_eq!(client_connections(468, 4, false), Ok(0), "no gateway");
+        assert!(client_connections(467, 4, false).is_err());
     }
 
     #[test]

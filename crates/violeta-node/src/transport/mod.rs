@@ -10,19 +10,21 @@
 //! connection that is up one way only harms nobody else. A newer incoming connection of a peer takes the place of its
 //! older one: the peer has restarted, or knows that the old one is dead.
 //!
-//! **Bounds.** Handshakes under way: [`HANDSHAKES_MAX`], per address [`HANDSHAKES_PER_ADDRESS_MAX`] (the oldest give way), each
-//! [`hello::HANDSHAKE_TIMEOUT`] long. Established connections: two for each member of the committee. Waiting to be sent to
+//! **Bounds.** Handshakes under way: [`HANDSHAKES_MAX`], per address [`HANDSHAKES_PER_ADDRESS_MAX`] (the oldest give way), and
+//! [`HANDSHAKES_PER_VALIDATOR`] kept for each validator's own addresses, so that strangers can't keep validators out;
+//! each [`hello::HANDSHAKE_TIMEOUT`] long at most. Established connections: two for each member of the committee. Waiting to be sent to
 //! a peer, and received from it and not handled: in bytes, by configuration. A peer over its quota isn't read from:
 //! it slows itself down and nobody else (consensus.md §8).
 
 pub mod frame;
+mod gate;
 pub mod hello;
 mod incoming;
 mod outgoing;
 pub mod queue;
 pub mod tls;
 
-use std::net::TcpListener;
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -35,13 +37,16 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use violeta_types::limits::MESSAGE_BYTES_MAX;
 use violeta_types::{ChainId, Committee, ValidatorIndex};
 
+use crate::lock::lock;
 use crate::metrics::Metrics;
 use queue::{Pushed, SendQueue};
 use tls::{NodeIdentity, TlsError};
 
-/// Handshakes under way at once.
+/// Handshakes under way at once, of strangers.
 pub const HANDSHAKES_MAX: usize = 64;
-/// Of these, from one address.
+/// Handshakes under way at once for which a validator's own addresses have places, beside those of strangers.
+pub const HANDSHAKES_PER_VALIDATOR: usize = 2;
+/// Handshakes of strangers from one address; of IPv6, from one network.
 pub const HANDSHAKES_PER_ADDRESS_MAX: usize = 16;
 /// How long a peer that sent what no honest one sends is refused.
 pub const REFUSED_FOR: Duration = Duration::from_secs(30);
@@ -86,8 +91,18 @@ pub enum PeerEvent {
     },
 }
 
+/// Whence a validator is known to come.
+#[derive(Default)]
+struct Known {
+    /// What `[peers]` says, as far as it could be resolved.
+    configured: Option<IpAddr>,
+    /// Whence it came when it last showed its key.
+    came_from: Option<IpAddr>,
+}
+
 struct Peer {
     index: ValidatorIndex,
+    known: Mutex<Known>,
     connector: Option<(String, TlsConnector)>,
     queue: SendQueue,
     /// What it may have in flight, over all its connections: reconnecting doesn't double it.
@@ -112,6 +127,15 @@ struct Shared {
 impl Shared {
     fn peer(&self, index: ValidatorIndex) -> Option<&Peer> {
         self.peers.get(index.as_usize())
+    }
+
+    /// Which validators are known to be at an address.
+    fn known_at(&self, address: IpAddr) -> impl Iterator<Item = ValidatorIndex> {
+        let there = move |peer: &&Peer| {
+            let known = lock(&peer.known);
+            [known.configured, known.came_from].contains(&Some(address))
+        };
+        self.peers.iter().filter(there).map(|peer| peer.index)
     }
 
     /// How long a peer is still refused.
@@ -224,6 +248,12 @@ impl Drop for Transport {
 fn peer(settings: &Settings, index: ValidatorIndex) -> Result<Peer, TlsError> {
     let key = settings.committee.members()[index.as_usize()].node_key;
     let address = settings.addresses.get(index.as_usize()).cloned().flatten();
+    // A name is resolved when it is dialled.
+    let literal = |address: &String| Some(address.parse::<SocketAddr>().ok()?.ip().to_canonical());
+    let known = Known {
+        configured: address.as_ref().and_then(literal),
+        came_from: None,
+    };
     let connector = match address {
         Some(address) if index != settings.me => {
             let config = settings.identity.client_config(key)?;
@@ -236,6 +266,7 @@ fn peer(settings: &Settings, index: ValidatorIndex) -> Result<Peer, TlsError> {
         .clamp(MESSAGE_BYTES_MAX + MESSAGE_COST, u32::MAX as usize);
     Ok(Peer {
         index,
+        known: Mutex::new(known),
         connector,
         queue: SendQueue::new(settings.send_queue_bytes),
         quota: Arc::new(Semaphore::new(quota)),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -19,6 +19,7 @@ use violeta_types::{ValidatorIndex, decode, encode};
 use super::frame::{FrameReader, HEADER_BYTES, header};
 use super::hello::{Answer, HANDSHAKE_TIMEOUT, HELLO_BYTES_MAX, Hello};
 use super::{Peer, PeerEvent, Shared, prepare, tls};
+use crate::lock::lock;
 
 /// The first wait before dialling again.
 const BACK_OFF_MIN: Duration = Duration::from_millis(100);
@@ -44,7 +45,7 @@ pub(super) async fn keep_connected(shared: Arc<Shared>, index: ValidatorIndex) {
         if let Some(left) = shared.refused_for(peer) {
             sleep(left).await;
         }
-        match connect(&shared, address, connector).await {
+        match connect(&shared, peer, address, connector).await {
             Ok(stream) => {
                 told.clear();
                 let since = Instant::now();
@@ -76,11 +77,17 @@ fn jittered(wait: Duration) -> Duration {
 
 async fn connect(
     shared: &Shared,
+    peer: &Peer,
     address: &str,
     connector: &TlsConnector,
 ) -> Result<TlsStream<TcpStream>, String> {
     let open = async {
-        let socket = TcpStream::connect(address)
+        let resolved = lookup_host(address).await.map_err(|e| e.to_string())?;
+        let addresses: Vec<_> = resolved.collect();
+        if let Some(first) = addresses.first() {
+            lock(&peer.known).configured = Some(first.ip().to_canonical());
+        }
+        let socket = TcpStream::connect(&addresses[..])
             .await
             .map_err(|e| e.to_string())?;
         prepare(&socket).map_err(|e| e.to_string())?;
