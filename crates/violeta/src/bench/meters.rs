@@ -21,8 +21,6 @@ const SYNC_PROBE_FILE_BYTES: u64 = 4 << 20;
 pub(crate) struct ProcessUse {
     /// Processor time, user and system.
     pub(crate) cpu_us: u64,
-    /// Bytes that it caused to be written to storage.
-    pub(crate) written_bytes: u64,
     /// The most memory that it held.
     pub(crate) rss_bytes_max: u64,
 }
@@ -33,10 +31,6 @@ impl ProcessUse {
         let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).ok();
         Some(ProcessUse {
             cpu_us: cpu_us(&read("stat")?, ticks_per_second())?,
-            // Only its own user may read it; without it nothing is known of writes.
-            written_bytes: read("io")
-                .and_then(|t| field(&t, "write_bytes"))
-                .unwrap_or(0),
             rss_bytes_max: read("status").and_then(|t| field(&t, "VmHWM")).unwrap_or(0) << 10,
         })
     }
@@ -87,6 +81,21 @@ pub(crate) fn disk_bytes(dir: &Path) -> u64 {
         })
     };
     entries.filter_map(of_entry).sum()
+}
+
+/// Bytes that the device under a directory has ever written, for whomever; none if it isn't a block device. A process's
+/// own counter of writes doesn't do: it counts a whole folio of the page cache, megabytes perhaps, for each small write.
+pub(crate) fn device_bytes(dir: &Path) -> Option<u64> {
+    use nix::sys::stat::{major, minor};
+    let device = dir.metadata().ok()?.dev();
+    let file = format!("/sys/dev/block/{}:{}/stat", major(device), minor(device));
+    device_written(&std::fs::read_to_string(file).ok()?)
+}
+
+/// The seventh field counts sectors written, of 512 bytes whatever the device's own are.
+fn device_written(stat: &str) -> Option<u64> {
+    let sectors: u64 = stat.split_ascii_whitespace().nth(6)?.parse().ok()?;
+    Some(sectors * 512)
 }
 
 /// The sum over all labels of a counter in an OpenMetrics text.
@@ -169,6 +178,13 @@ fn probe(file: &mut File, stop: &AtomicBool) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_device_wrote_is_counted_in_sectors_of_512_bytes() {
+        let stat = " 9103 3 401234 2277 801 77 6024 905 0 3100 3200 0 0 0 0 11 18";
+        assert_eq!(device_written(stat), Some(6_024 * 512));
+        assert_eq!(device_written("1 2 3"), None);
+    }
 
     #[test]
     fn processor_time_is_read_behind_a_name_with_parentheses() {

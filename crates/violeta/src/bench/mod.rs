@@ -25,7 +25,7 @@ use violeta_node::testnet::Options;
 use violeta_types::limits::{EXPIRY_AHEAD_MS_MAX, GRANTS_MAX};
 use violeta_types::{ChainId, Height, TimeMs};
 
-use self::meters::{ProcessUse, SyncProbe, counter, disk_bytes};
+use self::meters::{ProcessUse, SyncProbe, counter, device_bytes, disk_bytes};
 use self::pressure::{Pressure, Supply, lane, longest_gap, observe, submit_all};
 use self::probe::{Latencies, Switch, probe};
 use self::report::{Costs, MARKDOWN_HEADER, Percentiles, Report};
@@ -138,6 +138,7 @@ struct Reading {
     validators: Vec<ProcessUse>,
     generator: ProcessUse,
     disk: u64,
+    device: Option<u64>,
     wire: f64,
     round: u64,
 }
@@ -300,6 +301,7 @@ impl Bench {
         Ok(Reading {
             validators: self.cluster.as_ref().map(uses).unwrap_or_default(),
             disk: self.cluster.as_ref().map_or(0, disk_of),
+            device: self.dir.as_deref().and_then(device_bytes),
             generator: ProcessUse::of_self(),
             wire,
             round,
@@ -527,7 +529,8 @@ fn costs(
             last.disk.saturating_sub(first.disk) as f64 / writers,
             committed,
         ),
-        written_bytes: each(sum(|u| u.written_bytes) / survivors, committed),
+        device_bytes: (first.device.zip(last.device))
+            .map(|(first, last)| each(last.saturating_sub(first) as f64, committed)),
         rss_mib_max: rss as f64 / f64::from(1 << 20),
         fdatasync,
     }

@@ -44,8 +44,9 @@ pub(crate) struct Costs {
     pub(crate) idle_cpu_percent: f64,
     /// Bytes that a validator's files grew by, for each committed transaction.
     pub(crate) disk_bytes: f64,
-    /// Bytes that a validator caused to be written to storage, for each committed transaction.
-    pub(crate) written_bytes: f64,
+    /// Bytes that the device under all of them wrote, for each committed transaction: the file system's own included,
+    /// and whatever else writes there.
+    pub(crate) device_bytes: Option<f64>,
     /// The most memory that a validator held, in MiB.
     pub(crate) rss_mib_max: f64,
     /// fdatasync of 4 KiB on the same file system meanwhile.
@@ -186,11 +187,9 @@ impl Report {
                 "µs/tx",
             ));
             rows.push(("disk, each validator", number(costs.disk_bytes), "bytes/tx"));
-            rows.push((
-                "written, each validator",
-                number(costs.written_bytes),
-                "bytes/tx",
-            ));
+            if let Some(bytes) = costs.device_bytes {
+                rows.push(("written by the device", number(bytes), "bytes/tx, for all"));
+            }
             rows.push((
                 "memory, largest validator",
                 number(costs.rss_mib_max),
