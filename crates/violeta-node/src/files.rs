@@ -1,7 +1,7 @@
 //! Files that must be whole or absent, and files that must be nobody else's business.
 //!
 //! ```text
-//!  write ── name.tmp ──▶ fsync ──▶ rename over name ──▶ fsync directory
+//!  write ── .name.violeta-new ──▶ fsync ──▶ rename over name ──▶ fsync directory
 //! ```
 //!
 //! A crash at any instruction leaves the old file or the new one, never a part.
@@ -97,8 +97,10 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileErro
 }
 
 fn temporary_name(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
+    // No name that anybody would give to a file of theirs: what is there is overwritten.
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".violeta-new");
     path.with_file_name(name)
 }
 

@@ -157,6 +157,11 @@ pub fn generate(dir: &Path, n: usize, options: &Options) -> Result<Testnet, Test
     if genesis_path.exists() {
         return Err(TestnetError::Exists(genesis_path));
     }
+    // A key is never overwritten, not even one that an interrupted beginning left.
+    let administrator_path = dir.join(ADMINISTRATOR_FILE);
+    if administrator_path.exists() {
+        return Err(TestnetError::Exists(administrator_path));
+    }
     let addresses = addresses(n, options.base_port)?;
     let (committee, secrets) = draw_committee(n)?;
     let administrator = ClientSecretKey::from_seed(*random()?);
@@ -189,7 +194,7 @@ pub fn generate(dir: &Path, n: usize, options: &Options) -> Result<Testnet, Test
         )?;
         validators.push(validator);
     }
-    write_client_key(&dir.join(ADMINISTRATOR_FILE), &administrator)?;
+    write_client_key(&administrator_path, &administrator)?;
     // Last: a directory with a genesis is a whole network.
     genesis::save(&genesis_path, &genesis)?;
     Ok(Testnet {

@@ -268,6 +268,34 @@ fn a_validator_killed_in_mid_load_comes_back_level() {
 }
 
 #[test]
+fn of_rows_with_one_key_the_last_in_the_file_wins() {
+    let net = Net::up();
+    let text: String = (0..40).map(|i| format!("key{}\tv{i}\n", i % 2)).collect();
+    let file = net.file("rows.tsv", &format!("key\tvalue\n{text}"));
+    let load = [
+        "load",
+        file.to_str().unwrap(),
+        "-n",
+        "rows",
+        "-k",
+        "key",
+        "--create",
+    ];
+    let pace = ["--operations", "1", "--window", "32"];
+    net.run(&[&load[..], &pace[..]].concat()).expect(0);
+    for (key, odd) in [("key0", 0), ("key1", 1)] {
+        let versions = net
+            .run(&["history", "rows", key, "--json"])
+            .expect(0)
+            .objects();
+        let values: Vec<_> = versions.iter().map(|v| v["value"].to_string()).collect();
+        let of_row = |i: usize| format!("{:?}", format!("{{\"value\":\"v{}\"}}", 2 * i + odd));
+        let expected: Vec<_> = (0..20).rev().map(of_row).collect();
+        assert_eq!(values, expected, "{key}: newest first");
+    }
+}
+
+#[test]
 fn a_load_that_was_killed_goes_on_and_writes_no_row_twice() {
     let net = Net::up();
     let mut text = rows(2_000);

@@ -5,8 +5,11 @@
 //!                                    (durable)
 //! ```
 //!
-//! The ledger hears of a transaction before it leaves: whoever resumes can ask what became of it.
+//! The ledger hears of a transaction before it leaves: whoever resumes can ask what became of it. A transaction waits for
+//! those under way that put one of its keys: so the last row of a key wins, as in the file, and a row is loaded only once
+//! all rows of its key before it are.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 
@@ -92,41 +95,54 @@ pub(crate) async fn load(
     ledger: &mut (dyn Ledger + Send),
 ) -> CliResult {
     let mut under_way: FuturesUnordered<Carried<'_>> = FuturesUnordered::new();
-    let mut more = true;
-    while more || !under_way.is_empty() {
-        if more && under_way.len() < pace.window {
-            match batch(namespace, rows, pace.operations)? {
-                Some((operations, rows)) => {
-                    let pending = client.submit(operations).await?;
-                    let entry = Entry {
-                        transaction: pending.id(),
-                        nonce: pending.nonce(),
-                        expires: pending.expires(),
-                        rows,
-                    };
-                    ledger.begun(&entry)?;
-                    under_way.push(Box::pin(async move { (entry, pending.wait().await) }));
-                }
-                None => more = false,
-            }
+    let mut keys_under_way: BTreeMap<TxId, Keys> = BTreeMap::new();
+    let mut staged = batch(namespace, rows, pace.operations)?;
+    loop {
+        let room = under_way.len() < pace.window;
+        let may_leave = |batch: &mut Batch| {
+            room && (keys_under_way.values()).all(|keys| keys.is_disjoint(&batch.keys))
+        };
+        if let Some(batch) = staged.take_if(may_leave) {
+            let pending = client.submit(batch.operations).await?;
+            let entry = Entry {
+                transaction: pending.id(),
+                nonce: pending.nonce(),
+                expires: pending.expires(),
+                rows: batch.rows,
+            };
+            ledger.begun(&entry)?;
+            keys_under_way.insert(entry.transaction, batch.keys);
+            under_way.push(Box::pin(async move { (entry, pending.wait().await) }));
+            staged = self::batch(namespace, rows, pace.operations)?;
             continue;
         }
-        if let Some((entry, receipt)) = under_way.next().await {
-            ledger.done(&entry, &receipt?)?;
-        }
+        let Some((entry, receipt)) = under_way.next().await else {
+            return Ok(());
+        };
+        ledger.done(&entry, &receipt?)?;
+        keys_under_way.remove(&entry.transaction);
     }
-    Ok(())
 }
 
-/// The next transaction's puts, and the rows that they stand for. Rows with the same key as one before, in one
-/// transaction, simply come later in it: the last wins, as in the file.
+type Keys = BTreeSet<Vec<u8>>;
+
+/// The next transaction.
+struct Batch {
+    operations: Operations,
+    /// The keys that it puts.
+    keys: Keys,
+    /// The rows that it stands for.
+    rows: RowSet,
+}
+
+/// The next transaction's puts. Rows with the same key as one before, in one transaction, simply come later in it.
 fn batch(
     namespace: &[u8],
     rows: &mut dyn Iterator<Item = (u64, Row)>,
     operations_max: usize,
-) -> CliResult<Option<(Operations, RowSet)>> {
+) -> CliResult<Option<Batch>> {
     let mut operations = Operations::new();
-    let mut numbers = RowSet::default();
+    let (mut keys, mut numbers) = (Keys::new(), RowSet::default());
     let mut bytes = 0;
     while operations.len() < operations_max && bytes < BYTES_FULL {
         let Some((number, row)) = rows.next() else {
@@ -134,9 +150,14 @@ fn batch(
         };
         numbers.add(number, number + 1);
         bytes += row.key.len() + row.value.len();
+        keys.insert(row.key.clone());
         operations = operations.put(namespace, row.key, row.value)?;
     }
-    Ok((!operations.is_empty()).then_some((operations, numbers)))
+    Ok((!operations.is_empty()).then_some(Batch {
+        operations,
+        keys,
+        rows: numbers,
+    }))
 }
 
 /// Makes the namespace, unless it is there.
@@ -169,7 +190,7 @@ mod tests {
         let mut rows = (0..).zip(rows);
         let next = || batch(b"n", &mut rows, operations).unwrap();
         std::iter::from_fn(next)
-            .map(|(_, rows)| rows.len())
+            .map(|batch| batch.rows.len())
             .collect()
     }
 
