@@ -17,8 +17,10 @@ use crate::workload;
 
 /// How long settling may take.
 const SETTLING_MAX: Micros = seconds(60);
-/// How long coming to rest may take.
+/// How long coming to rest may take while nobody who is behind gets on.
 const RESTING_MAX: Micros = seconds(30);
+/// How long coming to rest may take in all. Who catches up by parts of one vertex each needs its time.
+const RESTING_IN_ALL_MAX: Micros = seconds(300);
 /// How long nothing may be made, for a world to be at rest: longer than any pause that is drawn, and two heartbeats.
 const QUIET: Micros = seconds(3);
 /// How often the world is looked over.
@@ -28,17 +30,23 @@ const SURVEY: Micros = ms(100);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Chaos,
-    Settling {
-        since: Micros,
-    },
-    Resting {
-        since: Micros,
-        /// Since when no vertex was made.
-        quiet: Micros,
-        /// How many there were then.
-        vertices: u64,
-    },
+    Settling { since: Micros },
+    Resting(Rest),
     Over,
+}
+
+/// Coming to rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rest {
+    began: Micros,
+    /// Since when nobody who catches up has got on.
+    since: Micros,
+    /// The commits that those who catch up had then, in all.
+    caught_up: u64,
+    /// Since when no vertex was made.
+    quiet: Micros,
+    /// How many there were then.
+    vertices: u64,
 }
 
 impl World<'_> {
@@ -66,11 +74,13 @@ impl World<'_> {
                         puppet.rest();
                     }
                 }
-                self.phase = Phase::Resting {
+                self.phase = Phase::Resting(Rest {
+                    began: self.now,
                     since: self.now,
+                    caught_up: 0,
                     quiet: self.now,
                     vertices: self.checkers.sent.vertices_count(),
-                };
+                });
             }
             Phase::Settling { since } => {
                 ensure!(
@@ -81,11 +91,7 @@ impl World<'_> {
                     self.where_all_stand()
                 );
             }
-            Phase::Resting {
-                since,
-                quiet,
-                vertices,
-            } => self.rest(since, quiet, vertices)?,
+            Phase::Resting(rest) => self.rest(rest)?,
         }
         Ok(())
     }
@@ -94,32 +100,48 @@ impl World<'_> {
         self.errands.iter().all(|errand| errand.closed)
     }
 
-    fn rest(&mut self, since: Micros, quiet: Micros, vertices: u64) -> Verdict {
-        let made = self.checkers.sent.vertices_count();
-        if made != vertices {
-            let (quiet, vertices) = (self.now, made);
-            self.phase = Phase::Resting {
-                since,
-                quiet,
-                vertices,
-            };
-        } else if self.now >= quiet + QUIET && self.are_all_equal() {
+    fn rest(&mut self, mut rest: Rest) -> Verdict {
+        let (made, caught_up) = (self.checkers.sent.vertices_count(), self.caught_up());
+        if caught_up != rest.caught_up {
+            (rest.since, rest.caught_up) = (self.now, caught_up);
+        }
+        if made != rest.vertices {
+            (rest.quiet, rest.vertices) = (self.now, made);
+        }
+        self.phase = Phase::Resting(rest);
+        let is_quiet = self.now >= rest.quiet + QUIET;
+        if is_quiet && self.are_all_equal() {
             self.line(None, format_args!("at rest"));
             self.phase = Phase::Over;
+            return Ok(());
         }
-        let property = match self.now >= quiet + QUIET {
+        let property = match is_quiet {
             true => Property::Progress,
             false => Property::Quiescence,
         };
+        let in_time =
+            self.now < rest.since + RESTING_MAX && self.now < rest.began + RESTING_IN_ALL_MAX;
         ensure!(
-            self.now < since + RESTING_MAX,
+            in_time,
             property,
-            "{} ms after the last transaction was answered, {} vertices are made or validators differ: {}",
-            (self.now - since) / 1_000,
-            made - vertices,
+            "{} ms after the last transaction was answered, and {} ms after anybody got on with catching up, vertices \
+             are made or validators differ: {}",
+            (self.now - rest.began) / 1_000,
+            (self.now - rest.since) / 1_000,
             self.where_all_stand()
         );
         Ok(())
+    }
+
+    /// The commits that those have, in all, who are catching up.
+    fn caught_up(&self) -> u64 {
+        let behind = self.honest().filter(|&process| {
+            let life = self.processes[process].life.as_ref();
+            life.is_some_and(|life| life.replica.status().catching_up)
+        });
+        behind
+            .map(|process| self.checkers.log.length(ValidatorIndex(process as u16)))
+            .sum()
     }
 
     /// Whether all honest validators have the whole log, have executed it, and know its last head certified; and those
