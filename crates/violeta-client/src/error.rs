@@ -89,8 +89,8 @@ pub enum ClientError {
     },
     /// It isn't known what became of the transaction: it may still be executed, or have been.
     #[error(
-        "it isn't known what became of transaction {transaction}: it may still be executed before {expires} (ms since \
-         the epoch); ask for its outcome before you submit it anew"
+        "it isn't known what became of transaction {transaction}: it may still be executed until it expires{}; ask \
+         for its outcome before you submit it anew", in_seconds(*expires)
     )]
     Unresolved {
         /// The transaction.
@@ -118,6 +118,14 @@ pub enum ClientError {
     /// The configuration makes no client.
     #[error("the client can't be made: {0}")]
     Config(String),
+}
+
+/// How long until then, from now on.
+fn in_seconds(expires: TimeMs) -> String {
+    match expires.0.saturating_sub(crate::client::now_ms().0) {
+        0 => String::new(),
+        left => format!(", in {} s", left.div_ceil(1_000)),
+    }
 }
 
 fn at_operation(outcome: &Outcome) -> String {

@@ -77,6 +77,10 @@ impl From<ClientError> for CliError {
             ClientError::Unverified { .. } => CliError::unverified(message).help(
                 "no answer was believed; if --trust is right, the validators that were asked lie",
             ),
+            ClientError::Unresolved { transaction, .. } => CliError::failed(message).help(format!(
+                "`violeta status` shows whether a quorum of validators answers; \
+                 GET /v1/transactions/{transaction} at any of them tells what became of it"
+            )),
             ClientError::Refused { refusal, .. } => with_refusal_help(message, refusal),
             ClientError::Invalid(_) => CliError::usage(message),
             ClientError::Answer { detail, .. } | ClientError::NotTaken { detail } => {

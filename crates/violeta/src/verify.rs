@@ -53,7 +53,11 @@ enum Proof {
 pub(crate) fn run(args: &VerifyArgs, terminal: &Terminal) -> CliResult {
     let trust = match &args.trust {
         Some(path) => read_trust(path)?,
-        None => ContextArgs::default().trust()?,
+        None => ContextArgs::default().trust().map_err(|error| {
+            error.help(
+                "give the trust file with --trust FILE, or run it inside a network's directory",
+            )
+        })?,
     };
     let bytes = read(&args.file)?;
     let false_proof = |error: ProofError| {

@@ -11,11 +11,16 @@
 mod support;
 
 use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
 
 use support::{is_alive, run, violeta, wait_for};
 
+/// Two demos at once take twice as long, and each has its patience.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 #[test]
 fn the_demo_shows_what_it_promises_and_leaves_nothing() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = tempfile::tempdir().unwrap();
     let said = run(&[
         "demo",
@@ -61,21 +66,28 @@ fn a_network_that_is_there_is_neither_used_nor_removed() {
 }
 
 #[test]
-fn validators_end_with_the_demo_however_it_ends() {
+fn what_the_demo_says_to_try_works_and_validators_end_with_it_however_it_ends() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     use std::io::BufRead;
     let dir = tempfile::tempdir().unwrap();
     let mut demo = violeta()
         .args(["demo", "--json", "--dir", dir.path().to_str().unwrap()])
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let mut line = String::new();
-    std::io::BufReader::new(demo.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    let step: serde_json::Value = serde_json::from_str(&line).unwrap();
-    let validators = step["facts"]["validators"].as_array().unwrap();
+    let lines = std::io::BufReader::new(demo.stdout.take().unwrap()).lines();
+    let steps: Vec<serde_json::Value> = lines
+        .take(7)
+        .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+        .collect();
+    assert_eq!(steps.len(), 7, "its errors are above: {steps:?}");
+    for command in steps[6]["facts"]["try"].as_array().unwrap() {
+        let command = command.as_str().unwrap().replace('\'', "");
+        // Watching never ends by itself.
+        let words = command.split(' ').skip(1).filter(|word| *word != "--watch");
+        run(&words.collect::<Vec<_>>()).expect(0);
+    }
+    let validators = steps[0]["facts"]["validators"].as_array().unwrap();
     let pids: Vec<u64> = validators
         .iter()
         .map(|v| v["pid"].as_u64().unwrap())

@@ -144,7 +144,7 @@ async fn show(args: &DemoArgs, dir: &Path, terminal: &Terminal) -> CliResult {
     killed_while_loading(&mut story, &client, &mut cluster).await?;
     back_again(&mut story, &mut cluster).await?;
     liar::show(&mut story, &dir.join("liar")).await?;
-    yours(&mut story, &client, &cluster, begun.elapsed()).await?;
+    yours(&mut story, client, &cluster, begun.elapsed()).await?;
     if !args.once {
         std::future::pending::<()>().await;
     }
@@ -301,7 +301,7 @@ async fn killed_while_loading(
     let count = rows.len();
     story.step(
         "The security updates go in, and a validator is killed meanwhile",
-        "SIGKILL, as if its machine had lost power. The other three are a quorum: they go on. The client sends what \
+        "SIGKILL: it ends in the middle of whatever it does. The other three are a quorum: they go on. The client sends what \
          got no answer to another validator, as the same bytes; nonces see to it that it is executed once.",
     )?;
     let begun = Instant::now();
@@ -427,10 +427,13 @@ pub(crate) async fn level(cluster: &Cluster, patience: Duration) -> CliResult<(u
 
 async fn yours(
     story: &mut Story<'_>,
-    client: &Client,
+    client: Client,
     cluster: &Cluster,
     took: Duration,
 ) -> CliResult {
+    let incidents: Vec<_> = client.incidents().iter().map(ToString::to_string).collect();
+    // It holds the key's nonces, which the commands below need.
+    drop(client);
     let status = Gateway::new(&cluster.urls()[0])?.status().await?;
     story.step(
         "Yours to try",
@@ -455,14 +458,7 @@ async fn yours(
     }
     story.fact("urls", cluster.urls())?;
     story.fact("try", commands)?;
-    story.fact(
-        "incidents",
-        client
-            .incidents()
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>(),
-    )?;
+    story.fact("incidents", incidents)?;
     story.fact("seconds", took.as_secs_f64())?;
     story.end()?;
     story.terminal().line("")?;

@@ -81,7 +81,7 @@ All secrets lie in the directory, the group's among them: fit for trying things 
     #[command(after_help = "Example:
   violeta testnet start 2 net")]
     Start(One),
-    /// Kill one validator: SIGKILL, as if its machine had lost power.
+    /// Kill one validator: SIGKILL, in the middle of whatever it does.
     #[command(after_help = "Example:
   violeta testnet kill 2 net
   violeta testnet start 2 net")]
