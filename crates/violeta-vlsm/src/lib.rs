@@ -24,6 +24,10 @@
 //! The store knows nothing of blocks, graphs or networks: versions, batches and roots are all there is. It starts no
 //! thread, reads no clock, and reaches files through [`Disk`](violeta_journal::Disk) alone.
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod batch;
 mod cursor;
 mod error;
