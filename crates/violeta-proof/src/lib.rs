@@ -1,4 +1,5 @@
-//! All that convinces a Violeta client: tree proofs, heads, certificates, seals, history proofs. Verification only.
+//! All that convinces a Violeta client: tree proofs, heads, certificates, seals, history proofs. It
+//! verifies them, and makes proofs of many keys from trees that others hold and show.
 //!
 //! ```text
 //!   key, value or absence ── tree ──▶ state root ┐
@@ -32,5 +33,5 @@ pub use history::{HistoryPath, Successor, Word};
 pub use key_proof::{KeyProof, VerifiedAnswer};
 pub use outcome_proof::{OutcomeProof, VerifiedOutcome};
 pub use stored_value::StoredValue;
-pub use tree::{TreeProof, TreeProofError};
+pub use tree::{MultiProof, PartialTreeError, RangeProof, TreeProof, TreeProofError};
 pub use trust::Trust;

@@ -1,4 +1,4 @@
-//! The VLSM tree as a verifier sees it: how a state is hashed to one root, and proofs of one key (vlsm.md §2, §6).
+//! The VLSM tree as a verifier sees it: how a state is hashed to one root, and proofs (vlsm.md §2, §6).
 //!
 //! ```text
 //!  root(v) = H_top(top-tree root)
@@ -34,12 +34,36 @@
 //!
 //! **Nothing but the set.** No version, order or location is hashed: the shape and all digests are a function of the
 //! keys and values alone, so equal sets have equal roots (vlsm.md §1.1).
+//!
+//! | proof | shows | files |
+//! | --- | --- | --- |
+//! | [`TreeProof`] | one key, present or absent | `proof.rs` |
+//! | [`MultiProof`] | many keys, each present or absent | `multi.rs` on `partial.rs` |
+//! | [`RangeProof`] | all keys whose paths are in a range, page by page | `range.rs` on `partial.rs` |
+//!
+//! The last two are made by [`prove`], from any tree that shows its nodes.
 
+mod error;
+mod multi;
+mod partial;
 mod proof;
+pub mod prove;
+mod range;
 mod rules;
+mod slots;
+mod space;
+mod window;
 
+pub use error::{PartialTreeError, Piece, Side};
+pub use multi::{MULTI_KEYS_MAX, MultiProof};
+pub use partial::{
+    Leaf, OpenNode, PROOF_DIGESTS_MAX, PROOF_LEAVES_MAX, PROOF_NODES_MAX, PartialTree,
+};
 pub use proof::{BRANCH_SIBLINGS_MAX, Branch, End, Place, TreePart, TreeProof, TreeProofError};
+pub use range::{Proved, RangeProof};
 pub use rules::{
     DEPTH_MAX, FANOUT, KeyPath, SpaceKind, SpaceRecord, empty_root, inner_hash, leaf_hash,
     leaf_hash_of, node_hash, slots_root, top_hash, value_hash,
 };
+pub use space::{SpacePlace, SpaceProof};
+pub use window::PathRange;

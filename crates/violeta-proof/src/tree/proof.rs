@@ -232,7 +232,7 @@ fn verify_key(
 }
 
 /// Another leaf shows absence only if it lies where the key would, and isn't the key's.
-fn check_other(
+pub(super) fn check_other(
     part: TreePart,
     path: &KeyPath,
     other: &[u8],
@@ -254,7 +254,11 @@ fn require_absence(claim: Option<&[u8]>) -> Result<(), TreeProofError> {
     }
 }
 
-fn require_root(part: TreePart, found: Digest, expected: &Digest) -> Result<(), TreeProofError> {
+pub(super) fn require_root(
+    part: TreePart,
+    found: Digest,
+    expected: &Digest,
+) -> Result<(), TreeProofError> {
     if found == *expected {
         return Ok(());
     }
@@ -267,7 +271,7 @@ fn require_root(part: TreePart, found: Digest, expected: &Digest) -> Result<(), 
 
 impl Branch {
     /// The root that this branch leads to from `place` on the way of `path`.
-    fn root(
+    pub(super) fn root(
         &self,
         part: TreePart,
         path: &KeyPath,

@@ -11,8 +11,33 @@ pub const FANOUT: usize = 16;
 pub const DEPTH_MAX: usize = 64;
 
 /// Where a key (or a space's name) lies in its tree: the nibbles of its digest, of each byte the high one first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Debug,
+    BorshSerialize,
+    BorshDeserialize,
+    Serialize,
+    Deserialize,
+)]
+#[serde(from = "Digest", into = "Digest")]
 pub struct KeyPath(pub [u8; 32]);
+
+impl From<Digest> for KeyPath {
+    fn from(digest: Digest) -> Self {
+        KeyPath(digest.0)
+    }
+}
+
+impl From<KeyPath> for Digest {
+    fn from(path: KeyPath) -> Self {
+        Digest(path.0)
+    }
+}
 
 impl KeyPath {
     /// The path of a key in a hashed space, or of a space's name in the top tree.

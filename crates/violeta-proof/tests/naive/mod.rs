@@ -147,3 +147,66 @@ pub(crate) fn alone<'a>(
     }
     None
 }
+
+/// A path's range, both ends included.
+pub(crate) type Range = (Vec<u8>, Vec<u8>);
+
+/// The part of a tree that shows all that a window holds, as three lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Partial {
+    /// Bitmap, and which open slots hold leaves.
+    pub(crate) nodes: Vec<(u16, u16)>,
+    pub(crate) leaves: Vec<(Vec<u8>, Digest)>,
+    pub(crate) digests: Vec<Digest>,
+}
+
+/// Whether a path that begins with `prefix` is in the window.
+fn meets(window: &[Range], prefix: &[u8]) -> bool {
+    let begin = |path: &Vec<u8>| path[..prefix.len()].to_vec();
+    let met = |(from, to): &Range| begin(from) <= prefix.to_vec() && prefix.to_vec() <= begin(to);
+    window.iter().any(met)
+}
+
+pub(crate) fn partial(keys: &BTreeMap<Vec<u8>, Vec<u8>>, window: &[Range]) -> Partial {
+    let mut partial = Partial::default();
+    if !keys.is_empty() {
+        open(keys, &space_leaves(keys), window, &[], &mut partial);
+    }
+    partial
+}
+
+/// Opens what is at `prefix`; says whether it is a leaf.
+fn open(
+    keys: &BTreeMap<Vec<u8>, Vec<u8>>,
+    leaves: &BTreeMap<Vec<u8>, Digest>,
+    window: &[Range],
+    prefix: &[u8],
+    partial: &mut Partial,
+) -> bool {
+    let below: Vec<_> = leaves.keys().filter(|p| p.starts_with(prefix)).collect();
+    if let [one] = below.as_slice() {
+        let (key, value) = keys.iter().find(|(key, _)| path(key) == **one).unwrap();
+        let value = hash(Domain::TreeValue, &[value]);
+        partial.leaves.push((key.clone(), value));
+        return true;
+    }
+    let index = partial.nodes.len();
+    let slots = slots(leaves, &mut prefix.to_vec());
+    partial.nodes.push((bitmap(&slots), 0));
+    let mut group = vec![(0, 16)];
+    while let Some((first, width)) = group.pop() {
+        let here = || slots[first..first + width].iter().enumerate();
+        let place = |i: usize| [prefix, &[(first + i) as u8]].concat();
+        if !here().any(|(i, slot)| slot.is_some() && meets(window, &place(i))) {
+            partial.digests.extend(halves(&slots[first..first + width]));
+        } else if width == 1 {
+            if open(keys, leaves, window, &place(0), partial) {
+                partial.nodes[index].1 |= 1 << first;
+            }
+        } else {
+            group.push((first + width / 2, width / 2));
+            group.push((first, width / 2));
+        }
+    }
+    false
+}
