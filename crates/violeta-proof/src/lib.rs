@@ -33,5 +33,5 @@ pub use history::{HistoryPath, Successor, Word};
 pub use key_proof::{KeyProof, VerifiedAnswer};
 pub use outcome_proof::{OutcomeProof, VerifiedOutcome};
 pub use stored_value::StoredValue;
-pub use tree::{MultiProof, PartialTreeError, RangeProof, TreeProof, TreeProofError};
+pub use tree::{ChangeProof, MultiProof, PartialTreeError, RangeProof, TreeProof, TreeProofError};
 pub use trust::Trust;

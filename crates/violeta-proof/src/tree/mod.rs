@@ -40,20 +40,27 @@
 //! | [`TreeProof`] | one key, present or absent | `proof.rs` |
 //! | [`MultiProof`] | many keys, each present or absent | `multi.rs` on `partial.rs` |
 //! | [`RangeProof`] | all keys whose paths are in a range, page by page | `range.rs` on `partial.rs` |
+//! | [`ChangeProof`] | all keys in a range that differ between two versions | `change_proof.rs` on `changes.rs` |
 //!
-//! The last two are made by [`prove`], from any tree that shows its nodes.
+//! All but the first are made by [`prove`], from any tree that shows its nodes.
 
+mod change_proof;
+mod changes;
+mod changes_walk;
 mod error;
 mod multi;
 mod partial;
 mod proof;
 pub mod prove;
+mod prove_changes;
 mod range;
 mod rules;
 mod slots;
 mod space;
 mod window;
 
+pub use change_proof::{Change, ChangeClaim, ChangeProof};
+pub use changes::{ChangedLeaf, ChangedTree, Kind, LeafChange, OpenPair, Sides};
 pub use error::{PartialTreeError, Piece, Side};
 pub use multi::{MULTI_KEYS_MAX, MultiProof};
 pub use partial::{

@@ -24,6 +24,14 @@ pub(super) fn widest_without(apart: u16, first: usize) -> usize {
         .unwrap_or(0)
 }
 
+/// The largest group of closed slots from `at` on that is wholly inside of the window, or wholly outside, as far as its
+/// slots are filled: how wide it is, and whether it is inside.
+pub(super) fn widest_closed(filled: u16, inside: u16, open: u16, at: usize) -> (usize, bool) {
+    let within = widest_without(open | filled & !inside, at);
+    let without = widest_without(open | filled & inside, at);
+    (within.max(without), within >= without)
+}
+
 /// The compressed root of a node, made of groups from left to right. At most one digest a level waits for its right.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Halves {

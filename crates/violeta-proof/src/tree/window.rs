@@ -143,6 +143,11 @@ impl Prefix {
         }
     }
 
+    /// The span of the first of some slots of the node here.
+    pub(super) fn next_open(&self, open: u16) -> Option<PathRange> {
+        (open != 0).then(|| self.child(open.trailing_zeros() as usize).span())
+    }
+
     /// The slots of the node here whose spans meet the window.
     pub(super) fn slots_meeting(&self, window: Window<'_>) -> u16 {
         let whole = |range: &PathRange| {

@@ -210,3 +210,128 @@ fn open(
     }
     false
 }
+
+/// What differs between two trees within a range, as lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changed {
+    /// How many leaves each tree has: none, one, more.
+    pub(crate) roots: (usize, usize),
+    pub(crate) nodes: Vec<Pair>,
+    /// A key, and the digest of its value on each side where its leaf is opened.
+    pub(crate) leaves: Vec<(Vec<u8>, Option<Digest>, Option<Digest>)>,
+    pub(crate) digests: Vec<Digest>,
+}
+
+/// A bitmap and which open slots hold leaves, on the sides that have a node; and which slots are open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pair {
+    pub(crate) nodes: [Option<(u16, u16)>; 2],
+    pub(crate) open: u16,
+}
+
+type Keys = BTreeMap<Vec<u8>, Vec<u8>>;
+
+struct Differ<'a> {
+    keys: [&'a Keys; 2],
+    leaves: [BTreeMap<Vec<u8>, Digest>; 2],
+    window: Vec<Range>,
+    /// By path: the key, and the sides on which its leaf is opened.
+    opened: BTreeMap<Vec<u8>, (Vec<u8>, [bool; 2])>,
+    nodes: Vec<Pair>,
+    digests: Vec<Digest>,
+}
+
+pub(crate) fn changed(old: &Keys, new: &Keys, range: &Range) -> Changed {
+    let mut differ = Differ {
+        keys: [old, new],
+        leaves: [space_leaves(old), space_leaves(new)],
+        window: vec![range.clone()],
+        opened: BTreeMap::new(),
+        nodes: vec![],
+        digests: vec![],
+    };
+    if space_root(old) == space_root(new) {
+        return Changed::default();
+    }
+    differ.place(&[], [true, true]);
+    let value = |side: usize, key: &Vec<u8>, is_open: bool| {
+        let value = || hash(Domain::TreeValue, &[&differ.keys[side][key]]);
+        is_open.then(value)
+    };
+    let told = differ.opened.values();
+    Changed {
+        roots: (old.len().min(2), new.len().min(2)),
+        leaves: told
+            .map(|(key, [old, new])| (key.clone(), value(0, key, *old), value(1, key, *new)))
+            .collect(),
+        nodes: differ.nodes.clone(),
+        digests: differ.digests.clone(),
+    }
+}
+
+impl Differ<'_> {
+    /// Opens a place on the sides that matter there; says on which it is a leaf.
+    fn place(&mut self, prefix: &[u8], sides: [bool; 2]) -> [bool; 2] {
+        let mut is_leaf = [false; 2];
+        let mut is_node = [false; 2];
+        for side in (0..2).filter(|&side| sides[side]) {
+            let below = self.leaves[side].keys();
+            let below: Vec<_> = below.filter(|p| p.starts_with(prefix)).cloned().collect();
+            is_leaf[side] = below.len() == 1;
+            is_node[side] = below.len() > 1;
+            if is_leaf[side] {
+                let mut keys = self.keys[side].keys();
+                let key = keys.find(|key| path(key) == below[0]).unwrap().clone();
+                let told = self.opened.entry(below[0].clone());
+                told.or_insert((key, [false; 2])).1[side] = true;
+            }
+        }
+        if is_node != [false; 2] {
+            self.nodes_at(prefix, is_node);
+        }
+        is_leaf
+    }
+
+    fn nodes_at(&mut self, prefix: &[u8], is_node: [bool; 2]) {
+        let slots = [0, 1].map(|side| match is_node[side] {
+            true => slots(&self.leaves[side], &mut prefix.to_vec()),
+            false => vec![None; 16],
+        });
+        let inside = |i: usize| meets(&self.window, &[prefix, &[i as u8]].concat());
+        let inside: Vec<bool> = (0..16).map(inside).collect();
+        let open: Vec<bool> = (0..16)
+            .map(|i| inside[i] && slots[0][i] != slots[1][i])
+            .collect();
+        let filled: Vec<bool> = (0..16)
+            .map(|i| slots[0][i].or(slots[1][i]).is_some())
+            .collect();
+        let index = self.nodes.len();
+        self.nodes.push(Pair {
+            nodes: [0, 1].map(|side| is_node[side].then(|| (bitmap(&slots[side]), 0))),
+            open: (0..16).filter(|&i| open[i]).map(|i| 1 << i).sum(),
+        });
+        let mut group = vec![(0, 16)];
+        while let Some((first, width)) = group.pop() {
+            let mut all = first..first + width;
+            let is_mixed = all.clone().any(|i| filled[i] && inside[i])
+                && all.clone().any(|i| filled[i] && !inside[i]);
+            if width == 1 && open[first] {
+                let leaves = self.place(&[prefix, &[first as u8]].concat(), is_node);
+                let nodes = self.nodes[index].nodes.iter_mut().zip(leaves);
+                for (node, is_leaf) in nodes {
+                    if let Some((_, leaves)) = node {
+                        *leaves |= u16::from(is_leaf) << first;
+                    }
+                }
+            } else if is_mixed || all.clone().any(|i| open[i]) {
+                group.push((first + width / 2, width / 2));
+                group.push((first, width / 2));
+            } else {
+                self.digests.extend(halves(&slots[0][all.clone()]));
+                if all.any(|i| filled[i] && !inside[i]) {
+                    self.digests.extend(halves(&slots[1][first..first + width]));
+                }
+            }
+        }
+    }
+}
