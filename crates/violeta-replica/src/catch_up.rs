@@ -395,9 +395,9 @@ impl CatchUp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::{CHAIN, head, vertex};
+    use crate::fixture::{chain, vertex};
     use crate::limits::PART_BYTES_MAX;
-    use violeta_types::{Blob, Certificate, CertifiedHead, Digest, Epoch, Head, TimeMs};
+    use violeta_types::{Blob, Certificate, CertifiedHead};
 
     const A: ValidatorIndex = ValidatorIndex(1);
     const B: ValidatorIndex = ValidatorIndex(2);
@@ -432,27 +432,7 @@ mod tests {
 
     /// Commits 1 … n of one vertex each, and the certified head of the last.
     fn log(n: u64) -> (Vec<Commit>, CertifiedHead) {
-        let mut previous = Digest::ZERO;
-        let mut commits = Vec::new();
-        for index in 1..=n {
-            let leader = *vertex(index, 0).reference();
-            let commit = Commit {
-                epoch: Epoch(0),
-                index: CommitIndex(index),
-                previous,
-                leader,
-                vertices: vec![leader].try_into().unwrap(),
-                time: TimeMs(100),
-                coin: None,
-            };
-            previous = commit.digest(&CHAIN);
-            commits.push(commit);
-        }
-        let head = Head {
-            commit_index: CommitIndex(n),
-            commit_digest: previous,
-            ..head(1, 1)
-        };
+        let (commits, head) = chain(n, |_| 1);
         let certificate = Certificate {
             height: head.height,
             head: head.id(),

@@ -133,22 +133,12 @@ impl CommitLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use violeta_types::{Epoch, ValidatorIndex, VertexId, VertexRef};
+    use crate::fixture;
 
     fn commit(index: u64, previous: Digest, time: u64) -> Commit {
-        let leader = VertexRef {
-            round: Round(3 * index),
-            author: ValidatorIndex(0),
-            id: VertexId(Digest([7; 32])),
-        };
         Commit {
-            epoch: Epoch(0),
-            index: CommitIndex(index),
-            previous,
-            leader,
-            vertices: vec![leader].try_into().unwrap(),
             time: TimeMs(time),
-            coin: None,
+            ..fixture::commit(index, previous)
         }
     }
 

@@ -63,21 +63,49 @@ pub(crate) fn attestation(validator: u16, head: &Head) -> Attestation {
     }
 }
 
+/// A commit of a vertex that nobody has.
 pub(crate) fn commit(index: u64, previous: Digest) -> Commit {
     let leader = VertexRef {
         round: Round(3 * index),
         author: ValidatorIndex(0),
         id: VertexId(Digest([7; 32])),
     };
+    commit_of(index, previous, vec![leader])
+}
+
+/// A commit of these vertices, of which the first leads.
+fn commit_of(index: u64, previous: Digest, vertices: Vec<VertexRef>) -> Commit {
     Commit {
         epoch: Epoch(0),
         index: CommitIndex(index),
         previous,
-        leader,
-        vertices: vec![leader].try_into().unwrap(),
+        leader: vertices[0],
+        vertices: vertices.try_into().unwrap(),
         time: TimeMs(100),
         coin: None,
     }
+}
+
+/// Commits 1 … n in a chain, of so many of their round's vertices each, and a head that binds the last.
+pub(crate) fn chain(n: u64, vertices: impl Fn(u64) -> u16) -> (Vec<Commit>, Head) {
+    let mut previous = Digest::ZERO;
+    let mut commits = Vec::new();
+    for index in 1..=n {
+        let reference = |author| *vertex(index, author).reference();
+        let commit = commit_of(
+            index,
+            previous,
+            (0..vertices(index)).map(reference).collect(),
+        );
+        previous = commit.digest(&CHAIN);
+        commits.push(commit);
+    }
+    let head = Head {
+        commit_index: CommitIndex(n),
+        commit_digest: previous,
+        ..head(1, 1)
+    };
+    (commits, head)
 }
 
 /// A committee of four, its leaders drawn from the seed.

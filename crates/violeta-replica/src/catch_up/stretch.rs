@@ -185,36 +185,12 @@ fn memory_bytes(commit: &Commit) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::{CHAIN, head, vertex};
-    use violeta_types::{Epoch, Round, TimeMs};
+    use crate::fixture::{self, vertex};
+    use violeta_types::{Round, TimeMs};
 
     /// Commits 1 … n in a chain, of two vertices, one, two …, and a head that binds the last.
     fn chain(n: u64) -> (Vec<Commit>, Head) {
-        let mut previous = Digest::ZERO;
-        let mut commits = Vec::new();
-        for index in 1..=n {
-            let vertices = 1 + index % 2;
-            let vertices: Vec<VertexRef> = (0..vertices)
-                .map(|author| *vertex(index, author as u16).reference())
-                .collect();
-            let commit = Commit {
-                epoch: Epoch(0),
-                index: CommitIndex(index),
-                previous,
-                leader: vertices[0],
-                vertices: vertices.try_into().unwrap(),
-                time: TimeMs(100),
-                coin: None,
-            };
-            previous = commit.digest(&CHAIN);
-            commits.push(commit);
-        }
-        let head = Head {
-            commit_index: CommitIndex(n),
-            commit_digest: previous,
-            ..head(1, 1)
-        };
-        (commits, head)
+        fixture::chain(n, |index| 1 + (index % 2) as u16)
     }
 
     fn down(commits: &[Commit]) -> impl Iterator<Item = Commit> {
