@@ -351,6 +351,18 @@ impl Chain {
         Ok(outcome.filter(|outcome| outcome.transaction == *id))
     }
 
+    /// Summaries of up to `count` blocks from a height on; of fewer where they are large
+    /// ([`SUMMARIZED_OUTCOMES_MAX`]). One block is in memory at a time.
+    ///
+    /// # Errors
+    /// If they can't be read.
+    pub fn blocks(&self, from: Height, count: usize) -> Result<Vec<BlockSummary>, ChainError> {
+        let last = self.tip().executed;
+        let heights = (from.0.max(1)..=last.0).take(count).map(Height);
+        let blocks = heights.map_while(|height| self.block(height).transpose());
+        summaries(blocks, SUMMARIZED_OUTCOMES_MAX)
+    }
+
     /// Of each of these transactions whether a block records it. Reads the index once, and no block: by the prefix of an
     /// id that the index keeps.
     ///
@@ -489,6 +501,28 @@ mod tests {
         assert_eq!(asked, heights);
         let huge = [7u64, 8].map(|h| Ok::<_, ChainError>(Arc::new(block(h, &[1, 2, 3]))));
         assert_eq!(summaries(huge.into_iter(), 1).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_page_of_a_chains_blocks_has_no_more_outcomes_than_one_request_may_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = Index::open(&dir.path().join("index"), &chain(), 0, true).unwrap();
+        let records = Arc::new(MemoryJournal::default());
+        let meta = Meta::default();
+        let chain = Chain::new(Arc::new(index.index), records, &meta, 1 << 30);
+        // Two of these are more than 65,536.
+        let ids: Vec<u64> = (0..40_000).collect();
+        for height in 1..=5 {
+            chain.executed(Arc::new(block(height, &ids)));
+        }
+        let heights = |from, count| -> Vec<u64> {
+            let page = chain.blocks(Height(from), count).unwrap();
+            page.iter().map(|summary| summary.height.0).collect()
+        };
+        assert_eq!(heights(1, 1_000), [1, 2]);
+        assert_eq!(heights(3, 1), [3]);
+        assert_eq!(heights(5, 1_000), [5]);
+        assert!(heights(6, 1_000).is_empty());
     }
 
     #[test]

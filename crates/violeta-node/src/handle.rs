@@ -28,7 +28,7 @@ use violeta_types::{
     CertifiedHead, ChainId, Committee, Genesis, Head, Height, Outcome, Seal, TxId, ValidatorIndex,
 };
 
-use crate::chain::{self, Chain, ChainError, Recorded, SUMMARIZED_OUTCOMES_MAX, Tip};
+use crate::chain::{Chain, ChainError, Recorded, Tip};
 use crate::events::{EventError, EventHub, EventStream};
 use crate::index::Index;
 use crate::lock::lock;
@@ -358,16 +358,12 @@ impl Handle {
         self.shared.chain.block(height)
     }
 
-    /// Summaries of up to `count` blocks from a height on; of fewer where they are large
-    /// ([`SUMMARIZED_OUTCOMES_MAX`]). One block is in memory at a time. May touch the disk.
+    /// Summaries of up to `count` blocks from a height on; of fewer where they are large. May touch the disk.
     ///
     /// # Errors
     /// If they can't be read.
     pub fn blocks(&self, from: Height, count: usize) -> Result<Vec<BlockSummary>, ChainError> {
-        let last = self.tip().executed;
-        let heights = (from.0.max(1)..=last.0).take(count).map(Height);
-        let blocks = heights.map_while(|height| self.block(height).transpose());
-        chain::summaries(blocks, SUMMARIZED_OUTCOMES_MAX)
+        self.shared.chain.blocks(from, count)
     }
 
     /// The head at a height. May touch the disk.
