@@ -12,6 +12,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use violeta_journal::{DirLock, Disk, DiskError};
 use violeta_types::ChainId;
 
 use crate::config::MachineKind;
@@ -34,6 +35,14 @@ pub enum DirectoryError {
     /// It can't be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// It can't be had.
+    #[error("can't use {}: {source}", path.display())]
+    Lock {
+        /// Which directory.
+        path: PathBuf,
+        /// Who holds it, or what is wrong with the disk.
+        source: DiskError,
+    },
     /// The marker isn't one.
     #[error("{} isn't what it should be ({reason}): is this a data directory of Violeta?", path.display())]
     Malformed {
@@ -85,11 +94,28 @@ struct Marker {
     machine: MachineKind,
 }
 
-/// Makes sure that a directory is this chain's and this machine's; a new one becomes so.
+/// Makes a directory this process's, this chain's and this machine's, as long as the lock is held. It is made if it
+/// isn't there; `disk` has its files.
 ///
 /// # Errors
 /// If it is another's, or can't be used.
-pub fn claim(path: &Path, chain: ChainId, machine: MachineKind) -> Result<(), DirectoryError> {
+pub(crate) fn take(
+    path: &Path,
+    disk: &dyn Disk,
+    chain: ChainId,
+    machine: MachineKind,
+) -> Result<DirLock, DirectoryError> {
+    files::create_directory(path, 0o700)?;
+    let lock = disk.lock("").map_err(|source| DirectoryError::Lock {
+        path: path.to_owned(),
+        source,
+    })?;
+    claim(path, chain, machine)?;
+    Ok(lock)
+}
+
+/// Makes sure that a directory is this chain's and this machine's; a new one becomes so.
+fn claim(path: &Path, chain: ChainId, machine: MachineKind) -> Result<(), DirectoryError> {
     let marker = path.join(MARKER_FILE);
     if !marker.exists() {
         let new = Marker {

@@ -1,7 +1,6 @@
 //! A node that runs, and why one doesn't start.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +18,6 @@ use crate::assembly::Running;
 use crate::descriptors::TooFew;
 use crate::directory::DirectoryError;
 use crate::driver::{Driver, ReplicaLike};
-use crate::files::FileError;
 use crate::genesis::GenesisFileError;
 use crate::handle::{Forge, Handle};
 use crate::http::Gateway;
@@ -41,20 +39,9 @@ pub enum NodeError {
     /// The keys.
     #[error(transparent)]
     Keys(#[from] KeyError),
-    /// A file.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The data directory is another's.
+    /// The data directory can't be had, or is another's.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
-    /// The data directory can't be had.
-    #[error("can't use {}: {source}", path.display())]
-    Lock {
-        /// Which directory.
-        path: PathBuf,
-        /// Who holds it, as far as known.
-        source: DiskError,
-    },
     /// The disk fails.
     #[error(transparent)]
     Disk(#[from] DiskError),

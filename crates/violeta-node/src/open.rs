@@ -32,7 +32,6 @@ use crate::descriptors;
 use crate::directory::{self, INDEX, JOURNAL, STORE};
 use crate::driver::ReplicaLike;
 use crate::driver::clock::Clock;
-use crate::files;
 use crate::genesis;
 use crate::http::{Gateway, GatewayConfig};
 use crate::journal::{JournalFiles, JournalReader};
@@ -62,16 +61,11 @@ impl Node {
         let connections_max = descriptors::client_connections(limit, members, config.http.enabled)?;
         let gateway = gateway_config(config, connections_max)?;
         let data = &config.node.data_dir;
-        files::create_directory(data, 0o700)?;
-        let disk = match overrides.disk {
+        let disk: Arc<dyn Disk> = match overrides.disk {
             Some(disk) => disk,
             None => Arc::new(RealDisk::new(data.clone())),
         };
-        let lock = disk.lock("").map_err(|source| NodeError::Lock {
-            path: data.clone(),
-            source,
-        })?;
-        directory::claim(data, genesis.chain_id(), config.node.machine)?;
+        let lock = directory::take(data, &*disk, genesis.chain_id(), config.node.machine)?;
         let listener = listen(config.node.listen, "other validators", "node.listen")?;
         let http = match config.http.enabled {
             true => Some(listen(config.http.listen, "clients", "http.listen")?),

@@ -7,12 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use violeta_journal::disk::create_dirs;
-use violeta_journal::{Disk, DiskError, RealDisk};
+use violeta_journal::{Disk, RealDisk};
 use violeta_replica::{Provision, Record};
 
 use crate::config::{Config, MachineKind};
 use crate::directory::{self, DirectoryError, JOURNAL, STORE};
-use crate::files::{self, FileError};
 use crate::genesis::{self, GenesisFileError};
 use crate::journal::{Appender, JournalError, JournalFiles};
 use crate::keys::{KeyError, NodeKeys};
@@ -26,20 +25,9 @@ pub enum ProvisionError {
     /// The keys.
     #[error(transparent)]
     Keys(#[from] KeyError),
-    /// A file.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The directory is another's.
+    /// The directory can't be had, or is another's.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
-    /// The directory can't be had.
-    #[error("can't use {}: {source}", path.display())]
-    Disk {
-        /// Which.
-        path: PathBuf,
-        /// Who holds it, or what is wrong with the disk.
-        source: DiskError,
-    },
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -75,14 +63,8 @@ pub(crate) fn make_directory(
     machine: MachineKind,
     provision: Provision,
 ) -> Result<(), ProvisionError> {
-    files::create_directory(&path, 0o700)?;
     let disk = Arc::new(RealDisk::new(path.clone()));
-    let failed = |source| ProvisionError::Disk {
-        path: path.clone(),
-        source,
-    };
-    let _lock = disk.lock("").map_err(failed)?;
-    directory::claim(&path, provision.chain, machine)?;
+    let _lock = directory::take(&path, &*disk, provision.chain, machine)?;
     match begin_journal(disk, provision)? {
         true => Ok(()),
         false => Err(ProvisionError::Used(path)),

@@ -145,13 +145,8 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use violeta_types::{ChainId, Digest, Epoch, Head, HeadId, Height};
-
-    fn id(i: u64) -> TxId {
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&i.to_le_bytes());
-        TxId(Digest(bytes))
-    }
+    use crate::fixture::{self, tx as id};
+    use violeta_types::Height;
 
     fn outcome(i: u64) -> Outcome {
         Outcome {
@@ -163,26 +158,7 @@ mod tests {
     }
 
     fn block(ids: &[u64]) -> Block {
-        let outcomes: Vec<_> = ids.iter().map(|&i| outcome(i)).collect();
-        let zero = Digest::ZERO;
-        Block {
-            head: Head {
-                chain: ChainId(zero),
-                epoch: Epoch(0),
-                height: Height(1),
-                previous: HeadId(zero),
-                commit_index: 1.into(),
-                commit_digest: zero,
-                time: 0.into(),
-                transactions_root: zero,
-                results_root: zero,
-                state_root: zero,
-                history_root: zero,
-                committee: zero,
-                next_committee: zero,
-            },
-            outcomes: outcomes.try_into().unwrap(),
-        }
+        fixture::block(1, ids)
     }
 
     #[test]

@@ -532,44 +532,21 @@ impl Tables {
         };
         let mut txn = env.write_txn()?;
         let mut table = |name| env.create_database::<Raw, Raw>(&mut txn, Some(name));
-        let tables = (
-            table("meta")?,
-            table("vertices")?,
-            table("commits")?,
-            table("blocks")?,
-            table("certified")?,
-            table("vouched")?,
-            table("seals")?,
-            table("transactions")?,
-            table("events")?,
-            table("history")?,
-        );
+        let tables = Tables {
+            meta: table("meta")?,
+            vertices: table("vertices")?,
+            commits: table("commits")?,
+            blocks: table("blocks")?,
+            certified: table("certified")?,
+            vouched: table("vouched")?,
+            seals: table("seals")?,
+            transactions: table("transactions")?,
+            events: table("events")?,
+            history: table("history")?,
+            env: env.clone(),
+        };
         txn.commit()?;
-        let (
-            meta,
-            vertices,
-            commits,
-            blocks,
-            certified,
-            vouched,
-            seals,
-            transactions,
-            events,
-            history,
-        ) = tables;
-        Ok(Tables {
-            env,
-            meta,
-            vertices,
-            commits,
-            blocks,
-            certified,
-            vouched,
-            seals,
-            transactions,
-            events,
-            history,
-        })
+        Ok(tables)
     }
 
     #[expect(

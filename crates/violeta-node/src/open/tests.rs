@@ -11,6 +11,7 @@ use violeta_types::{
 };
 
 use super::*;
+use crate::directory::DirectoryError;
 use crate::handle::Handle;
 use crate::http::source::Source;
 use crate::provision::{ProvisionError, begin_journal, provision};
@@ -349,7 +350,10 @@ fn two_nodes_on_one_directory_are_refused() {
     let mut world = World::new(1, MachineKind::Database);
     world.start(0);
     let error = world.try_start(0).unwrap_err();
-    assert!(matches!(error, NodeError::Lock { .. }), "{error}");
+    assert!(
+        matches!(error, NodeError::Directory(DirectoryError::Lock { .. })),
+        "{error}"
+    );
     world.stop(0);
     world.start(0);
 }
@@ -603,7 +607,13 @@ fn a_validator_whose_disk_was_lost_follows_serves_and_makes_nothing() {
 
     // It can't be talked out of it: not by a restart, and not by setting it up again.
     let error = provision(&world.config(3)).unwrap_err();
-    assert!(matches!(error, ProvisionError::Disk { .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            ProvisionError::Directory(DirectoryError::Lock { .. })
+        ),
+        "{error}"
+    );
     world.stop(3);
     let error = provision(&world.config(3)).unwrap_err();
     assert!(matches!(error, ProvisionError::Used(_)), "{error}");
