@@ -9,6 +9,9 @@
 //! files and validators have theirs reserved, and clients share what is left: strangers who hold connections open keep
 //! out each other, never the journal.
 
+use std::io::{self, ErrorKind};
+use std::time::{Duration, Instant};
+
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::{debug, warn};
 
@@ -47,7 +50,7 @@ pub struct TooFew {
 ///
 /// # Errors
 /// If the system doesn't tell.
-pub fn raise() -> std::io::Result<u64> {
+pub fn raise() -> io::Result<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft >= hard {
         return Ok(soft);
@@ -77,6 +80,50 @@ pub fn client_connections(limit: u64, committee: usize, gateway: bool) -> Result
     }
     let left = usize::try_from(limit - reserved).unwrap_or(usize::MAX);
     Ok(left.min(CONNECTIONS_MAX))
+}
+
+/// How long a listener that the system gives no connection waits before it asks again.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// How often at most a listener says so.
+const SAID_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
+/// A listener's trouble with accepting: connections, or somebody else in this process, have taken all descriptors. Those
+/// who want in wait in the kernel meanwhile. It is said when it begins, and now and then while it lasts: a descriptor that
+/// comes free for a moment doesn't end it.
+pub(crate) struct Trouble {
+    whose: &'static str,
+    said: Option<Instant>,
+}
+
+impl Trouble {
+    /// None so far, of a listener for these.
+    pub(crate) fn new(whose: &'static str) -> Self {
+        Trouble { whose, said: None }
+    }
+
+    /// A connection couldn't be accepted: waits until it is worth trying again.
+    pub(crate) async fn wait(&mut self, error: &io::Error) {
+        // Of a connection that was given up before it was accepted: the next one is another's.
+        if error.kind() == ErrorKind::ConnectionAborted {
+            return;
+        }
+        if self.is_to_be_said() {
+            self.said = Some(Instant::now());
+            let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+            warn!(
+                %error,
+                limit,
+                "can't accept connections of {}; they wait until others end. If it lasts, raise the limit of open files",
+                self.whose,
+            );
+        }
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
+
+    fn is_to_be_said(&self) -> bool {
+        self.said
+            .is_none_or(|said| said.elapsed() >= SAID_AGAIN_AFTER)
+    }
 }
 
 #[cfg(test)]
@@ -110,6 +157,20 @@ mod tests {
         assert!(error.to_string().contains(&format!("LimitNOFILE={needed}")));
         assert_eq!(client_connections(468, 4, false), Ok(0), "no gateway");
         assert!(client_connections(467, 4, false).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn trouble_with_accepting_is_said_when_it_begins_and_not_each_time() {
+        let mut trouble = Trouble::new("clients");
+        trouble.wait(&ErrorKind::ConnectionAborted.into()).await;
+        assert!(trouble.is_to_be_said(), "that was the other end's");
+        let full = io::Error::from(nix::Error::EMFILE);
+        trouble.wait(&full).await;
+        let begun = trouble.said;
+        trouble.wait(&full).await;
+        assert_eq!((trouble.said, trouble.is_to_be_said()), (begun, false));
+        trouble.said = Instant::now().checked_sub(SAID_AGAIN_AFTER);
+        assert!(trouble.is_to_be_said(), "it lasts");
     }
 
     #[test]

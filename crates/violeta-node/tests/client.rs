@@ -5,13 +5,17 @@
     reason = "all of this file is tests and what sets them up"
 )]
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use tokio::runtime::Runtime;
 use violeta_client::{At, Client, ClientConfig, ClientError, Endpoint, Operations, Part, Trust};
 use violeta_node::config::Config;
 use violeta_node::http::forge::ForgedValue;
+use violeta_node::http::limits::WRITE_STALL_MS_MAX;
 use violeta_node::node::{Node, Overrides};
 use violeta_node::testnet::{self, Options, Testnet};
 use violeta_proof::ProofError;
@@ -370,6 +374,63 @@ fn one_validator_away_keeps_nobody_from_anything() {
         assert!(begun.elapsed() < PATIENCE, "{text}, {newest} is the newest");
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// Asks, with a small buffer for what comes, and doesn't read.
+fn silent(url: &str, requests: &str) -> TcpStream {
+    let address: SocketAddr = url.strip_prefix("http://").unwrap().parse().unwrap();
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    socket.connect(&address.into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    stream.write_all(requests.as_bytes()).unwrap();
+    stream
+}
+
+#[test]
+fn clients_that_never_read_are_dropped_in_time_and_a_node_commits_and_serves_meanwhile() {
+    let world = World::new();
+    let client = world.client("bank");
+    let put = |key: &str, value: String| {
+        let written = world.runtime.block_on(client.put("bank", key, value));
+        written.unwrap().outcome.height
+    };
+    let large = "v".repeat(256 << 10);
+    world.wait_certified(put("large", large.clone()));
+    let (subscribe, ask) = (
+        "GET /v1/events?cursor=0.0 HTTP/1.1\r\nhost: x\r\n\r\n",
+        "GET /v1/namespaces/bank/keys/large HTTP/1.1\r\nhost: x\r\n\r\n",
+    );
+    let asked = 40;
+    let url = world.url(0);
+    let mut silents: Vec<_> = (0..8)
+        .map(|_| silent(&url, subscribe))
+        .chain((0..8).map(|_| silent(&url, &ask.repeat(asked))))
+        .collect();
+
+    // Longer than a reader may stall, while there is more and more to tell.
+    let stall = Duration::from_millis(WRITE_STALL_MS_MAX);
+    let begun = Instant::now();
+    let mut height = Height(0);
+    while begun.elapsed() < stall + Duration::from_secs(15) {
+        height = put("count", height.to_string());
+    }
+    world.wait_certified(height);
+    let answer = world.get(0, "/v1/namespaces/bank/keys/large");
+    let text = world.runtime.block_on(answer.text()).unwrap();
+    assert!(text.contains(&large), "others are served");
+
+    let mut cut = 0;
+    for stream in &mut silents {
+        stream
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        let mut came = Vec::new();
+        let end = stream.read_to_end(&mut came).map_err(|e| e.kind());
+        assert!(came.len() < large.len(), "{} bytes", came.len());
+        cut += usize::from(end == Err(ErrorKind::ConnectionReset));
+    }
+    assert_eq!(cut, silents.len(), "at height {height}");
 }
 
 #[test]

@@ -10,7 +10,10 @@ pub const HEAD_READ_MS_MAX: u64 = 30_000;
 /// How long a request may take to send its body.
 pub const BODY_READ_MS_MAX: u64 = 20_000;
 /// How long what was sent may stay unacknowledged before the connection is cut: a reader that stopped reading.
-pub const WRITE_STALL_MS_MAX: u32 = 30_000;
+pub const WRITE_STALL_MS_MAX: u64 = 30_000;
+/// Bytes that the kernel takes for a connection before it has sent what it was given before: what more there is stays in
+/// this process, where it is counted, and events that nobody reads aren't even fetched.
+pub const UNSENT_BYTES_MAX: u32 = 128 << 10;
 /// How long a large answer may take to be written, all of it: a reader that reads a byte now and then.
 pub const ANSWER_WRITE_MS_MAX: u64 = 120_000;
 /// How long open connections may go on once the gateway stops.

@@ -43,6 +43,7 @@ mod tests;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use violeta_crypto::signing::ClientSecretKey;
 
@@ -66,6 +67,8 @@ pub struct GatewayConfig {
     pub streams_max: usize,
     /// Bytes of a batch, if less than the protocol allows.
     pub body_bytes_max: usize,
+    /// How long what was sent may stay unacknowledged before the connection is cut.
+    pub write_stall: Duration,
     /// The key of a registered client, to order barriers with; without one, clients order their own.
     pub barrier_key: Option<ClientSecretKey>,
     /// Makes this gateway a liar: see [`forge`].
@@ -79,6 +82,7 @@ impl Default for GatewayConfig {
             requests_max: 1_024,
             streams_max: 1_024,
             body_bytes_max: violeta_types::api::BATCH_BYTES_MAX,
+            write_stall: Duration::from_millis(limits::WRITE_STALL_MS_MAX),
             barrier_key: None,
             forge: None,
         }

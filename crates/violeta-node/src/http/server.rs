@@ -29,9 +29,10 @@ use violeta_types::api::ErrorBody;
 use super::admission::{Gate, Pass};
 use super::answer::Cut;
 use super::error::ApiError;
-use super::limits::{HEAD_BYTES_MAX, HEAD_READ_MS_MAX, SHUTDOWN_MS_MAX, WRITE_STALL_MS_MAX};
+use super::limits::{HEAD_BYTES_MAX, HEAD_READ_MS_MAX, SHUTDOWN_MS_MAX, UNSENT_BYTES_MAX};
 use super::source::Source;
 use super::{App, GatewayConfig, Peer, routes};
+use crate::descriptors::Trouble;
 
 /// What a connection for which there is no room is told. There is no request to answer yet, so it is written by hand.
 fn no_room() -> String {
@@ -65,9 +66,16 @@ impl Gateway {
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let gate = Gate::new("connections", config.connections_max);
+        let write_stall = config.write_stall;
         let router = routes::router(App::new(config, source));
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(serve(listener, gate, router, stopped));
+        let door = Door {
+            listener,
+            gate,
+            router,
+            write_stall,
+        };
+        let task = tokio::spawn(door.serve(stopped));
         Ok(Gateway {
             address,
             stop,
@@ -90,42 +98,54 @@ impl Gateway {
     }
 }
 
-async fn serve(
+/// Where connections come in, and what each is given.
+struct Door {
     listener: TcpListener,
     gate: Arc<Gate>,
     router: Router,
-    mut stopped: oneshot::Receiver<()>,
-) {
-    let graceful = GracefulShutdown::new();
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            // The gateway was stopped, or dropped.
-            _ = &mut stopped => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => match gate.enter(peer.ip()) {
-                    Ok(pass) => {
-                        let connection = http1(stream, peer, router.clone(), &graceful);
-                        connections.spawn(hold(connection, pass));
-                    }
-                    Err(_) => refuse(stream).await,
+    write_stall: Duration,
+}
+
+impl Door {
+    async fn serve(self, mut stopped: oneshot::Receiver<()>) {
+        let graceful = GracefulShutdown::new();
+        let mut connections = JoinSet::new();
+        let mut trouble = Trouble::new("clients");
+        loop {
+            tokio::select! {
+                // The gateway was stopped, or dropped.
+                _ = &mut stopped => break,
+                Some(_) = connections.join_next(), if !connections.is_empty() => {}
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, peer)) => match self.gate.enter(peer.ip()) {
+                        Ok(pass) => {
+                            let connection = self.connection(stream, peer, &graceful);
+                            connections.spawn(hold(connection, pass));
+                        }
+                        Err(_) => refuse(stream).await,
+                    },
+                    Err(error) => trouble.wait(&error).await,
                 },
-                Err(error) => {
-                    // Out of file descriptors, most likely: those that end make room.
-                    tracing::warn!(%error, "can't accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            },
+            }
+        }
+        drop(self.listener);
+        let limit = Duration::from_millis(SHUTDOWN_MS_MAX);
+        if tokio::time::timeout(limit, graceful.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::debug!("connections still open are cut");
         }
     }
-    drop(listener);
-    let limit = Duration::from_millis(SHUTDOWN_MS_MAX);
-    if tokio::time::timeout(limit, graceful.shutdown())
-        .await
-        .is_err()
-    {
-        tracing::debug!("connections still open are cut");
+
+    fn connection(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        graceful: &GracefulShutdown,
+    ) -> impl Future<Output = ()> + use<> {
+        tune(&stream, self.write_stall);
+        http1(stream, peer, self.router.clone(), graceful)
     }
 }
 
@@ -139,7 +159,6 @@ fn http1(
     router: Router,
     graceful: &GracefulShutdown,
 ) -> impl Future<Output = ()> + use<> {
-    tune(&stream);
     let cut = Cut::default();
     let of_requests = cut.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -165,12 +184,13 @@ fn http1(
     }
 }
 
-/// Small answers leave at once; a peer that stops reading is cut off by the kernel.
-fn tune(stream: &TcpStream) {
-    let stall = Duration::from_millis(u64::from(WRITE_STALL_MS_MAX));
+/// Small answers leave at once; the kernel holds little for a peer that reads slowly, and cuts off one that stops.
+fn tune(stream: &TcpStream, write_stall: Duration) {
+    let socket = SockRef::from(stream);
     let set = stream
         .set_nodelay(true)
-        .and_then(|()| SockRef::from(stream).set_tcp_user_timeout(Some(stall)));
+        .and_then(|()| socket.set_tcp_user_timeout(Some(write_stall)))
+        .and_then(|()| socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX));
     if let Err(error) = set {
         // The peer has gone already, or the system lacks the option; neither keeps us from serving.
         tracing::debug!(%error, "can't tune a connection");

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use reqwest::Response;
-use tokio::net::TcpListener;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use violeta_crypto::signing::ClientSecretKey;
 use violeta_proof::tree::Place;
@@ -21,10 +22,13 @@ use violeta_types::*;
 
 use super::source::{Block, Events, Recorded, Source, SourceError};
 use super::{Gateway, GatewayConfig};
-use crate::chain::summary;
+use crate::chain::summaries;
 
 /// What one client's transaction is refused for here.
 pub(super) const FULL: &[u8] = b"full";
+
+/// Outcomes after which a page of this chain's blocks ends. Each of its blocks has one.
+pub(super) const PAGE_OUTCOMES_MAX: usize = 7;
 
 /// How far above the highest nonce that was executed another may be.
 pub(super) const WINDOW: u64 = 64;
@@ -42,6 +46,8 @@ struct State {
     nonce: u64,
     submissions: usize,
     lookups: usize,
+    reads: usize,
+    told: usize,
 }
 
 /// Executes each submission in a block of its own, at once unless it is told to stall, and certifies it.
@@ -118,6 +124,35 @@ impl Chain {
     /// How often it was asked what it has recorded.
     pub(super) fn lookups(&self) -> usize {
         self.state.lock().unwrap().lookups
+    }
+
+    /// How many values were read.
+    pub(super) fn reads(&self) -> usize {
+        self.state.lock().unwrap().reads
+    }
+
+    fn tell(&self, event: usize) -> Option<ChainEvent> {
+        let mut state = self.state.lock().unwrap();
+        let event = state.events.get(event).cloned();
+        state.told += usize::from(event.is_some());
+        event
+    }
+
+    /// How many events were taken by subscribers, all together.
+    pub(super) fn told(&self) -> usize {
+        self.state.lock().unwrap().told
+    }
+
+    /// Executes so many blocks, as if others had submitted to them.
+    pub(super) fn grow(&self, blocks: u64) {
+        let mut state = self.state.lock().unwrap();
+        for _ in 0..blocks {
+            state.nonce += 1;
+            let transaction = self.put(state.nonce, b"k", b"v");
+            self.execute(&mut state, &transaction);
+        }
+        drop(state);
+        self.grown.send_modify(|n| *n += blocks);
     }
 
     pub(super) fn submissions(&self) -> usize {
@@ -373,14 +408,8 @@ impl Source for Arc<Chain> {
 
     fn blocks(&self, from: Height, limit: usize) -> Result<Vec<BlockSummary>, SourceError> {
         let state = self.state.lock().unwrap();
-        let from = from.0 as usize - 1;
-        Ok(state
-            .blocks
-            .iter()
-            .skip(from)
-            .take(limit)
-            .map(|block| summary(block))
-            .collect())
+        let blocks = state.blocks.iter().skip(from.0 as usize - 1).take(limit);
+        summaries(blocks.cloned().map(Ok), PAGE_OUTCOMES_MAX)
     }
 
     fn events(&self, after: Option<Cursor>) -> Result<Events, SourceError> {
@@ -399,8 +428,7 @@ impl Source for Arc<Chain> {
             at += 1;
             async move {
                 loop {
-                    let event = chain.state.lock().unwrap().events.get(next).cloned();
-                    if let Some(event) = event {
+                    if let Some(event) = chain.tell(next) {
                         return Some((Ok(event), grown));
                     }
                     grown.changed().await.ok()?;
@@ -416,7 +444,8 @@ impl Source for Arc<Chain> {
         key: &Key,
         _at: Height,
     ) -> Result<Option<WrittenValue>, SourceError> {
-        let state = self.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
+        state.reads += 1;
         let found = state.values.get(&(namespace.to_vec(), key.to_vec()));
         Ok(found.map(|(height, value)| WrittenValue {
             written_at: *height,
@@ -569,6 +598,15 @@ impl Fixture {
     pub(super) async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Response {
         let request = self.http.post(self.url(path)).body(body);
         request.header("content-type", BINARY).send().await.unwrap()
+    }
+
+    /// Somebody who asks, with a small buffer for what comes, and doesn't read.
+    pub(super) async fn silent(&self, requests: &str) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4 << 10).unwrap();
+        let mut stream = socket.connect(self.gateway.address()).await.unwrap();
+        stream.write_all(requests.as_bytes()).await.unwrap();
+        stream
     }
 
     /// The status and the error of a request that fails.

@@ -12,8 +12,9 @@ use violeta_types::{Genesis, Height, Nonce, Operation, TxId};
 
 use super::GatewayConfig;
 use super::forge::ForgedValue;
+use super::limits::{HEAD_BYTES_MAX, UNSENT_BYTES_MAX};
 use super::routes::{self, ROUTES, path_parameters};
-use super::testing::{FULL, Fixture, client_key};
+use super::testing::{FULL, Fixture, PAGE_OUTCOMES_MAX, client_key};
 
 #[tokio::test]
 async fn a_write_is_certified_and_read_back() {
@@ -320,6 +321,20 @@ async fn pages_go_on_where_the_last_one_ended() {
 }
 
 #[tokio::test]
+async fn a_page_of_blocks_that_ends_early_says_where_to_go_on() {
+    let f = Fixture::new().await;
+    f.chain.grow(2 * PAGE_OUTCOMES_MAX as u64 + 1);
+    let (mut from, mut pages) = (Some(Height(1)), Vec::new());
+    while let Some(first) = from {
+        let page: BlocksAnswer = f.json(&format!("/v1/blocks?from={first}&limit=1000")).await;
+        assert_eq!(page.blocks[0].height, first);
+        pages.push(page.blocks.len());
+        from = page.next;
+    }
+    assert_eq!(pages, [PAGE_OUTCOMES_MAX, PAGE_OUTCOMES_MAX, 1]);
+}
+
+#[tokio::test]
 async fn the_chain_tells_of_itself() {
     let f = Fixture::new().await;
     assert_eq!(f.get("/v1/head").await.status(), 409);
@@ -365,38 +380,34 @@ async fn health_is_503_with_reasons_when_it_is_bad() {
     assert_eq!(health.reasons, ["it stalls"]);
 }
 
+/// One event as it stands in a stream; none if it is a comment.
+fn event_in(block: &str) -> Option<(String, ChainEvent)> {
+    let field = |name: &str| {
+        let mut lines = block.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    };
+    let event: ChainEvent = serde_json::from_str(field("data")?).unwrap();
+    assert_eq!(field("event")?, event.kind.name());
+    Some((field("id")?.to_owned(), event))
+}
+
 /// Reads events until there are `count`.
 async fn take_events(response: reqwest::Response, count: usize) -> Vec<(String, ChainEvent)> {
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let mut stream = response.bytes_stream();
-    let mut text = String::new();
-    let parse = |text: &str| {
-        let complete = text
-            .rsplit_once("\n\n")
-            .map_or("", |(complete, _)| complete);
-        let field = |block: &str, name: &str| {
-            let line = block
-                .lines()
-                .find_map(|l| l.strip_prefix(name)?.strip_prefix(": "));
-            line.map(str::to_owned)
-        };
-        complete
-            .split("\n\n")
-            .filter_map(|block| {
-                let event: ChainEvent = serde_json::from_str(&field(block, "data")?).unwrap();
-                assert_eq!(field(block, "event")?, event.kind.name());
-                Some((field(block, "id")?, event))
-            })
-            .collect::<Vec<_>>()
-    };
-    while parse(&text).len() < count {
+    let (mut text, mut events) = (String::new(), Vec::new());
+    while events.len() < count {
         let chunk = tokio::time::timeout(Duration::from_secs(5), stream.next()).await;
         match chunk.expect("events come") {
             Some(chunk) => text += std::str::from_utf8(&chunk.unwrap()).unwrap(),
             None => break,
         }
+        if let Some((complete, rest)) = text.rsplit_once("\n\n") {
+            events.extend(complete.split("\n\n").filter_map(event_in));
+            text = rest.to_owned();
+        }
     }
-    parse(&text)
+    events
 }
 
 #[tokio::test]
@@ -462,6 +473,87 @@ async fn streams_are_counted_and_one_address_gets_its_share() {
     tokio::time::timeout(Duration::from_secs(5), closed)
         .await
         .expect("a closed stream makes room");
+}
+
+/// Reads on where nobody read for long: how many bytes had come, and whether the connection was cut behind them.
+async fn left_behind(mut silent: TcpStream) -> (usize, bool) {
+    let (mut came, mut piece) = (0, vec![0; 1 << 16]);
+    let end = loop {
+        let read = silent.read(&mut piece);
+        match tokio::time::timeout(Duration::from_secs(5), read).await {
+            Ok(Ok(0)) | Err(_) => break false,
+            Ok(Ok(bytes)) => came += bytes,
+            Ok(Err(_)) => break true,
+        }
+    };
+    (came, end)
+}
+
+fn cuts_soon() -> GatewayConfig {
+    GatewayConfig {
+        write_stall: Duration::from_millis(500),
+        requests_max: 4,
+        streams_max: 4,
+        ..GatewayConfig::default()
+    }
+}
+
+#[tokio::test]
+async fn a_subscriber_that_never_reads_is_fetched_little_and_cut_and_others_get_all() {
+    let f = Fixture::with(cuts_soon()).await;
+    let blocks = 3_000;
+    f.chain.grow(blocks);
+    let begun = std::time::Instant::now();
+    let silent = f
+        .silent("GET /v1/events?cursor=0.0 HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await;
+    let mut told = 0;
+    while told == 0 || told != f.chain.told() {
+        told = f.chain.told();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // An event takes more than 150 bytes. The kernel has its share, and one buffer of the connection.
+    let bytes_min = 150 * told;
+    let bound = UNSENT_BYTES_MAX as usize + HEAD_BYTES_MAX;
+    assert!(bytes_min < 2 * bound, "{told} events for nobody");
+    assert!(150 * 2 * blocks as usize > 4 * bound, "there are more");
+
+    let all = take_events(f.get("/v1/events?cursor=0.0").await, 2 * blocks as usize);
+    assert_eq!(all.await.len(), 2 * blocks as usize);
+    // One address may have two streams: when it gets them, the silent one has gone.
+    let first = f.get("/v1/events").await;
+    assert_eq!(first.status(), 200);
+    while f.get("/v1/events").await.status() != 200 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "never cut");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (came, cut) = left_behind(silent).await;
+    assert!(cut && came < 2 * bound, "{came} {cut}");
+}
+
+#[tokio::test]
+async fn answers_that_are_never_read_are_made_one_at_a_time_and_cut_and_others_get_theirs() {
+    let f = Fixture::with(cuts_soon()).await;
+    let value = vec![b'v'; violeta_types::limits::VALUE_BYTES_MAX];
+    f.put(1, b"large", &value).await;
+    let asked = 50;
+    let request = "GET /v1/namespaces/bank/keys/large HTTP/1.1\r\nhost: x\r\n\r\n";
+    let silent = f.silent(&request.repeat(asked)).await;
+    let begun = std::time::Instant::now();
+    while f.chain.reads() == 0 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "not asked");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // One address may have two requests under way: the silent one's, and, one after the other, these.
+    for _ in 0..20 {
+        let other: KeyAnswer = f.json("/v1/namespaces/bank/keys/large").await;
+        assert_eq!(other.value.unwrap().value.0, value);
+    }
+    assert_eq!(f.chain.reads(), 21, "no answer is made before its turn");
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let (came, cut) = left_behind(silent).await;
+    assert!(cut && came < value.len(), "{came} {cut}");
+    assert_eq!(f.chain.reads(), 21);
 }
 
 #[tokio::test]

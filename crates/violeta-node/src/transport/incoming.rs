@@ -1,7 +1,6 @@
 //! Connections that others make: received from, never sent to (but for the answer to the hello).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -9,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 use violeta_types::limits::MESSAGE_BYTES_MAX;
 use violeta_types::{ValidatorIndex, decode, encode};
 
@@ -17,12 +16,14 @@ use super::frame::{FrameError, FrameReader, header};
 use super::gate::{Gate, Pass};
 use super::hello::{Answer, HANDSHAKE_TIMEOUT, HELLO_BYTES_MAX, Hello};
 use super::{MESSAGE_COST, PeerEvent, Shared, prepare, replace_incoming, tls};
+use crate::descriptors::Trouble;
 use crate::lock::lock;
 
 /// Accepts connections for ever.
 pub(super) async fn listen(shared: Arc<Shared>, listener: TcpListener, acceptor: TlsAcceptor) {
     let gate = Arc::new(Gate::default());
     let mut connections = JoinSet::new();
+    let mut trouble = Trouble::new("validators");
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -31,11 +32,7 @@ pub(super) async fn listen(shared: Arc<Shared>, listener: TcpListener, acceptor:
                     let pass = Gate::enter(&gate, ip, shared.known_at(ip));
                     connections.spawn(serve(shared.clone(), acceptor.clone(), socket, pass));
                 }
-                Err(error) => {
-                    // Out of file descriptors, most likely: give those who hold them time to go.
-                    warn!(%error, "can't accept connections of validators; trying again");
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
+                Err(error) => trouble.wait(&error).await,
             },
             Some(_) = connections.join_next() => {}
         }
