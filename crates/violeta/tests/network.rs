@@ -12,7 +12,14 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Net, is_alive, json, rows, run, wait_for};
+use serde_json::Value;
+use support::{Net, is_alive, json, load, rows, run, wait_for};
+
+/// A key's history, newest first.
+fn versions(net: &Net, namespace: &str, key: &str) -> Vec<Value> {
+    let read = ["history", namespace, key, "--json"];
+    net.run(&read).expect(0).objects()
+}
 
 #[test]
 fn what_is_written_is_read_proved_and_verified_offline_and_a_changed_proof_is_refused() {
@@ -57,10 +64,7 @@ fn what_is_written_is_read_proved_and_verified_offline_and_a_changed_proof_is_re
     let absent = net.run(&["get", "greetings", "nobody"]).expect(1);
     assert!(absent.err.contains("that is proved"), "{}", absent.err);
 
-    let versions = net
-        .run(&["history", "greetings", "hello", "--json"])
-        .expect(0)
-        .objects();
+    let versions = versions(&net, "greetings", "hello");
     let values: Vec<_> = versions
         .iter()
         .map(|v| v["value"].as_str().unwrap())
@@ -132,15 +136,8 @@ fn what_is_written_is_read_proved_and_verified_offline_and_a_changed_proof_is_re
 fn heights_that_a_validator_caught_up_with_are_proved_by_the_history_of_newer_ones() {
     let net = Net::up();
     net.run(&["put", "n", "k", "0", "--create"]).expect(0);
-    let v3 = net.run(&["testnet", "ps", "--json"]).expect(0).objects()[3].clone();
-    let v3 = v3["endpoint"].as_str().unwrap().to_owned();
     net.run(&["testnet", "stop", "3"]).expect(0);
-    let put = |i: u64| {
-        let said = net
-            .run(&["put", "n", "k", &i.to_string(), "--json"])
-            .expect(0);
-        said.objects()[0]["height"].as_u64().unwrap()
-    };
+    let put = |i: u64| net.written(&["put", "n", "k", &i.to_string()]);
     let heights: Vec<u64> = (1..10).map(put).collect();
     net.run(&["testnet", "start", "3"]).expect(0);
     net.wait_level();
@@ -148,9 +145,8 @@ fn heights_that_a_validator_caught_up_with_are_proved_by_the_history_of_newer_on
     let mut by_history = 0;
     for (value, height) in (1..).zip(&heights) {
         let at = height.to_string();
-        let from_v3 = ["--endpoint", &v3, "--trust", "trust.json"];
         let prove = ["prove", "n", "k", "--at", &at, "-o", "k.proof"];
-        net.run(&[&prove[..], &from_v3].concat()).expect(0);
+        net.run_at(3, &prove).expect(0);
         let said = net
             .run(&["verify", "k.proof", "--trust", "trust.json"])
             .expect(0);
@@ -165,17 +161,8 @@ fn heights_that_a_validator_caught_up_with_are_proved_by_the_history_of_newer_on
         );
     }
     assert!(by_history > 0, "of {heights:?} all have certificates at v3");
-    let read = [
-        "history",
-        "n",
-        "k",
-        "--json",
-        "--endpoint",
-        &v3,
-        "--trust",
-        "trust.json",
-    ];
-    let versions = net.run(&read).expect(0).objects();
+    let read = ["history", "n", "k", "--json"];
+    let versions = net.run_at(3, &read).expect(0).objects();
     assert_eq!(versions.len(), 10);
     assert!(versions.iter().all(|v| v["proved"] == true), "{versions:?}");
 }
@@ -237,17 +224,7 @@ fn without_validators_the_exit_code_is_3_and_wrong_usage_is_2() {
 fn a_validator_killed_in_mid_load_comes_back_level() {
     let net = Net::up();
     let file = net.file("rows.tsv", &rows(3_000));
-    let mut load = net.spawn(&[
-        "load",
-        file.to_str().unwrap(),
-        "-n",
-        "rows",
-        "-k",
-        "key",
-        "--create",
-        "--operations",
-        "20",
-    ]);
+    let mut load = net.spawn(&load(&file, &["--operations", "20"]));
     wait_for("the load begins", || {
         net.path().join("rows.tsv.progress").exists()
     });
@@ -272,22 +249,10 @@ fn of_rows_with_one_key_the_last_in_the_file_wins() {
     let net = Net::up();
     let text: String = (0..40).map(|i| format!("key{}\tv{i}\n", i % 2)).collect();
     let file = net.file("rows.tsv", &format!("key\tvalue\n{text}"));
-    let load = [
-        "load",
-        file.to_str().unwrap(),
-        "-n",
-        "rows",
-        "-k",
-        "key",
-        "--create",
-    ];
     let pace = ["--operations", "1", "--window", "32"];
-    net.run(&[&load[..], &pace[..]].concat()).expect(0);
+    net.run(&load(&file, &pace)).expect(0);
     for (key, odd) in [("key0", 0), ("key1", 1)] {
-        let versions = net
-            .run(&["history", "rows", key, "--json"])
-            .expect(0)
-            .objects();
+        let versions = versions(&net, "rows", key);
         let values: Vec<_> = versions.iter().map(|v| v["value"].to_string()).collect();
         let of_row = |i: usize| format!("{:?}", format!("{{\"value\":\"v{}\"}}", 2 * i + odd));
         let expected: Vec<_> = (0..20).rev().map(of_row).collect();
@@ -301,18 +266,7 @@ fn a_load_that_was_killed_goes_on_and_writes_no_row_twice() {
     let mut text = rows(2_000);
     text.push_str("\tno key\n");
     let file = net.file("rows.tsv", &text);
-    let args = [
-        "load",
-        file.to_str().unwrap(),
-        "-n",
-        "rows",
-        "-k",
-        "key",
-        "--create",
-        "--operations",
-        "10",
-        "--json",
-    ];
+    let args = load(&file, &["--operations", "10", "--json"]);
     let mut first = net.spawn(&args);
     let progress = net.path().join("rows.tsv.progress");
     wait_for("some rows are loaded", || {
@@ -337,10 +291,7 @@ fn a_load_that_was_killed_goes_on_and_writes_no_row_twice() {
     assert!(!progress.exists());
     for i in [0, done.saturating_sub(1), done, done + 50, 1_999] {
         let key = format!("k{:05}", i.min(1_999));
-        let versions = net
-            .run(&["history", "rows", &key, "--json"])
-            .expect(0)
-            .objects();
+        let versions = versions(&net, "rows", &key);
         assert_eq!(versions.len(), 1, "{key} was written once: {versions:?}");
     }
 }

@@ -108,12 +108,31 @@ impl Net {
             .unwrap()
     }
 
+    /// Where a validator answers clients.
+    pub fn endpoint(&self, validator: usize) -> String {
+        let rows = self.run(&["testnet", "ps", "--json"]).expect(0).objects();
+        rows[validator]["endpoint"].as_str().unwrap().to_owned()
+    }
+
+    /// Runs it inside the network's directory, asking one validator alone.
+    pub fn run_at(&self, validator: usize, args: &[&str]) -> Said {
+        let endpoint = self.endpoint(validator);
+        let at = ["--endpoint", &endpoint, "--trust", "trust.json"];
+        self.run(&[args, &at].concat())
+    }
+
+    /// Runs a command that writes; at which height that was executed.
+    #[track_caller]
+    pub fn written(&self, args: &[&str]) -> u64 {
+        let said = self.run(&[args, &["--json"]].concat()).expect(0);
+        said.objects()[0]["height"].as_u64().unwrap()
+    }
+
     /// What the first validator answers to a GET.
     pub fn http_get(&self, path: &str) -> String {
         use std::io::{Read, Write};
-        let first = self.run(&["status", "--json"]).objects().remove(0);
-        let address = first["endpoint"].as_str().unwrap().trim_end_matches('/');
-        let address = address.trim_start_matches("http://");
+        let endpoint = self.endpoint(0);
+        let address = host_of(&endpoint);
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
@@ -168,6 +187,12 @@ impl Drop for Net {
     }
 }
 
+/// Host and port of an endpoint.
+pub fn host_of(endpoint: &str) -> &str {
+    let address = endpoint.trim_start_matches("http://");
+    address.trim_end_matches('/')
+}
+
 /// Whether a process runs.
 pub fn is_alive(pid: u64) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
@@ -190,6 +215,13 @@ pub fn rows(count: usize) -> String {
     let mut text = String::from("key\tvalue\n");
     text.extend((0..count).map(row));
     text
+}
+
+/// The arguments that load a file of [`rows`] into the namespace `rows`, and more of them.
+pub fn load<'a>(file: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    let file = file.to_str().unwrap();
+    let load = ["load", file, "-n", "rows", "-k", "key", "--create"];
+    [&load[..], more].concat()
 }
 
 /// Reads a file's JSON.
