@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Checks vectors.json with an implementation of its own: BLAKE3, Ed25519 and the encodings, from their descriptions.
+"""Checks vectors.json and proofs.json with an implementation of its own: BLAKE3, Ed25519, the encodings, and (in
+proofs.py) proofs in the tree, from their descriptions.
 
     python3 vectors/check.py
 
 Reads as documentation, too: what each function builds is the format. Needs nothing but Python 3.9.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -71,6 +73,7 @@ def words(key):
     return list(struct.unpack("<8I", key))
 
 
+@functools.cache
 def domain_key(name):
     """derive_key(name, "")"""
     return blake3(b"", words(blake3(name.encode(), flags=CONTEXT)), MATERIAL)
@@ -244,6 +247,8 @@ def leaders(election, stakes, count, coin, seed, round_):
 
 
 def main():
+    import proofs  # which takes its hashes and encodings from here
+
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "vectors.json")
     with open(path, encoding="utf-8") as file:
         vectors = json.load(file)
@@ -326,7 +331,8 @@ def main():
         ("heartbeat", [2], u64(9) + some(attestation) + some(certified)),
     ):
         same(f"frame: {name}", f[name], blob(bytes(tags) + body))
-    print(f"{checked} values checked, all as vectors.json says")
+    proofs.check(same)
+    print(f"{checked} values checked, all as vectors.json and proofs.json say")
 
 
 if __name__ == "__main__":
