@@ -12,17 +12,23 @@ use expect_test::expect_file;
 use serde_json::{Value, json};
 use violeta_consensus::leaders::leaders;
 use violeta_consensus::{EpochData, Frontier, Message as Graph};
-use violeta_crypto::{ClientSecretKey, ValidatorSecretKey};
+use violeta_crypto::{
+    BlsThreshold, ClientSecretKey, ShareSecretKey, ShareSigner, Threshold, ThresholdMessage,
+    ValidatorSecretKey, deal,
+};
 use violeta_node::transport::frame;
 use violeta_node::transport::hello::{Answer, Hello};
 use violeta_replica::Message;
-use violeta_replica::message::Heartbeat;
+use violeta_replica::message::{
+    Answer as Part, Heartbeat, Place, Question, RecordsPart, RecordsQuestion, VerticesPart,
+    VerticesQuestion,
+};
 use violeta_types::{
-    Admission, Attestation, Certificate, CertifiedHead, ClientPublicKey, CommitIndex, Committee,
-    Digest, Domain, Election, Epoch, Genesis, Head, HeadId, Height, Item, Member, NodePublicKey,
-    Nonce, Operation, OperatorPublicKey, Parameters, Payload, Round, SignedHeader, Stake,
-    ThresholdSignature, TimeMs, Transaction, TransactionBody, ValidatorIndex, Vertex, VertexHeader,
-    encode,
+    Admission, Attestation, Blob, Certificate, CertifiedHead, ClientPublicKey, Commit, CommitIndex,
+    Committee, Digest, Domain, Election, Epoch, Genesis, Head, HeadId, Height, Item, Member,
+    NodePublicKey, Nonce, Operation, OperatorPublicKey, Parameters, Payload, Round, SignedHeader,
+    Stake, ThresholdSignature, TimeMs, Transaction, TransactionBody, ValidatorIndex, Vertex,
+    VertexHeader, encode,
 };
 
 fn key(i: u8) -> ValidatorSecretKey {
@@ -183,6 +189,101 @@ fn frames() -> Value {
     })
 }
 
+/// A commit of two vertices, whose leader a coin elected.
+fn commit() -> Commit {
+    let epoch = EpochData::genesis(&network());
+    let below = epoch.virtual_vertices()[3];
+    let leader = vertex().signed.header.vertex_ref(&network().chain_id());
+    Commit {
+        epoch: Epoch(0),
+        index: CommitIndex(9),
+        previous: Digest([0x76; 32]),
+        leader,
+        vertices: vec![below, leader].try_into().unwrap(),
+        time: TimeMs(1_700_000_000_900),
+        coin: Some(ThresholdSignature([9; 48])),
+    }
+}
+
+/// What one asks who catches up, and what it is answered.
+fn catch_up() -> Value {
+    let records = RecordsQuestion {
+        after: CommitIndex(4),
+        upto: Some(CommitIndex(9)),
+        bytes_max: 2_000_000,
+    };
+    let vertices = VerticesQuestion {
+        from: Place {
+            commit: CommitIndex(5),
+            vertex: 1,
+        },
+        last: CommitIndex(9),
+        bytes_max: 2_000_000,
+    };
+    let records_part = RecordsPart {
+        question: RecordsQuestion {
+            upto: None,
+            ..records
+        },
+        certified: Some(certified()),
+        records: vec![commit()].try_into().unwrap(),
+    };
+    let bytes = Blob::try_from(&encode(&vertex())[..]).unwrap();
+    let vertices_part = VerticesPart {
+        question: vertices,
+        vertices: vec![bytes].try_into().unwrap(),
+    };
+    let message = |message: Message| framed(&message.to_bytes());
+    json!({
+        "commit": {
+            "value": commit(), "bytes": hex::encode(encode(&commit())),
+            "digest": commit().digest(&network().chain_id()),
+        },
+        "records_question": message(Message::Ask(Question::Records(records))),
+        "vertices_question": message(Message::Ask(Question::Vertices(vertices))),
+        "records": message(Message::Answer(Part::Records(records_part))),
+        "vertices": message(Message::Answer(Part::Vertices(vertices_part))),
+    })
+}
+
+/// The secret 1: what it makes of a message is the message's own point, which is no secret.
+fn one() -> ShareSecretKey {
+    let mut bytes = [0; 32];
+    bytes[31] = 1;
+    ShareSecretKey::from_bytes(&bytes).unwrap()
+}
+
+/// A coin and a seal of a group of four, any three of whom can sign.
+fn threshold() -> Value {
+    let dealing = deal(4, 3, [0x64; 32]).unwrap();
+    let group = BlsThreshold::new(&dealing.group_key, &dealing.share_keys, 3).unwrap();
+    let coin = ThresholdMessage::coin(&network().chain_id(), Epoch(0), Round(6));
+    let signed = [coin, ThresholdMessage::seal(&head().id())].map(|message| {
+        let shares: Vec<_> = (0..)
+            .zip(&dealing.secret_shares)
+            .map(|(i, secret)| (ValidatorIndex(i), secret.share(&message)))
+            .collect();
+        let signature = group.combine(&message, &shares[1..]).signature.unwrap();
+        assert_eq!(
+            group.combine(&message, &shares[..3]).signature,
+            Some(signature)
+        );
+        json!({
+            "digest": message.digest(), "point": one().share(&message).to_string(),
+            "shares": shares.iter().map(|(_, share)| share.to_string()).collect::<Vec<_>>(),
+            "signature": signature.to_string(),
+        })
+    });
+    let [coin, seal] = signed;
+    let secrets: Vec<String> = (dealing.secret_shares.iter())
+        .map(|secret| hex::encode(*secret.to_bytes()))
+        .collect();
+    json!({
+        "threshold": 3, "secrets": secrets, "share_keys": dealing.share_keys,
+        "group_key": dealing.group_key, "coin_of_round_6": coin, "seal": seal,
+    })
+}
+
 /// Who leads rounds 1 to 6, by each election.
 fn elections() -> Vec<Value> {
     let coin = ThresholdSignature([9; 48]);
@@ -243,6 +344,8 @@ fn vectors() -> Value {
             "certified": hex::encode(encode(&certified())),
         },
         "frames": frames(),
+        "catch_up": catch_up(),
+        "threshold": threshold(),
     })
 }
 
