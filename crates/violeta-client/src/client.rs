@@ -171,9 +171,21 @@ impl Client {
 
     /// What every endpoint says that it is doing. Not proved.
     pub async fn status(&self) -> Vec<(Endpoint, Result<StatusAnswer, String>)> {
-        let asks = (0..self.0.endpoints.len()).map(|at| self.status_of(at));
+        self.status_within(Duration::from_millis(READ_MS_MAX)).await
+    }
+
+    /// As [`Client::status`], for whoever can't wait: who hasn't answered in time hasn't answered.
+    pub async fn status_within(
+        &self,
+        at_most: Duration,
+    ) -> Vec<(Endpoint, Result<StatusAnswer, String>)> {
+        let asks = (0..self.0.endpoints.len()).map(|at| async move {
+            match tokio::time::timeout(at_most, self.status_of(at)).await {
+                Ok(answer) => answer.map_err(describe),
+                Err(_) => Err(format!("no answer in {} ms", at_most.as_millis())),
+            }
+        });
         let answers = futures::future::join_all(asks).await;
-        let answers = answers.into_iter().map(|answer| answer.map_err(describe));
         self.0.endpoints.iter().cloned().zip(answers).collect()
     }
 

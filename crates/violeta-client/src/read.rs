@@ -24,6 +24,11 @@ use crate::limits::{FRESHNESS_TRIES_MAX, PAUSE_MS};
 use crate::submit::Receipt;
 use crate::transaction::Operations;
 
+/// The space that has a record of each namespace.
+const NAMESPACES: &[u8] = b"_namespaces";
+/// What the names of the chain's own spaces begin with; no client's namespace does.
+const SYSTEM_MARK: u8 = b'_';
+
 /// Which version to read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum At {
@@ -396,7 +401,9 @@ impl Client {
                 outcome: verified.outcome,
                 head: verified.head,
                 vouchers: verified.vouchers,
+                vouched_height: verified.vouched_height,
                 validator: self.name(at),
+                proof: Box::new(proof),
             })
         };
         let receipt = check().map_err(|part| {
@@ -405,6 +412,23 @@ impl Client {
         })?;
         self.has_seen(&receipt.head);
         Ok(receipt)
+    }
+
+    /// Whether there is such a namespace, proved: `_namespaces` has a record of each. What the chain keeps for itself has
+    /// none, and is there from the beginning.
+    ///
+    /// # Errors
+    /// If no validator gives an answer that verifies.
+    pub async fn has_namespace(
+        &self,
+        namespace: impl AsRef<[u8]>,
+        at: At,
+    ) -> Result<bool, ClientError> {
+        let namespace = namespace.as_ref();
+        if namespace.first() == Some(&SYSTEM_MARK) {
+            return Ok(true);
+        }
+        Ok(self.get(NAMESPACES, namespace, at).await?.is_some())
     }
 
     /// A namespace's owner, grants and size. A validator's word; `_namespaces` can be read with proof.

@@ -18,14 +18,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use violeta_proof::{TrustedHead, Vouchers};
+use violeta_proof::{OutcomeProof, TrustedHead, Vouchers};
 use violeta_types::api::{
     BINARY, BatchVerdict, ErrorCode, ErrorDetail, TransactionAnswer, TransactionStatus,
     WAIT_MS_MAX, encode_batch,
 };
 use violeta_types::limits::{CLIENT_NONCE_SPREAD, TRANSACTION_BYTES_MAX};
 use violeta_types::transaction::Condition;
-use violeta_types::{Bounded, Nonce, Outcome, TimeMs, TxId};
+use violeta_types::{Bounded, Height, Nonce, Outcome, TimeMs, TxId};
 
 use crate::client::{Client, Failures, now_ms};
 use crate::error::ClientError;
@@ -45,8 +45,12 @@ pub struct Receipt {
     pub head: TrustedHead,
     /// Whose word was taken for the head.
     pub vouchers: Vouchers,
+    /// The height that their word was given for: the head's own, or a newer one whose history leads to it.
+    pub vouched_height: Height,
     /// Who gave the proof.
     pub validator: String,
+    /// The proof itself: whoever has the trust can check it again.
+    pub proof: Box<OutcomeProof>,
 }
 
 /// A signed transaction on its way.

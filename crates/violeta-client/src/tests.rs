@@ -402,6 +402,39 @@ async fn everybody_s_status_is_told_and_who_is_down_is_named() {
     }
 }
 
+#[tokio::test]
+async fn who_hangs_when_asked_how_it_is_holds_nobody_up() {
+    let cluster = Cluster::honest().await;
+    // The system takes connections for it; nobody reads from them.
+    let hanging = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = cluster.config();
+    let url = format!("http://{}", hanging.local_addr().unwrap());
+    config.endpoints[1].url = url.parse().unwrap();
+    let client = cluster.client_with(config).await;
+    let begun = Instant::now();
+    let statuses = client.status_within(Duration::from_secs(1)).await;
+    assert!(begun.elapsed() < Duration::from_millis(crate::limits::READ_MS_MAX));
+    for (at, (_, status)) in statuses.iter().enumerate() {
+        assert_eq!(status.is_ok(), at != 1, "{at}: {status:?}");
+    }
+}
+
+#[tokio::test]
+async fn that_a_namespace_is_missing_is_proved_and_the_chains_own_are_there() {
+    let cluster = Cluster::honest().await;
+    let client = cluster.client().await;
+    client.put(SPACE, "alice", "1").await.unwrap();
+    // This chain has one space, and no records of namespaces: that there is none of them is proved.
+    let at = At::Height(Height(1));
+    assert!(!client.has_namespace("nowhere", at).await.unwrap());
+    assert!(client.has_namespace("_accounts", at).await.unwrap());
+    let error = client
+        .has_namespace("nowhere", At::Height(Height(9)))
+        .await
+        .unwrap_err();
+    assert!(!matches!(error, ClientError::Invalid(_)), "{error}");
+}
+
 #[test]
 fn a_client_needs_endpoints_and_a_place_for_its_nonces() {
     let trust = violeta_proof::Trust::in_committee(
