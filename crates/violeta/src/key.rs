@@ -23,7 +23,7 @@ pub(crate) struct KeyArgs {
 #[derive(Debug, Subcommand)]
 enum KeyCommand {
     /// Make a new client key.
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   violeta key new alice.key
   violeta --json key show alice.key")]
     New {
@@ -32,7 +32,7 @@ enum KeyCommand {
         file: PathBuf,
     },
     /// Show whose key a file holds: the client's id and public key.
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   violeta key show alice.key")]
     Show {
         /// The key file.

@@ -10,7 +10,7 @@ use crate::terminal::{Terminal, Tone};
 
 /// Arguments of `violeta provision`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   violeta provision --config violeta.toml
   violeta start --config violeta.toml
 

@@ -29,17 +29,18 @@ const FAILURES_MAX: usize = 20;
   violeta sim --seeds 0..2000 --jobs 8
   violeta sim --seed 17 --trace
 
-Each seed is a world: validators on simulated networks, disks and clocks that fail as the seed says, up to a third \
+The first runs the seeds 0 to 199, with 4 to 10 validators each: the end of seeds is excluded, that of validators \
+isn't. Each seed is a world: validators on simulated networks, disks and clocks that fail as the seed says, up to a third \
 of them lying; clients; and checkers that compute from the outside what must be true. The same seed is the same world, \
 event for event. Exit code 1 if a property didn't hold; the command that shows the world again is printed.")]
 pub(crate) struct SimArgs {
-    /// Which seeds: FIRST..END, END excluded.
+    /// Which seeds: FIRST..END, without END; or FIRST..=LAST, with LAST.
     #[arg(long, default_value = "0..50", value_name = "RANGE", value_parser = parse_seeds)]
     seeds: Range<u64>,
     /// One seed alone.
     #[arg(long, value_name = "SEED", conflicts_with = "seeds")]
     seed: Option<u64>,
-    /// How many validators: LEAST..MOST, both included.
+    /// How many validators: LEAST..MOST, with MOST, also written LEAST..=MOST; or one number.
     #[arg(long, default_value = "4..7", value_name = "RANGE", value_parser = parse_validators)]
     validators: RangeInclusive<usize>,
     /// Virtual seconds until all faults heal.
@@ -62,26 +63,32 @@ pub(crate) struct SimArgs {
     check_determinism: bool,
 }
 
-fn parse_range(text: &str) -> Option<(u64, u64)> {
+/// Begin and end, and whether it is said that the end belongs to it.
+fn parse_range(text: &str) -> Option<(u64, u64, bool)> {
     let (from, to) = text.split_once("..")?;
-    Some((from.parse().ok()?, to.parse().ok()?))
+    let (to, closed) = match to.strip_prefix('=') {
+        Some(to) => (to, true),
+        None => (to, false),
+    };
+    Some((from.parse().ok()?, to.parse().ok()?, closed))
 }
 
 fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
     match parse_range(text) {
-        Some((from, to)) if from < to => Ok(from..to),
-        _ => Err("FIRST..END, such as 0..200".into()),
+        Some((from, to, false)) if from < to => Ok(from..to),
+        Some((from, to, true)) if from <= to && to < u64::MAX => Ok(from..to + 1),
+        _ => Err("FIRST..END, such as 0..200 for 0 to 199, or FIRST..=LAST".into()),
     }
 }
 
 fn parse_validators(text: &str) -> Result<RangeInclusive<usize>, String> {
     let range = match text.parse::<u64>() {
-        Ok(n) => Some((n, n)),
+        Ok(n) => Some((n, n, true)),
         Err(_) => parse_range(text),
     };
     match range {
-        Some((from, to)) if from <= to => Ok(from as usize..=to as usize),
-        _ => Err("LEAST..MOST, such as 4..10, or one number".into()),
+        Some((from, to, _)) if from <= to => Ok(from as usize..=to as usize),
+        _ => Err("LEAST..MOST, such as 4..10 for 4 to 10, or one number".into()),
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) enum LogFormat {
 
 /// Arguments of `violeta start`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   violeta start --config net/v0/violeta.toml
   VIOLETA_LOG=violeta_node=debug violeta start --config net/v0/violeta.toml --log-format json
 

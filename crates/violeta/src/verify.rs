@@ -16,7 +16,7 @@ const PROOF_FILE_BYTES_MAX: u64 = 8 << 20;
 
 /// Arguments of `violeta verify`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   violeta prove packages openssl -o openssl.proof
   violeta verify openssl.proof --trust trust.json
 

@@ -32,7 +32,7 @@ use self::report::{Costs, MARKDOWN_HEADER, Percentiles, Report};
 use self::workload::{Numbers, Signer, Workload, opaque, presign, setup_operations};
 use crate::error::{CliError, CliResult};
 use crate::gateway::{Gateway, block_on};
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, thousands};
 use crate::testnet::cluster::{Cluster, interrupted};
 use crate::testnet::{remove_directory, temporary_directory};
 
@@ -229,7 +229,10 @@ impl Bench {
             Workload::Single => 0,
             _ => (each * seconds as usize).div_ceil(args.clients),
         };
-        terminal.note(format!("signing {} transactions …", bulk * args.clients));
+        if bulk > 0 {
+            let count = thousands((bulk * args.clients) as u64);
+            terminal.note(format!("signing {count} transactions …"));
+        }
         let chain = Gateway::new(&self.urls[0])?.status().await?.chain;
         let mut clients = signers(args.clients, chain)?;
         let mut probers = signers(PROBERS, chain)?;

@@ -60,6 +60,7 @@ impl Network {
     pub(crate) fn create(dir: &Path, n: usize, options: &Options) -> CliResult<Network> {
         let made = generate(dir, n, options).map_err(|error| match error {
             TestnetError::Count(_) | TestnetError::Ports { .. } => CliError::usage(error),
+            TestnetError::Exists(path) => exists(dir, &path),
             _ => CliError::failed(error),
         })?;
         let trust = Trust::in_genesis(&made.genesis).to_json();
@@ -127,6 +128,19 @@ impl Network {
     }
 }
 
+/// What is there is never made anew.
+fn exists(dir: &Path, file: &Path) -> CliError {
+    let name = dir.display();
+    if !Network::is_at(dir) {
+        return CliError::failed(format!("{} exists already", file.display()))
+            .help("choose another directory: one that doesn't exist is made");
+    }
+    CliError::failed(format!("there is a network in {name} already")).help(format!(
+        "start it: violeta testnet up {name}; or choose another directory. To remove {name} is to lose all that the \
+         network holds, and its keys, for good"
+    ))
+}
+
 impl Validator {
     fn open(network: &Path, index: ValidatorIndex) -> CliResult<Validator> {
         let dir = network.join(violeta_node::config::peer_name(index));
@@ -191,5 +205,30 @@ impl Validator {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.into()),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_that_is_there_isnt_to_be_removed_lightly() {
+        let dir = tempfile::tempdir().unwrap();
+        let net = dir.path().join("net");
+        Network::create(&net, 4, &Options::default()).unwrap();
+        let error = Network::create(&net, 4, &Options::default()).unwrap_err();
+        assert!(error.message.contains("a network in"), "{error}");
+        let help = error.help.unwrap();
+        assert!(
+            help.contains("testnet up") && help.contains("lose all"),
+            "{help}"
+        );
+
+        let begun = dir.path().join("begun");
+        std::fs::create_dir(&begun).unwrap();
+        std::fs::write(begun.join(ADMINISTRATOR_FILE), "").unwrap();
+        let error = Network::create(&begun, 4, &Options::default()).unwrap_err();
+        assert!(error.message.ends_with(".key exists already"), "{error}");
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod cluster;
 pub(crate) mod directory;
 pub(crate) mod process;
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -47,47 +48,57 @@ struct Place {
     dir: Option<PathBuf>,
 }
 
+/// Some validators of a network. What is a number is a validator, so a directory can't be (but `./5` can).
 #[derive(Debug, Args)]
-struct One {
-    /// Which validator, by its index.
-    #[arg(value_name = "INDEX")]
-    index: u16,
-    #[command(flatten)]
-    place: Place,
+struct Several {
+    /// Which validators, by their indices: the first is 0. Then the network's directory; by default the one around here.
+    #[arg(value_name = "INDEX", required = true)]
+    words: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
 enum TestnetCommand {
     /// Make a network: keys, genesis, a configuration for each validator.
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   violeta testnet init net --validators 7
   violeta testnet up net
 
 All secrets lie in the directory, the group's among them: fit for trying things out.")]
     Init(InitArgs),
     /// Start all validators that don't run; they go on when the terminal closes.
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   violeta testnet up net")]
     Up(Place),
     /// Show the validators and their processes.
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   violeta testnet ps net")]
     Ps(Place),
-    /// Stop one validator cleanly.
-    #[command(after_help = "Example:
-  violeta testnet stop 2 net")]
-    Stop(One),
-    /// Start one validator again.
-    #[command(after_help = "Example:
-  violeta testnet start 2 net")]
-    Start(One),
-    /// Kill one validator: SIGKILL, in the middle of whatever it does.
-    #[command(after_help = "Example:
+    /// Stop validators cleanly.
+    #[command(
+        override_usage = "violeta testnet stop [OPTIONS] <INDEX>... [DIR]",
+        after_help = "Examples:
+  violeta testnet stop 2 net
+  violeta testnet stop 2 3"
+    )]
+    Stop(Several),
+    /// Start validators again.
+    #[command(
+        override_usage = "violeta testnet start [OPTIONS] <INDEX>... [DIR]",
+        after_help = "Examples:
+  violeta testnet start 2 net
+  violeta testnet start 2 3"
+    )]
+    Start(Several),
+    /// Kill validators: SIGKILL, in the middle of whatever they do.
+    #[command(
+        override_usage = "violeta testnet kill [OPTIONS] <INDEX>... [DIR]",
+        after_help = "Examples:
   violeta testnet kill 2 net
-  violeta testnet start 2 net")]
-    Kill(One),
+  violeta testnet start 2 net"
+    )]
+    Kill(Several),
     /// Stop all validators cleanly.
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   violeta testnet down net")]
     Down(Place),
 }
@@ -118,12 +129,10 @@ pub(crate) fn run(args: &TestnetArgs, terminal: &Terminal) -> CliResult {
     match &args.command {
         TestnetCommand::Init(args) => init(args, terminal),
         TestnetCommand::Up(place) => up(&place.open()?, terminal),
-        TestnetCommand::Ps(place) => ps(&place.open()?, terminal),
-        TestnetCommand::Stop(one) => one.end(terminal, "stopped", |p| {
-            p.stop();
-        }),
-        TestnetCommand::Kill(one) => one.end(terminal, "killed", Identity::kill),
-        TestnetCommand::Start(one) => start_one(one, terminal),
+        TestnetCommand::Ps(place) => ps(&place.open()?, terminal).map(drop),
+        TestnetCommand::Stop(several) => several.end(terminal, stopped),
+        TestnetCommand::Kill(several) => several.end(terminal, killed),
+        TestnetCommand::Start(several) => start_several(several, terminal),
         TestnetCommand::Down(place) => down(&place.open()?, terminal),
     }
 }
@@ -141,18 +150,99 @@ impl Place {
     }
 }
 
-impl One {
-    fn end(&self, terminal: &Terminal, done: &str, end: impl Fn(&Identity)) -> CliResult {
-        let network = self.place.open()?;
-        let validator = network.validator(self.index)?;
-        let Some(process) = validator.process() else {
-            let message = format!("validator {} isn't running", self.index);
-            return Err(CliError::failed(message).help("`violeta testnet ps` shows what runs"));
-        };
-        end(&process);
-        validator.forget_process()?;
-        report(terminal, validator, process, done)
+impl Several {
+    /// Which validators of which network; each once, in the order of their indices.
+    ///
+    /// # Errors
+    /// If there is no such network, or it hasn't such a validator.
+    fn open(&self) -> CliResult<(Network, Vec<Validator>)> {
+        let (indices, dir) = self.parse()?;
+        let network = Place { dir }.open()?;
+        let validators = indices
+            .into_iter()
+            .map(|index| network.validator(index).cloned())
+            .collect::<CliResult<_>>()?;
+        Ok((network, validators))
     }
+
+    fn parse(&self) -> CliResult<(BTreeSet<u16>, Option<PathBuf>)> {
+        let (last, before) = match self.words.split_last() {
+            Some((last, before)) if last.parse::<u16>().is_err() => (Some(last), before),
+            _ => (None, &self.words[..]),
+        };
+        let index = |word: &String| {
+            word.parse::<u16>().map_err(|_| {
+                CliError::usage(format!("{word:?} isn't the index of a validator"))
+                    .help("indices begin at 0; the network's directory comes last: violeta testnet stop 2 3 net")
+            })
+        };
+        let indices = before
+            .iter()
+            .map(index)
+            .collect::<CliResult<BTreeSet<_>>>()?;
+        if indices.is_empty() {
+            return Err(CliError::usage("which validator?").help(
+                "indices begin at 0, and come before the directory: violeta testnet stop 2 3 net",
+            ));
+        }
+        Ok((indices, last.map(PathBuf::from)))
+    }
+
+    /// Ends those that run.
+    ///
+    /// # Errors
+    /// If one of them doesn't; the others have ended then.
+    fn end(&self, terminal: &Terminal, end: fn(&Identity) -> &'static str) -> CliResult {
+        let (_network, validators) = self.open()?;
+        let (running, idle): (Vec<_>, Vec<_>) = (validators.iter())
+            .map(|validator| (validator, validator.process()))
+            .partition(|(_, process)| process.is_some());
+        let running: Vec<_> = (running.into_iter())
+            .filter_map(|(validator, process)| Some((validator, process?)))
+            .collect();
+        end_all(&running, end, terminal)?;
+        let idle: Vec<String> = idle.iter().map(|(v, _)| v.index.to_string()).collect();
+        match &idle[..] {
+            [] => Ok(()),
+            idle => Err(
+                CliError::failed(format!("not running: validator {}", idle.join(", ")))
+                    .help("`violeta testnet ps` shows what runs"),
+            ),
+        }
+    }
+}
+
+fn stopped(process: &Identity) -> &'static str {
+    match process.stop() {
+        true => "stopped",
+        false => "killed: it didn't stop in time",
+    }
+}
+
+fn killed(process: &Identity) -> &'static str {
+    process.kill();
+    "killed"
+}
+
+/// Ends validators, all at once: each waits for what it has to write, not for the others.
+fn end_all(
+    running: &[(&Validator, Identity)],
+    end: fn(&Identity) -> &'static str,
+    terminal: &Terminal,
+) -> CliResult {
+    let states: Vec<&str> = std::thread::scope(|scope| {
+        let ends: Vec<_> = (running.iter())
+            .map(|(_, process)| scope.spawn(move || end(process)))
+            .collect();
+        (ends.into_iter())
+            .map(|end| end.join().unwrap_or("not known to have ended"))
+            .collect()
+    });
+    for ((validator, process), state) in running.iter().zip(states) {
+        validator.forget_process()?;
+        report(terminal, validator, *process, state)?;
+    }
+    Ok(())
 }
 
 #[derive(Serialize)]
@@ -220,19 +310,17 @@ fn up(network: &Network, terminal: &Terminal) -> CliResult {
         }
     }
     wait_up(network)?;
-    ps(network, terminal)?;
+    let was_used = ps(network, terminal)?;
     if started.is_empty() {
         terminal.note("all were running already");
     }
-    let dir = network.dir.display();
+    let next = match was_used {
+        true => "violeta status",
+        false => "violeta put greetings hello world --create",
+    };
+    let next = format!("{next} --testnet {}", network.dir.display());
     terminal.line("")?;
-    terminal.line(format!(
-        "next: {}",
-        terminal.paint(
-            Tone::Accent,
-            format!("violeta put greetings hello world --create --testnet {dir}")
-        )
-    ))
+    terminal.line(format!("next: {}", terminal.paint(Tone::Accent, next)))
 }
 
 fn start_detached(validator: &Validator) -> CliResult<Identity> {
@@ -271,23 +359,28 @@ fn wait_up(network: &Network) -> CliResult {
     })
 }
 
-fn start_one(one: &One, terminal: &Terminal) -> CliResult {
-    let network = one.place.open()?;
-    let validator = network.validator(one.index)?;
-    if let Some(process) = validator.process() {
-        return report(terminal, validator, process, "running already");
+fn start_several(several: &Several, terminal: &Terminal) -> CliResult {
+    let (_network, validators) = several.open()?;
+    let mut started = Vec::new();
+    for validator in &validators {
+        match validator.process() {
+            Some(process) => report(terminal, validator, process, "running already")?,
+            None => started.push((validator, start_detached(validator)?)),
+        }
     }
-    let process = start_detached(validator)?;
-    let gateway = Gateway::new(&validator.url())?;
-    let answers = gateway::block_on(async {
-        Ok(gateway
-            .wait_answer(UP_PATIENCE, || process.is_alive())
-            .await)
-    })?;
-    if !answers {
-        return Err(didnt_come_up(validator));
+    for (validator, process) in started {
+        let gateway = Gateway::new(&validator.url())?;
+        let answers = gateway::block_on(async {
+            Ok(gateway
+                .wait_answer(UP_PATIENCE, || process.is_alive())
+                .await)
+        })?;
+        if !answers {
+            return Err(didnt_come_up(validator));
+        }
+        report(terminal, validator, process, "started")?;
     }
-    report(terminal, validator, process, "started")
+    Ok(())
 }
 
 fn down(network: &Network, terminal: &Terminal) -> CliResult {
@@ -296,30 +389,10 @@ fn down(network: &Network, terminal: &Terminal) -> CliResult {
         .iter()
         .filter_map(|validator| Some((validator, validator.process()?)))
         .collect();
-    if running.is_empty() {
-        return terminal.line("nothing was running");
+    match running.is_empty() {
+        true => terminal.line("nothing was running"),
+        false => end_all(&running, stopped, terminal),
     }
-    // All at once: each waits for what it has to write, not for the others.
-    let clean: Vec<bool> = std::thread::scope(|scope| {
-        let stops: Vec<_> = running
-            .iter()
-            .map(|(_, process)| scope.spawn(|| process.stop()))
-            .collect();
-        stops
-            .into_iter()
-            .map(|stop| stop.join().unwrap_or(false))
-            .collect()
-    });
-    for ((validator, process), clean) in running.iter().zip(clean) {
-        validator.forget_process()?;
-        let state = if clean {
-            "stopped"
-        } else {
-            "killed: it didn't stop in time"
-        };
-        report(terminal, validator, *process, state)?;
-    }
-    Ok(())
 }
 
 #[derive(Serialize)]
@@ -330,13 +403,17 @@ struct PsRow {
     status: ValidatorStatus,
 }
 
-fn ps(network: &Network, terminal: &Terminal) -> CliResult {
+/// Shows what runs. Whether anything has been written.
+fn ps(network: &Network, terminal: &Terminal) -> CliResult<bool> {
     let endpoints: Vec<_> = network
         .validators
         .iter()
         .map(|v| (Some(v.index), v.url()))
         .collect();
     let statuses = gateway::block_on(crate::status::ask_all(&endpoints))?;
+    let was_used =
+        |status: &ValidatorStatus| status.answer.as_ref().is_some_and(|a| a.height.0 > 0);
+    let was_used = statuses.iter().any(was_used);
     let mut shown = table(
         &[
             "validator",
@@ -375,7 +452,8 @@ fn ps(network: &Network, terminal: &Terminal) -> CliResult {
             status,
         })?;
     }
-    terminal.table(&shown)
+    terminal.table(&shown)?;
+    Ok(was_used)
 }
 
 /// What says in a temporary directory which process it belongs to.
@@ -472,6 +550,24 @@ mod tests {
         assert!(!stale.exists());
         assert!(stay.iter().all(|dir| dir.exists()), "{stay:?}");
         assert!(link.is_symlink() && stay[4].join(OWNER_FILE).exists());
+    }
+
+    #[test]
+    fn indices_come_first_each_counts_once_and_the_directory_last() {
+        let parsed = |words: &[&str]| {
+            let words = words.iter().map(ToString::to_string).collect();
+            let (indices, dir) = Several { words }.parse()?;
+            Ok::<_, CliError>((Vec::from_iter(indices), dir))
+        };
+        assert_eq!(parsed(&["2"]), Ok((vec![2], None)));
+        let net = Some(PathBuf::from("net"));
+        assert_eq!(parsed(&["3", "0", "3", "net"]), Ok((vec![0, 3], net)));
+        let five = Some(PathBuf::from("./5"));
+        assert_eq!(parsed(&["2", "./5"]), Ok((vec![2], five)));
+        for wrong in [&["net"][..], &["net", "2"], &["v2", "net"]] {
+            let error = parsed(wrong).unwrap_err();
+            assert_eq!(error.cause, crate::error::Cause::Usage, "{wrong:?}");
+        }
     }
 
     #[test]
