@@ -5,8 +5,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::error::CliResult;
 use crate::terminal::{ColorChoice, Terminal, WIDTH_MAX};
 use crate::{
-    bench, completions, demo, get, history, key, load, prove, provision, put, simulate, start,
-    status, testnet, verify,
+    bench, completions, demo, get, history, key, load, outcome, prove, provision, put, simulate,
+    start, status, testnet, verify,
 };
 
 const ABOUT: &str = "A replicated database that can prove what it tells you.
@@ -72,6 +72,8 @@ enum Command {
     History(history::HistoryArgs),
     /// Fetch the proof of a value, or of its absence, into a file.
     Prove(prove::ProveArgs),
+    /// Tell what became of a transaction, verified.
+    Outcome(outcome::OutcomeArgs),
     /// Check a proof file, without any network.
     Verify(verify::VerifyArgs),
     /// Load a file of rows into a namespace.
@@ -109,6 +111,7 @@ impl Cli {
             Command::Get(args) => get::run(args, terminal),
             Command::History(args) => history::run(args, terminal),
             Command::Prove(args) => prove::run(args, terminal),
+            Command::Outcome(args) => outcome::run(args, terminal),
             Command::Verify(args) => verify::run(args, terminal),
             Command::Load(args) => load::run(args, terminal),
             Command::Status(args) => status::run(args, terminal),

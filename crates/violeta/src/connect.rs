@@ -11,7 +11,7 @@ use crate::context::ContextArgs;
 use crate::error::{CliError, CliResult};
 use crate::proof_view::{AnswerView, VouchersView};
 use crate::terminal::{Terminal, Tone};
-use violeta_types::api::Readable;
+use violeta_types::api::{ErrorCode, Readable};
 
 /// How long a transaction stays valid: as long as a person waits.
 const EXPIRY: Duration = Duration::from_secs(30);
@@ -78,11 +78,15 @@ impl From<ClientError> for CliError {
                 "no answer was believed; if --trust is right, the validators that were asked lie",
             ),
             ClientError::Unresolved { transaction, .. } => CliError::failed(message).help(format!(
-                "`violeta status` shows whether a quorum of validators answers; \
-                 GET /v1/transactions/{transaction} at any of them tells what became of it"
+                "this tells what became of it: violeta outcome {transaction}"
             )),
             ClientError::Refused { refusal, .. } => with_refusal_help(message, refusal),
             ClientError::Invalid(_) => CliError::usage(message),
+            ClientError::Answer { detail, .. } if detail.code == ErrorCode::NotYetCertified => {
+                CliError::failed(detail.message).help(
+                    "write something first, or wait until the validator has caught up: `violeta status` shows that",
+                )
+            }
             ClientError::Answer { detail, .. } | ClientError::NotTaken { detail } => {
                 CliError::failed(detail.message).help(detail.help)
             }
@@ -94,13 +98,26 @@ impl From<ClientError> for CliError {
 fn with_refusal_help(message: String, refusal: Refusal) -> CliError {
     let error = CliError::failed(message);
     match refusal {
-        Refusal::NoSuchNamespace => error.help("make it with the same command and --create"),
-        Refusal::NamespaceExists => error.help("leave --create out"),
         Refusal::Unauthorised => {
             error.help("only its owner, and whom the owner granted the right, may write: is this the right --key?")
         }
         Refusal::ConditionFailed => error.help("read the key again and decide anew"),
         _ => error,
+    }
+}
+
+/// A refusal, in the words of what was asked for.
+pub(crate) fn refusal(refusal: Refusal, error: ClientError, namespace: &Readable) -> CliError {
+    match refusal {
+        Refusal::NoSuchNamespace => CliError::failed(format!(
+            "there is no namespace {namespace}; nothing was written"
+        ))
+        .help("is it the right name? The same command with --create makes it"),
+        Refusal::NamespaceExists => CliError::failed(format!(
+            "there is a namespace {namespace} already; nothing was written"
+        ))
+        .help("leave --create out"),
+        _ => error.into(),
     }
 }
 
@@ -118,6 +135,34 @@ pub(crate) fn answer_view(namespace: &Readable, key: &Readable, proved: &Proved)
         vouched_by: VouchersView::from(&proved.vouchers),
         vouched_height: proved.vouched_height,
     }
+}
+
+/// A key's value or absence, verified; and, if it has none, whether that is because there is no such namespace at that
+/// height, which is proved too.
+///
+/// # Errors
+/// If no validator gives an answer that verifies.
+pub(crate) async fn read(
+    client: &Client,
+    namespace: &Readable,
+    key: &Readable,
+    at: At,
+) -> Result<(Proved, bool), ClientError> {
+    let proved = client.get_proved(&namespace.0, &key.0, at).await?;
+    if proved.value.is_some() {
+        return Ok((proved, false));
+    }
+    let at = At::Height(proved.head.head().height);
+    // What can't be found out isn't claimed: that the key has no value is proved without it.
+    let has_namespace = client.has_namespace(&namespace.0, at).await.unwrap_or(true);
+    Ok((proved, !has_namespace))
+}
+
+/// How a missing namespace is made.
+pub(crate) fn namespace_help(namespace: &Readable) -> String {
+    format!(
+        "is it the right name? This makes it, with a first key: violeta put {namespace} KEY VALUE --create"
+    )
 }
 
 /// Which version `--at` and `--linearizable` ask for.
@@ -183,10 +228,23 @@ mod tests {
         let invalid = ClientError::Invalid("x".into());
         assert_eq!(CliError::from(invalid).cause, crate::error::Cause::Usage);
         assert_eq!(
-            with_refusal_help("no".into(), Refusal::NoSuchNamespace)
+            with_refusal_help("no".into(), Refusal::ConditionFailed)
                 .help
                 .unwrap(),
-            "make it with the same command and --create"
+            "read the key again and decide anew"
         );
+    }
+
+    #[test]
+    fn a_namespace_that_is_missing_or_there_already_is_named_with_what_to_do() {
+        let name = Readable(b"greetings".to_vec());
+        for (why, flag) in [
+            (Refusal::NoSuchNamespace, "with --create makes it"),
+            (Refusal::NamespaceExists, "leave --create out"),
+        ] {
+            let error = refusal(why, ClientError::Invalid("x".into()), &name);
+            assert!(error.message.contains("greetings"), "{error}");
+            assert!(error.help.unwrap().contains(flag));
+        }
     }
 }

@@ -3,11 +3,12 @@
 use clap::Args;
 use violeta_types::api::Readable;
 
-use crate::connect::{answer_view, reader, show_incidents, version, writer};
+use crate::connect::{answer_view, namespace_help, read, reader, show_incidents, version, writer};
 use crate::context::ContextArgs;
 use crate::error::{CliError, CliResult};
 use crate::gateway::block_on;
 use crate::proof_view::AnswerView;
+use crate::quorum::watched;
 use crate::terminal::Terminal;
 
 /// Arguments of `violeta get`.
@@ -47,14 +48,15 @@ pub(crate) fn run(args: &GetArgs, terminal: &Terminal) -> CliResult {
         false => reader(&args.context)?,
     };
     let at = version(args.at, args.linearizable);
-    let proved = block_on(async {
-        Ok(client
-            .get_proved(&args.namespace.0, &args.key.0, at)
-            .await?)
-    });
+    let reading = read(&client, &args.namespace, &args.key, at);
+    let proved = block_on(watched(&client, terminal, reading));
     show_incidents(&client, terminal);
-    let view = answer_view(&args.namespace, &args.key, &proved?);
-    terminal.object(&view)?;
+    let (proved, lacks_namespace) = proved?;
+    let view = answer_view(&args.namespace, &args.key, &proved);
+    match args.proof {
+        true => terminal.object_with_proof(&view, &proved.proof.to_json())?,
+        false => terminal.object(&view)?,
+    }
     if let Some(value) = &view.value {
         terminal.line(value)?;
     }
@@ -63,18 +65,24 @@ pub(crate) fn run(args: &GetArgs, terminal: &Terminal) -> CliResult {
     }
     match view.value {
         Some(_) => Ok(()),
-        None => Err(absent(&view)),
+        None => Err(absent(&view, lacks_namespace)),
     }
 }
 
-fn absent(view: &AnswerView) -> CliError {
+fn absent(view: &AnswerView, lacks_namespace: bool) -> CliError {
     let AnswerView {
         namespace,
         key,
         height,
         ..
     } = view;
-    CliError::failed(format!(
-        "{namespace} / {key} has no value at height {height}; that is proved"
-    ))
+    match lacks_namespace {
+        true => CliError::failed(format!(
+            "there is no namespace {namespace} at height {height}; that is proved"
+        ))
+        .help(namespace_help(namespace)),
+        false => CliError::failed(format!(
+            "{namespace} / {key} has no value at height {height}; that is proved"
+        )),
+    }
 }

@@ -2,21 +2,22 @@
 
 use clap::Args;
 use serde::Serialize;
-use violeta_client::Entry;
+use violeta_client::{At, Entry};
 use violeta_types::Height;
 use violeta_types::api::{PAGE_DEFAULT, PAGE_MAX, Readable};
 
-use crate::connect::{reader, show_incidents};
+use crate::connect::{namespace_help, reader, show_incidents};
 use crate::context::ContextArgs;
 use crate::error::{CliError, CliResult};
 use crate::gateway::block_on;
+use crate::quorum::watched;
 use crate::terminal::{Terminal, Tone, shortened, table};
 
 const VALUE_CHARACTERS: usize = 60;
 
 /// Arguments of `violeta history`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   violeta history packages openssl
 
 Each version is verified on its own, at the height that wrote it; where that height has no certificate of its own, \
@@ -63,13 +64,19 @@ impl From<&Entry> for VersionView {
 /// If there are none, or nobody answers truthfully.
 pub(crate) fn run(args: &HistoryArgs, terminal: &Terminal) -> CliResult {
     let client = reader(&args.context)?;
-    let entries = block_on(async {
-        Ok(client
-            .history(&args.namespace.0, &args.key.0, args.limit)
-            .await?)
-    });
+    let reading = async {
+        let (namespace, key) = (&args.namespace.0, &args.key.0);
+        let entries = client.history(namespace, key, args.limit).await?;
+        let exists = match entries.is_empty() {
+            true => client.has_namespace(namespace, At::Certified).await?,
+            false => true,
+        };
+        Ok((entries, exists))
+    };
+    let read = block_on(watched(&client, terminal, reading));
     show_incidents(&client, terminal);
-    let versions: Vec<_> = entries?.iter().map(VersionView::from).collect();
+    let (entries, has_namespace) = read?;
+    let versions: Vec<_> = entries.iter().map(VersionView::from).collect();
     let characters = if args.full {
         usize::MAX
     } else {
@@ -78,10 +85,16 @@ pub(crate) fn run(args: &HistoryArgs, terminal: &Terminal) -> CliResult {
     show(&versions, characters, terminal)?;
     match versions.is_empty() {
         false => Ok(()),
-        true => Err(CliError::failed(format!(
-            "{} / {} has never had a value",
-            args.namespace, args.key
-        ))),
+        true => Err(none(args, has_namespace)),
+    }
+}
+
+fn none(args: &HistoryArgs, has_namespace: bool) -> CliError {
+    let HistoryArgs { namespace, key, .. } = args;
+    match has_namespace {
+        true => CliError::failed(format!("{namespace} / {key} has never had a value")),
+        false => CliError::failed(format!("there is no namespace {namespace}; that is proved"))
+            .help(namespace_help(namespace)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a verified answer says, and against what it was verified, in words.
 
 use serde::Serialize;
+use violeta_client::Receipt;
 use violeta_proof::{StoredValue, VerifiedAnswer, VerifiedOutcome, Vouchers};
 use violeta_types::api::Readable;
 use violeta_types::{Committee, Head, HeadId, Height, Outcome, TxId, ValidatorIndex};
@@ -106,13 +107,13 @@ impl AnswerView {
     /// The steps from the answer to what is trusted, each of which was checked.
     pub(crate) fn steps(&self, committee: Option<&Committee>) -> Vec<String> {
         let claim = match self.written_at {
-            Some(height) => format!("the value, written at height {height}"),
+            Some(height) => format!("the value, written at height {height},"),
             None => "that there is no such key".into(),
         };
         let root = shortened(&self.state_root, DIGITS);
         let head = shortened(&self.head.to_string(), DIGITS);
         let mut steps = vec![
-            format!("{claim}, lies under state root {root}"),
+            format!("{claim} lies under state root {root}"),
             format!(
                 "that is the state root of head {head} at height {}",
                 self.height
@@ -173,6 +174,19 @@ impl From<&VerifiedOutcome> for OutcomeView {
             vouched_by: VouchersView::from(&verified.vouchers),
             vouched_height: verified.vouched_height,
             results_root: head.results_root.to_string(),
+        }
+    }
+}
+
+impl From<&Receipt> for OutcomeView {
+    fn from(receipt: &Receipt) -> Self {
+        OutcomeView {
+            transaction: receipt.outcome.transaction,
+            outcome: receipt.outcome.clone(),
+            head: receipt.head.id(),
+            vouched_by: VouchersView::from(&receipt.vouchers),
+            vouched_height: receipt.vouched_height,
+            results_root: receipt.head.head().results_root.to_string(),
         }
     }
 }

@@ -6,15 +6,16 @@ use clap::Args;
 use violeta_node::files::{PUBLIC_MODE, write_atomic};
 use violeta_types::api::Readable;
 
-use crate::connect::{answer_view, reader, show_incidents, version};
+use crate::connect::{answer_view, namespace_help, read, reader, show_incidents, version};
 use crate::context::ContextArgs;
 use crate::error::CliResult;
 use crate::gateway::block_on;
+use crate::quorum::watched;
 use crate::terminal::{Terminal, Tone};
 
 /// Arguments of `violeta prove`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   violeta prove packages openssl -o openssl.proof
   violeta verify openssl.proof --trust trust.json
 
@@ -45,13 +46,10 @@ pub(crate) struct ProveArgs {
 pub(crate) fn run(args: &ProveArgs, terminal: &Terminal) -> CliResult {
     let client = reader(&args.context)?;
     let at = version(args.at, false);
-    let proved = block_on(async {
-        Ok(client
-            .get_proved(&args.namespace.0, &args.key.0, at)
-            .await?)
-    });
+    let reading = read(&client, &args.namespace, &args.key, at);
+    let proved = block_on(watched(&client, terminal, reading));
     show_incidents(&client, terminal);
-    let proved = proved?;
+    let (proved, lacks_namespace) = proved?;
     let bytes = match args.binary {
         true => violeta_types::encode(&proved.proof),
         false => proved.proof.to_json().into_bytes(),
@@ -68,6 +66,12 @@ pub(crate) fn run(args: &ProveArgs, terminal: &Terminal) -> CliResult {
         terminal.paint(Tone::Accent, &name)
     ))?;
     view.show_steps(client.trust().committee(), terminal)?;
+    if lacks_namespace {
+        let (namespace, help) = (&args.namespace, namespace_help(&args.namespace));
+        terminal.note(format!(
+            "note: the key has no value because there is no namespace {namespace}; {help}"
+        ));
+    }
     terminal.line(format!(
         "next: {}",
         terminal.paint(

@@ -4,17 +4,21 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use clap::Args;
-use violeta_client::Operations;
-use violeta_types::Height;
+use violeta_client::{ClientError, Operations};
 use violeta_types::api::Readable;
 use violeta_types::limits::VALUE_BYTES_MAX;
 use violeta_types::transaction::Condition;
+use violeta_types::{Height, Refusal};
 
-use crate::connect::{show_incidents, show_receipt, writer};
+use crate::connect::{self, show_incidents, show_receipt, writer};
 use crate::context::ContextArgs;
 use crate::error::{CliError, CliResult};
 use crate::gateway::block_on;
-use crate::terminal::Terminal;
+use crate::quorum::{self, noted};
+use crate::terminal::{Terminal, shortened};
+
+/// Characters of a value in a message.
+const VALUE_CHARACTERS: usize = 40;
 
 /// Arguments of `violeta put`.
 #[derive(Debug, Args)]
@@ -30,8 +34,8 @@ pub(crate) struct PutArgs {
     namespace: Readable,
     /// The key.
     key: Readable,
-    /// The value.
-    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    /// The value, unless it comes from a file.
+    #[arg(conflicts_with = "file")]
     value: Option<Readable>,
     /// Read the value from a file; - is standard input.
     #[arg(long, value_name = "FILE")]
@@ -54,7 +58,7 @@ pub(crate) struct PutArgs {
 
 /// Arguments of `violeta delete`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   violeta delete greetings hello
 
 Older versions stay readable and provable: see violeta history.")]
@@ -69,8 +73,15 @@ pub(crate) struct DeleteArgs {
 
 impl PutArgs {
     fn value(&self) -> CliResult<Vec<u8>> {
-        let Some(path) = &self.file else {
-            return Ok(self.value.clone().unwrap_or_default().0);
+        let path = match (&self.file, &self.value) {
+            (Some(path), _) => path,
+            (None, Some(value)) => return Ok(value.0.clone()),
+            (None, None) => {
+                let PutArgs { namespace, key, .. } = self;
+                return Err(CliError::usage("the value is missing").help(format!(
+                    "violeta put {namespace} {key} VALUE, or --file FILE, which may be - for standard input"
+                )));
+            }
         };
         let name = path.display();
         let source: Box<dyn Read> = match path.as_os_str() == "-" {
@@ -129,7 +140,8 @@ impl PutArgs {
 /// If it isn't known to have been written.
 pub(crate) fn run(args: &PutArgs, terminal: &Terminal) -> CliResult {
     let operations = args.operations()?;
-    submit(&args.context, operations, "written", terminal)
+    let explain = |refusal, error| args.explain(refusal, error);
+    submit(&args.context, operations, "written", explain, terminal)
 }
 
 /// Takes a value away.
@@ -138,17 +150,125 @@ pub(crate) fn run(args: &PutArgs, terminal: &Terminal) -> CliResult {
 /// If it isn't known to have been taken away.
 pub(crate) fn delete(args: &DeleteArgs, terminal: &Terminal) -> CliResult {
     let operations = Operations::new().delete(&args.namespace.0, &args.key.0)?;
-    submit(&args.context, operations, "deleted", terminal)
+    let explain = |refusal, error| args.explain(refusal, error);
+    submit(&args.context, operations, "deleted", explain, terminal)
 }
 
 fn submit(
     context: &ContextArgs,
     operations: Operations,
     what: &str,
+    explain: impl Fn(Refusal, ClientError) -> CliError,
     terminal: &Terminal,
 ) -> CliResult {
     let client = writer(context)?;
-    let receipt = block_on(async { Ok(client.transaction(operations).await?) });
+    let receipt = block_on(async {
+        match noted(&client, terminal, client.transaction(operations)).await {
+            Ok(receipt) => Ok(receipt),
+            Err(error @ ClientError::Refused { refusal, .. }) => Err(explain(refusal, error)),
+            Err(error) => Err(quorum::explain(&client, error).await),
+        }
+    });
     show_incidents(&client, terminal);
     show_receipt(what, &receipt?, terminal)
+}
+
+impl PutArgs {
+    /// A refusal, in the words of what was asked.
+    fn explain(&self, refusal: Refusal, error: ClientError) -> CliError {
+        let PutArgs { namespace, key, .. } = self;
+        match (refusal, self.broken_condition()) {
+            (Refusal::ConditionFailed, Some(condition)) => CliError::failed(format!(
+                "not written, because the condition doesn't hold: {namespace} / {key} {condition}"
+            ))
+            .help(format!(
+                "`violeta get {namespace} {key} --proof` shows its value and when it was written"
+            )),
+            _ => connect::refusal(refusal, error, namespace),
+        }
+    }
+
+    /// What isn't so, if the condition doesn't hold.
+    fn broken_condition(&self) -> Option<String> {
+        if self.if_absent {
+            return Some("has a value (--if-absent)".into());
+        }
+        if let Some(value) = &self.if_value {
+            let value = shortened(&value.to_string(), VALUE_CHARACTERS);
+            return Some(format!("hasn't the value {value} (--if-value)"));
+        }
+        let height = self.if_written_at?;
+        Some(format!(
+            "wasn't last written at height {height} (--if-written-at)"
+        ))
+    }
+}
+
+impl DeleteArgs {
+    /// A refusal, in the words of what was asked.
+    fn explain(&self, refusal: Refusal, error: ClientError) -> CliError {
+        let DeleteArgs { namespace, key, .. } = self;
+        match refusal {
+            Refusal::NoSuchNamespace => {
+                CliError::failed(format!("there is no namespace {namespace}"))
+                    .help("is it the right name? There is nothing in it to delete")
+            }
+            Refusal::NoSuchKey => {
+                CliError::failed(format!("{namespace} / {key} has no value to delete")).help(
+                    format!("`violeta history {namespace} {key}` shows what it had before"),
+                )
+            }
+            _ => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn parsed(args: &[&str]) -> PutArgs {
+        #[derive(Parser)]
+        struct Only {
+            #[command(flatten)]
+            put: PutArgs,
+        }
+        Only::parse_from(args).put
+    }
+
+    #[test]
+    fn a_condition_that_fails_is_named() {
+        let said = |further: &[&str]| {
+            let refused = ClientError::Invalid("refused".into());
+            let error = parsed(&[&["put", "n", "k", "v"], further].concat())
+                .explain(Refusal::ConditionFailed, refused);
+            error.message.split_once("n / k ").unwrap().1.to_owned()
+        };
+        assert_eq!(said(&["--if-absent"]), "has a value (--if-absent)");
+        assert_eq!(
+            said(&["--if-value", "w"]),
+            "hasn't the value w (--if-value)"
+        );
+        assert_eq!(
+            said(&["--if-written-at", "7"]),
+            "wasn't last written at height 7 (--if-written-at)"
+        );
+        let args = parsed(&["put", "n", "k", "v", "--if-absent"]);
+        let other = args.explain(Refusal::Unauthorised, ClientError::Config("x".into()));
+        assert_eq!(other.message, "the client can't be made: x");
+    }
+
+    #[test]
+    fn a_value_that_is_missing_may_come_from_a_file() {
+        let error = parsed(&["put", "greetings", "a"]).value().unwrap_err();
+        assert_eq!(error.cause, crate::error::Cause::Usage);
+        assert!(error.help.unwrap().contains("--file FILE"));
+        assert_eq!(parsed(&["put", "n", "k", "v"]).value().unwrap(), b"v");
+        let path = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&path, "from a file").unwrap();
+        let path = path.path().to_str().unwrap();
+        let value = parsed(&["put", "n", "k", "--file", path]).value().unwrap();
+        assert_eq!(value, b"from a file");
+    }
 }

@@ -1,16 +1,18 @@
 //! `violeta status`: every validator, side by side.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 use violeta_node::provision::AMNESIA;
-use violeta_types::ValidatorIndex;
 use violeta_types::api::StatusAnswer;
+use violeta_types::{Committee, ValidatorIndex};
 
 use crate::context::ContextArgs;
 use crate::error::{CliError, CliResult};
 use crate::gateway::{Gateway, block_on};
+use crate::quorum::Quorum;
 use crate::terminal::{Terminal, Tone, shortened, table, thousands};
 
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -23,7 +25,8 @@ const STATE_ROOT_DIGITS: usize = 12;
   violeta status --watch
   violeta status --endpoint http://127.0.0.1:26700 --json
 
-Exit code 3 if no validator answers.")]
+Without a quorum of validators nothing can be committed: it is said if fewer answer, or if they have different states. \
+What each validator says of itself isn't proved. Exit code 3 if no validator answers.")]
 pub(crate) struct StatusArgs {
     /// Show it anew every second, until Ctrl-C.
     #[arg(long, short)]
@@ -48,6 +51,18 @@ pub(crate) struct ValidatorStatus {
     /// The state root of the newest height that all who answered have certified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) state_root: Option<String>,
+    /// Whether all of them together can commit; the same for each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) quorum: Option<QuorumView>,
+}
+
+/// Whether a quorum answers, and whether one agrees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct QuorumView {
+    #[serde(flatten)]
+    present: Quorum,
+    /// Most of those that were asked and have one state at the newest height that all of them have certified.
+    agreeing: u64,
 }
 
 /// A status as a table shows it.
@@ -100,6 +115,7 @@ pub(crate) async fn ask_all(
             problem: answer.as_ref().err().map(|e| e.message.clone()),
             answer: answer.ok(),
             state_root: None,
+            quorum: None,
         }
     });
     let mut statuses = futures::future::join_all(asked).await;
@@ -125,14 +141,21 @@ pub(crate) async fn ask_all(
 /// If none answers, or it isn't known whom to ask.
 pub(crate) fn run(args: &StatusArgs, terminal: &Terminal) -> CliResult {
     let endpoints = args.context.endpoints()?;
+    // Without it all are taken to have the same stake: it isn't needed to ask.
+    let trust = args.context.trust().ok();
+    let committee = trust.as_ref().and_then(|trust| trust.committee());
     block_on(async {
         loop {
-            let statuses = ask_all(&endpoints).await?;
+            let mut statuses = ask_all(&endpoints).await?;
+            let quorum = quorum(&statuses, committee);
+            for status in &mut statuses {
+                status.quorum.clone_from(&quorum);
+            }
             if args.watch && !terminal.is_json() {
                 // Clear the screen, begin at its top.
                 terminal.line("\u{1b}[2J\u{1b}[H")?;
             }
-            show(&statuses, terminal)?;
+            show(&statuses, quorum.as_ref(), terminal)?;
             if !args.watch {
                 return verdict(&statuses);
             }
@@ -153,7 +176,27 @@ fn verdict(statuses: &[ValidatorStatus]) -> CliResult {
     }
 }
 
-fn show(statuses: &[ValidatorStatus], terminal: &Terminal) -> CliResult {
+/// Whether those that were asked are a quorum, and agree.
+fn quorum(statuses: &[ValidatorStatus], committee: Option<&Committee>) -> Option<QuorumView> {
+    let asked: Vec<_> = statuses
+        .iter()
+        .map(|s| (s.validator, s.answer.as_ref()))
+        .collect();
+    let mut by_root: BTreeMap<&str, u64> = BTreeMap::new();
+    for root in statuses.iter().filter_map(|s| s.state_root.as_deref()) {
+        *by_root.entry(root).or_default() += 1;
+    }
+    Some(QuorumView {
+        present: Quorum::of(&asked, committee)?,
+        agreeing: by_root.into_values().max().unwrap_or(0),
+    })
+}
+
+fn show(
+    statuses: &[ValidatorStatus],
+    quorum: Option<&QuorumView>,
+    terminal: &Terminal,
+) -> CliResult {
     let mut shown = table(
         &[
             "validator",
@@ -175,9 +218,7 @@ fn show(statuses: &[ValidatorStatus], terminal: &Terminal) -> CliResult {
             (_, None) => "-".into(),
         };
         shown.add_row([
-            status
-                .validator
-                .map_or("?".into(), |index| format!("v{index}")),
+            name(status),
             status.endpoint.clone(),
             cells.height,
             cells.certified,
@@ -195,16 +236,16 @@ fn show(statuses: &[ValidatorStatus], terminal: &Terminal) -> CliResult {
     if let Some(line) = agreement(statuses) {
         terminal.line(terminal.paint(line.0, line.1))?;
     }
+    if let Some(line) = quorum.and_then(|quorum| quorum.present.warning()) {
+        terminal.line(terminal.paint(Tone::Bad, line))?;
+    }
     Ok(())
 }
 
 /// Who says that its journal was lost, and what that means.
 fn amnesiacs(statuses: &[ValidatorStatus]) -> Vec<String> {
     let forgetful = |status: &&ValidatorStatus| status.answer.as_ref().is_some_and(|a| a.amnesia);
-    let line = |status: &ValidatorStatus| {
-        let who = status.validator.map_or("?".into(), |i| format!("v{i}"));
-        format!("{who} has amnesia: {AMNESIA}")
-    };
+    let line = |status: &ValidatorStatus| format!("{} has amnesia: {AMNESIA}", name(status));
     statuses.iter().filter(forgetful).map(line).collect()
 }
 
@@ -214,46 +255,70 @@ fn agreement(statuses: &[ValidatorStatus]) -> Option<(Tone, String)> {
         .iter()
         .filter_map(|s| s.answer.as_ref().map(|a| a.certified_height))
         .min()?;
-    let mut roots: Vec<_> = statuses
-        .iter()
-        .filter_map(|s| s.state_root.as_ref())
-        .collect();
-    let asked = roots.len();
-    roots.sort();
-    roots.dedup();
-    Some(match roots.len() {
-        0 => (Tone::Faint, "nothing has been written yet".into()),
-        1 => (
-            Tone::Good,
-            format!("{asked} agree on the state of height {common}"),
-        ),
-        n => (
+    let mut by_root: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for status in statuses {
+        if let Some(root) = &status.state_root {
+            by_root.entry(root).or_default().push(name(status));
+        }
+    }
+    let sides: Vec<String> = by_root.values().map(|names| names.join(" ")).collect();
+    Some(match &sides[..] {
+        [] => (Tone::Faint, "nothing has been written yet".into()),
+        [_] => {
+            let agreeing: usize = by_root.values().map(Vec::len).sum();
+            (
+                Tone::Good,
+                format!("{agreeing} agree on the state of height {common}"),
+            )
+        }
+        sides => (
             Tone::Bad,
-            format!("{n} different states of height {common}: somebody lies"),
+            format!(
+                "{} different states of height {common} ({}): somebody lies",
+                sides.len(),
+                sides.join(" against ")
+            ),
         ),
     })
+}
+
+/// What a validator is called.
+fn name(status: &ValidatorStatus) -> String {
+    status
+        .validator
+        .map_or("?".into(), |index| format!("v{index}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quorum::status_answer;
     use violeta_types::Height;
 
     fn status(height: u64, root: &str) -> ValidatorStatus {
-        let answer = serde_json::from_value(serde_json::json!({
-            "version": "0", "name": "n", "chain": "00".repeat(32), "validator": 0, "validators": 4,
-            "epoch": 0, "round": 1, "commit_index": 1, "height": height,
-            "certified_height": Height(height), "sealed_height": 0, "mempool_count": 0,
-            "mempool_bytes": 0, "peers": [1, 2],
-        }))
-        .unwrap();
+        let answer = StatusAnswer {
+            certified_height: Height(height),
+            ..status_answer(0, 4, &[1, 2], false)
+        };
         ValidatorStatus {
             validator: Some(ValidatorIndex(0)),
             endpoint: "http://x".into(),
             answer: Some(answer),
             problem: None,
             state_root: Some(root.into()),
+            quorum: None,
         }
+    }
+
+    #[test]
+    fn a_quorum_that_answers_but_doesnt_agree_is_counted_by_its_largest_side() {
+        let statuses = [status(7, "aa"), status(7, "bb"), status(7, "aa")];
+        let found = quorum(&statuses, None).unwrap();
+        assert_eq!(found.agreeing, 2);
+        let json = serde_json::to_value(&found).unwrap();
+        assert_eq!(json["unit"], "validators");
+        assert_eq!((&json["total"], &json["needed"]), (&4.into(), &3.into()));
+        assert_eq!(json["reached"], true, "v1 and v2 are peers of v0: {json}");
     }
 
     #[test]
@@ -263,8 +328,9 @@ mod tests {
             (tone, text.as_str()),
             (Tone::Good, "2 agree on the state of height 7")
         );
-        let (tone, _) = agreement(&[status(7, "aa"), status(7, "bb")]).unwrap();
+        let (tone, text) = agreement(&[status(7, "aa"), status(7, "bb")]).unwrap();
         assert_eq!(tone, Tone::Bad);
+        assert!(text.contains("(v0 against v0)"), "{text}");
         assert!(agreement(&[]).is_none());
     }
 

@@ -119,6 +119,21 @@ impl Terminal {
         write_out(&format!("{}\n", serde_json::to_string(value)?))
     }
 
+    /// As [`Terminal::object`], with a further field `proof`: what was verified, as it is written to proof files.
+    ///
+    /// # Errors
+    /// If standard output can't be written to.
+    pub(crate) fn object_with_proof(&self, view: &impl Serialize, proof: &str) -> CliResult {
+        #[derive(Serialize)]
+        struct Proven<'a, T: Serialize> {
+            #[serde(flatten)]
+            view: &'a T,
+            proof: serde_json::Value,
+        }
+        let proof = serde_json::from_str(proof)?;
+        self.object(&Proven { view, proof })
+    }
+
     /// Writes a table, if a person reads.
     ///
     /// # Errors

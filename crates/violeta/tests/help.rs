@@ -26,6 +26,7 @@ const COMMANDS: &[&str] = &[
     "key new",
     "key show",
     "load",
+    "outcome",
     "prove",
     "provision",
     "put",
@@ -87,6 +88,8 @@ fn a_shell_gets_completions_for_every_command() {
             assert!(script.contains(command), "{shell}: {command}");
         }
     }
+    let said = run(&["completions"]).expect(2);
+    assert!(said.err.contains("bash, elvish, fish"), "{}", said.err);
 }
 
 #[test]
@@ -114,6 +117,16 @@ fn simulated_worlds_are_run_and_told() {
         let (clean, replay) = (report["clean"] == true, report["replay"].as_str());
         assert_eq!(clean, replay.is_none(), "{report}");
     }
+    let one = run(&[
+        "sim",
+        "--seeds",
+        "5..=5",
+        "--virtual-seconds",
+        "1",
+        "--json",
+    ]);
+    let seeds: Vec<_> = (one.objects().iter().filter_map(|o| o["seed"].as_u64())).collect();
+    assert_eq!(seeds, [5]);
     run(&["sim", "--seeds", "5..5"]).expect(2);
     run(&["sim", "--validators", "1"]).expect(2);
 }
