@@ -10,10 +10,11 @@
 )]
 mod support;
 
+use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
 
 use serde_json::Value;
-use support::{Net, is_alive, json, load, rows, run, wait_for};
+use support::{Net, interrupt, is_alive, json, load, rows, run, wait_for};
 
 /// A key's history, newest first.
 fn versions(net: &Net, namespace: &str, key: &str) -> Vec<Value> {
@@ -63,6 +64,28 @@ fn what_is_written_is_read_proved_and_verified_offline_and_a_changed_proof_is_re
     );
     let absent = net.run(&["get", "greetings", "nobody"]).expect(1);
     assert!(absent.err.contains("that is proved"), "{}", absent.err);
+    for command in ["get", "history"] {
+        let said = net.run(&[command, "nowhere", "hello"]).expect(1);
+        let missing = "there is no namespace nowhere";
+        assert!(said.err.contains(missing), "{}", said.err);
+        assert!(said.err.contains("--create"), "{}", said.err);
+    }
+    let said = net
+        .run(&["prove", "nowhere", "hello", "-o", "nowhere.proof"])
+        .expect(0);
+    assert!(said.err.contains("no namespace nowhere"), "{}", said.err);
+    // A namespace without keys is there all the same.
+    net.run(&["put", "empty", "k", "v", "--create"]).expect(0);
+    net.run(&["delete", "empty", "k"]).expect(0);
+    let said = net.run(&["get", "empty", "k"]).expect(1);
+    assert!(said.err.contains("empty / k has no value"), "{}", said.err);
+    let proved = net
+        .run(&["get", "greetings", "hello", "--proof", "--json"])
+        .expect(0);
+    let proved = &proved.objects()[0];
+    net.file("from-get.proof", &proved["proof"].to_string());
+    net.run(&["verify", "from-get.proof", "--value", "again"])
+        .expect(0);
 
     let versions = versions(&net, "greetings", "hello");
     let values: Vec<_> = versions
@@ -115,9 +138,18 @@ fn what_is_written_is_read_proved_and_verified_offline_and_a_changed_proof_is_re
         .as_str()
         .unwrap()
         .to_owned();
-    let path = format!("/v1/transactions/{transaction}?proof=true");
-    net.file("outcome.proof", &net.http_get(&path));
-    net.run(&["verify", "outcome.proof"]).expect(0);
+    let asked = ["outcome", &transaction, "-o", "outcome.proof", "--proof"];
+    let said = net.run(&asked).expect(0);
+    let executed = format!("executed at height {height}");
+    assert!(said.out.contains(&executed), "{}", said.out);
+    assert!(said.out.contains("3 is a quorum"), "{}", said.out);
+    let said = net.run(&["verify", "outcome.proof"]).expect(0);
+    assert!(said.out.contains(&executed), "{}", said.out);
+    let said = net.run(&["outcome", &transaction, "--json"]).expect(0);
+    assert_eq!(said.objects()[0]["outcome"]["height"], height);
+    let said = net.run(&["outcome", &"00".repeat(32)]).expect(1);
+    assert!(said.err.contains("no validator knows"), "{}", said.err);
+    net.run(&["outcome", "00"]).expect(2);
     for claim in [
         ["--key", "hello"],
         ["--value", "world"],
@@ -280,20 +312,98 @@ fn a_load_that_was_killed_goes_on_and_writes_no_row_twice() {
     let done = json(&progress)["done"][0][1].as_u64().unwrap();
     assert!(done < 2_000, "it was killed in the middle: {done}");
 
+    // Ctrl-C, once it has said that it goes on. What was under way may not have left: then that is known late.
+    let mut second = net.spawn_heard(&args[..args.len() - 1]);
+    let mut said = BufReader::new(second.stderr.take().unwrap());
+    let mut text = String::new();
+    said.read_line(&mut text).unwrap();
+    interrupt(&second);
+    said.read_to_string(&mut text).unwrap();
+    assert_eq!(second.wait().unwrap().code(), Some(1), "{text}");
+    assert!(text.contains("of 2,000 rows are committed"), "{text}");
+    assert!(text.contains("run the same command again"), "{text}");
+
     // One row has no key: it is counted, and the exit code says so.
-    let second = net.run(&args).expect(1);
-    let summary = &second.objects()[0];
+    let third = net.run(&args).expect(1);
+    let summary = &third.objects()[0];
     assert_eq!(summary["refused"], 1);
+    let loaded = summary["loaded"].as_u64().unwrap();
     assert!(
-        summary["loaded"].as_u64().unwrap() < 2_000,
+        0 < loaded && loaded < 2_000,
         "what was loaded isn't again: {summary}"
     );
-    assert!(!progress.exists());
+    assert_eq!(json(&progress)["finished"], true);
+    let idle = net.run(&args).expect(1);
+    let summary = &idle.objects()[0];
+    assert_eq!(
+        (&summary["loaded"], &summary["loaded_before"]),
+        (&0.into(), &true.into())
+    );
     for i in [0, done.saturating_sub(1), done, done + 50, 1_999] {
         let key = format!("k{:05}", i.min(1_999));
         let versions = versions(&net, "rows", &key);
         assert_eq!(versions.len(), 1, "{key} was written once: {versions:?}");
     }
+}
+
+#[test]
+fn a_finished_load_is_done_again_only_if_that_is_asked_for_and_a_refused_one_leaves_nothing() {
+    let net = Net::up();
+    let file = net.file("rows.tsv", &rows(500));
+    let load = ["load", file.to_str().unwrap(), "-n", "rows", "-k", "key"];
+    let with = |further: &[&str]| net.run(&[&load[..], further].concat());
+    let progress = net.path().join("rows.tsv.progress");
+    let refused = with(&["--operations", "50"]).expect(1);
+    assert!(
+        refused.err.contains("there is no namespace rows"),
+        "{}",
+        refused.err
+    );
+    assert!(refused.err.contains("--create"), "{}", refused.err);
+    assert!(!progress.exists(), "nothing was loaded");
+
+    with(&["--create"]).expect(0);
+    let idle = with(&[]).expect(0);
+    assert!(idle.out.contains("nothing to do"), "{}", idle.out);
+    let again = with(&["--again"]).expect(0);
+    assert!(again.out.contains("500 rows loaded"), "{}", again.out);
+    let versions = net.run(&["history", "rows", "k00007", "--json"]).expect(0);
+    assert_eq!(versions.objects().len(), 2);
+    // A file that has changed is another load.
+    net.file("rows.tsv", &rows(501));
+    assert!(with(&[]).expect(0).out.contains("501 rows loaded"));
+}
+
+#[test]
+fn without_a_quorum_whoever_waits_is_told_who_is_missing_and_goes_on_when_they_are_back() {
+    let net = Net::up();
+    net.run(&["put", "n", "k", "1", "--create"]).expect(0);
+    net.wait_level();
+    let said = net.run(&["testnet", "stop", "2", "3"]).expect(0);
+    assert_eq!(said.out.matches("stopped").count(), 2, "{}", said.out);
+    let shown = net.run(&["status"]).expect(0).out;
+    assert!(
+        shown.contains("only 2 of 4 answer: nothing can be committed until 3 do"),
+        "{shown}"
+    );
+    let quorum = net.run(&["status", "--json"]).objects()[0]["quorum"].clone();
+    assert_eq!(
+        (&quorum["reached"], &quorum["agreeing"]),
+        (&false.into(), &2.into())
+    );
+    // What is certified is read all the same.
+    assert_eq!(net.run(&["get", "n", "k"]).expect(0).out, "1\n");
+
+    let mut put = net.spawn_heard(&["put", "n", "k", "2"]);
+    let mut note = String::new();
+    BufReader::new(put.stderr.as_mut().unwrap())
+        .read_line(&mut note)
+        .unwrap();
+    let expected = "Waiting: 2 of 4 validators don't answer (v2, v3); 3 are needed to commit.\n";
+    assert_eq!(note, expected);
+    net.run(&["testnet", "start", "2", "3"]).expect(0);
+    assert!(put.wait().unwrap().success());
+    assert_eq!(net.run(&["get", "n", "k", "--linearizable"]).out, "2\n");
 }
 
 #[test]

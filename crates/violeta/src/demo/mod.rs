@@ -54,7 +54,7 @@ const HASH_DIGITS: usize = 24;
 
 /// Arguments of `violeta demo`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   violeta demo
   violeta demo --once --json
 
@@ -213,6 +213,8 @@ impl Ledger for Watch {
         }
         Ok(())
     }
+
+    fn void(&mut self, _: &Entry) {}
 }
 
 async fn load_rows(client: &Client, rows: Vec<Row>, watch: &mut Watch) -> CliResult {

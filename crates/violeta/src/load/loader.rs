@@ -16,12 +16,15 @@ use std::pin::Pin;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use violeta_client::{Client, ClientError, Operations, Receipt};
+use violeta_types::api::Readable;
 use violeta_types::limits::{OPERATIONS_MAX, TRANSACTION_BYTES_MAX};
 use violeta_types::{Nonce, TimeMs, TxId};
 
 use super::row_set::RowSet;
 use super::rows::Row;
-use crate::error::{CliError, CliResult};
+use crate::connect;
+use crate::error::CliResult;
+use crate::quorum::explain;
 
 /// Bytes of keys and values after which a transaction is full, though it could have more operations.
 const BYTES_FULL: usize = TRANSACTION_BYTES_MAX / 2;
@@ -79,6 +82,9 @@ pub(crate) trait Ledger {
     /// # Errors
     /// If that can't be written down.
     fn done(&mut self, entry: &Entry, receipt: &Receipt) -> CliResult;
+
+    /// A transaction was refused, which is proved: its rows aren't loaded.
+    fn void(&mut self, entry: &Entry);
 }
 
 type Carried<'a> = Pin<Box<dyn Future<Output = (Entry, Result<Receipt, ClientError>)> + Send + 'a>>;
@@ -119,9 +125,34 @@ pub(crate) async fn load(
         let Some((entry, receipt)) = under_way.next().await else {
             return Ok(());
         };
-        ledger.done(&entry, &receipt?)?;
+        match receipt {
+            Ok(receipt) => ledger.done(&entry, &receipt)?,
+            Err(error @ ClientError::Refused { refusal, .. }) => {
+                ledger.void(&entry);
+                settle(under_way, ledger).await?;
+                let namespace = Readable(namespace.to_vec());
+                return Err(connect::refusal(refusal, error, &namespace));
+            }
+            Err(error) => return Err(explain(client, error).await),
+        }
         keys_under_way.remove(&entry.transaction);
     }
+}
+
+/// Those that have left already: what becomes of them is known soon, and needn't be asked for by whoever goes on. Of one
+/// whose fate isn't found out the ledger knows that it is under way.
+async fn settle(
+    mut under_way: FuturesUnordered<Carried<'_>>,
+    ledger: &mut (dyn Ledger + Send),
+) -> CliResult {
+    while let Some((entry, receipt)) = under_way.next().await {
+        match receipt {
+            Ok(receipt) => ledger.done(&entry, &receipt)?,
+            Err(ClientError::Refused { .. }) => ledger.void(&entry),
+            Err(error) => tracing::debug!(%error, "unknown what became of a transaction"),
+        }
+    }
+    Ok(())
 }
 
 type Keys = BTreeSet<Vec<u8>>;
@@ -171,7 +202,8 @@ pub(crate) async fn make_namespace(client: &Client, namespace: &[u8]) -> CliResu
             refusal: violeta_types::Refusal::NamespaceExists,
             ..
         }) => Ok(()),
-        result => result.map(drop).map_err(CliError::from),
+        Ok(_) => Ok(()),
+        Err(error) => Err(explain(client, error).await),
     }
 }
 

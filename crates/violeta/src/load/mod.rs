@@ -7,12 +7,12 @@ pub(crate) mod rows;
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
+use indicatif::ProgressBar;
 use violeta_client::{Client, ClientError};
+use violeta_types::ChainId;
 use violeta_types::api::Readable;
 use violeta_types::limits::OPERATIONS_MAX;
 
@@ -24,10 +24,16 @@ use crate::connect::{show_incidents, writer};
 use crate::context::ContextArgs;
 use crate::error::{CliError, CliResult};
 use crate::gateway::block_on;
+use crate::quorum::{PATIENCE, explain, lack_note};
 use crate::terminal::{Terminal, Tone, thousands};
+use crate::testnet::cluster::interrupted;
 
 /// Refused rows that are shown; all are counted.
 const BAD_ROWS_SHOWN: usize = 10;
+/// How often it is looked how the load gets on.
+const TICK: Duration = Duration::from_secs(1);
+/// How often that is told where nobody sees the bar.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Arguments of `violeta load`.
 #[derive(Debug, Args)]
@@ -37,8 +43,11 @@ const BAD_ROWS_SHOWN: usize = 10;
   violeta load prices.csv --namespace prices --key-column item --value-column price
 
 A row's value is an object of all columns that aren't the key's, unless --value-column names one. Rows that can't be \
-loaded are counted and shown, and the exit code is 1. If the load ends early, run the same command again: it goes on \
-where it ended, and no row is loaded twice.")]
+loaded are counted and shown, and the exit code is 1. The namespace must be there; --create makes it.
+
+If the load ends early, by Ctrl-C too, run the same command again: it goes on where it ended, and no row is loaded \
+twice. How far it has got lies in FILE.progress. When all is loaded the file stays there and says so: the same command \
+then does nothing, unless the rows have changed or --again is given.")]
 pub(crate) struct LoadArgs {
     /// The file: tab- or comma-separated with a header, or a JSON object on each line.
     file: PathBuf,
@@ -65,6 +74,9 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "N", default_value_t = WINDOW_DEFAULT as u32,
           value_parser = clap::value_parser!(u32).range(1..=WINDOW_MAX as i64))]
     window: u32,
+    /// Write all rows again, though they were loaded before.
+    #[arg(long)]
+    again: bool,
     /// Where to keep how far it has got; by default beside the file.
     #[arg(long, value_name = "FILE")]
     progress: Option<PathBuf>,
@@ -72,11 +84,40 @@ pub(crate) struct LoadArgs {
     context: ContextArgs,
 }
 
-/// Rows that couldn't be loaded.
+/// What a file holds: rows that can be loaded, and those that can't.
 #[derive(Clone, Debug, Default)]
-struct Refused {
-    count: u64,
+struct Survey {
+    good: u64,
+    refused: u64,
+    /// The first of those refused.
     shown: Vec<BadRow>,
+}
+
+impl Survey {
+    fn of(rows: Rows) -> Survey {
+        let mut survey = Survey::default();
+        for row in rows {
+            match row {
+                Ok(_) => survey.good += 1,
+                Err(bad) => {
+                    survey.refused += 1;
+                    if survey.shown.len() < BAD_ROWS_SHOWN {
+                        survey.shown.push(bad);
+                    }
+                }
+            }
+        }
+        survey
+    }
+}
+
+/// When the rows were loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loaded {
+    /// By this run: so many.
+    Now(u64),
+    /// All of them, by an earlier run.
+    Before,
 }
 
 impl LoadArgs {
@@ -105,14 +146,14 @@ impl LoadArgs {
         rows::read(file, self.format()?, &self.columns())
     }
 
-    fn progress(&self, client: &Client) -> CliResult<Progress> {
+    fn progress(&self, chain: ChainId) -> CliResult<Progress> {
         let path = self.progress.clone().unwrap_or_else(|| {
             let mut name = self.file.clone().into_os_string();
             name.push(".progress");
             name.into()
         });
         let task = Task {
-            chain: client.chain(),
+            chain,
             namespace: self.namespace.to_string(),
             source: digest(&self.file)?,
             columns: format!("{:?}", self.columns()),
@@ -127,76 +168,136 @@ impl LoadArgs {
 /// If rows had to be left out, or a transaction isn't executed.
 pub(crate) fn run(args: &LoadArgs, terminal: &Terminal) -> CliResult {
     // Once to the end before anything is sent: a wrong column is found now, and the bar knows its length.
-    let total = args.rows()?.filter(Result::is_ok).count() as u64;
+    let survey = Survey::of(args.rows()?);
+    let mut progress = args.progress(args.context.trust()?.chain())?;
+    if args.again {
+        progress.begin_again();
+    }
+    if progress.is_finished() {
+        return summary(args, Loaded::Before, &survey, terminal);
+    }
     let client = writer(&args.context)?;
-    let mut progress = args.progress(&client)?;
-    let refused = Arc::new(Mutex::new(Refused::default()));
-    let loaded = Arc::new(AtomicU64::new(0));
-    let result = block_on(async {
-        if args.create {
-            make_namespace(&client, &args.namespace.0).await?;
+    let resumed = progress.done().len();
+    let bar = terminal.progress(survey.good, "rows");
+    let ended = block_on(async {
+        tokio::select! {
+            biased;
+            result = carry_out(args, &client, &mut progress, &bar, terminal) => result.map(|()| true),
+            () = interrupted() => Ok(false),
+            () = report(&client, &bar, terminal) => Ok(false),
         }
-        settle(&client, &mut progress, terminal).await?;
-        let resumed = progress.done().len();
-        if resumed > 0 {
-            terminal.note(format!("{} rows are loaded already", thousands(resumed)));
-        }
-        let bar = terminal.progress(total, "rows");
-        bar.set_position(resumed);
-        let count = loaded.clone();
-        let advance = bar.clone();
-        progress.watch(move |rows| {
-            advance.inc(rows);
-            count.fetch_add(rows, Ordering::Relaxed);
-        });
-        let done = progress.done().clone();
-        let mut rows = without_loaded(good(args.rows()?, refused.clone()), done);
-        let pace = Pace {
-            operations: args.operations as usize,
-            window: args.window as usize,
-        };
-        let result = load(&client, &args.namespace.0, &mut rows, pace, &mut progress).await;
-        bar.finish_and_clear();
-        result
     });
+    bar.finish_and_clear();
     show_incidents(&client, terminal);
-    result.map_err(|e| {
-        let help = e
-            .help
-            .clone()
-            .map(|h| format!("{h}; then "))
-            .unwrap_or_default();
-        e.help(format!(
-            "{help}run the same command again: it goes on where it ended"
-        ))
-    })?;
-    progress.finish()?;
-    let refused = refused
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
-    summary(
-        args,
-        loaded.load(Ordering::Relaxed),
-        total,
-        &refused,
-        terminal,
-    )
+    match ended {
+        Ok(true) => {
+            progress.finish()?;
+            let loaded = progress.done().len() - resumed;
+            summary(args, Loaded::Now(loaded), &survey, terminal)
+        }
+        Ok(false) => {
+            progress.close()?;
+            Err(interruption(&progress, survey.good))
+        }
+        Err(error) => {
+            // The error that ended the load matters more; what had begun was written down before it left.
+            if let Err(also) = progress.close() {
+                terminal.note(format!("warning: {also}"));
+            }
+            Err(go_on(error, &progress))
+        }
+    }
 }
 
-/// The good rows; the bad ones are counted.
-fn good(rows: Rows, refused: Arc<Mutex<Refused>>) -> impl Iterator<Item = Row> + Send {
-    rows.filter_map(move |row| match row {
-        Ok(row) => Some(row),
-        Err(bad) => {
-            let mut refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
-            refused.count += 1;
-            if refused.shown.len() < BAD_ROWS_SHOWN {
-                refused.shown.push(bad);
-            }
-            None
+async fn carry_out(
+    args: &LoadArgs,
+    client: &Client,
+    progress: &mut Progress,
+    bar: &ProgressBar,
+    terminal: &Terminal,
+) -> CliResult {
+    if args.create {
+        make_namespace(client, &args.namespace.0).await?;
+    }
+    settle(client, progress, terminal).await?;
+    let resumed = progress.done().len();
+    if resumed > 0 {
+        terminal.note(format!("{} rows are loaded already", thousands(resumed)));
+    }
+    bar.set_position(resumed);
+    let advance = bar.clone();
+    progress.watch(move |rows| advance.inc(rows));
+    let done = progress.done().clone();
+    let mut rows = without_loaded(args.rows()?.filter_map(Result::ok), done);
+    let pace = Pace {
+        operations: args.operations as usize,
+        window: args.window as usize,
+    };
+    load(client, &args.namespace.0, &mut rows, pace, progress).await
+}
+
+/// Tells how the load gets on, for as long as it lasts: now and then a line where nobody sees the bar; and, once for each
+/// time that it stands still, what it waits for.
+async fn report(client: &Client, bar: &ProgressBar, terminal: &Terminal) {
+    let mut ticks = tokio::time::interval(TICK);
+    let (mut position, mut moved_at, mut told) = (0, Instant::now(), false);
+    let (mut line_position, mut line_at) = (0, Instant::now());
+    loop {
+        ticks.tick().await;
+        if bar.position() != position {
+            (position, moved_at, told) = (bar.position(), Instant::now(), false);
+        } else if !told && moved_at.elapsed() >= PATIENCE {
+            told = true;
+            let note = lack_note(client).await;
+            bar.suspend(|| terminal.note(note));
         }
-    })
+        if !terminal.is_interactive() && line_at.elapsed() >= LINE_INTERVAL {
+            let position = bar.position();
+            let rate =
+                (position - position.min(line_position)) as f64 / line_at.elapsed().as_secs_f64();
+            let of = bar
+                .length()
+                .map_or(String::new(), |len| format!(" of {}", thousands(len)));
+            terminal.note(format!("{}{of} rows, {rate:.0}/s", thousands(position)));
+            (line_position, line_at) = (position, Instant::now());
+        }
+    }
+}
+
+/// What Ctrl-C leaves behind.
+fn interruption(progress: &Progress, rows: u64) -> CliError {
+    let (under_way, their_rows) = progress.under_way();
+    let done = progress.done().len();
+    if done == 0 && under_way == 0 {
+        return CliError::failed("interrupted: nothing has been loaded");
+    }
+    let mut message = format!(
+        "interrupted: {} of {} rows are committed",
+        thousands(done),
+        thousands(rows)
+    );
+    let mut help = "run the same command again: it goes on where it ended".to_owned();
+    if under_way > 0 {
+        message += &format!(
+            ", and {under_way} transactions of {} rows were under way",
+            thousands(their_rows)
+        );
+        help += ", once it knows what became of those under way";
+    }
+    CliError::failed(message).help(help)
+}
+
+/// Says how to go on after an error, if anything was loaded or may have been.
+fn go_on(error: CliError, progress: &Progress) -> CliError {
+    if progress.done().len() == 0 && progress.under_way().0 == 0 {
+        return error;
+    }
+    let go_on = "run the same command again: it goes on where it ended";
+    let help = match &error.help {
+        Some(help) => format!("{help}; then {go_on}"),
+        None => go_on.to_owned(),
+    };
+    error.help(help)
 }
 
 /// Numbers the rows and leaves out those that are loaded already.
@@ -225,7 +326,7 @@ async fn settle(client: &Client, progress: &mut Progress, terminal: &Terminal) -
                 progress.learn_executed(transaction);
             }
             Ok(_) | Err(ClientError::Expired { .. }) => progress.learn_void(transaction),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(explain(client, error).await),
         }
     }
     Ok(())
@@ -236,42 +337,49 @@ fn unix_ms() -> u64 {
     since.map_or(0, |t| t.as_millis() as u64)
 }
 
-fn summary(
-    args: &LoadArgs,
-    loaded: u64,
-    total: u64,
-    refused: &Refused,
-    terminal: &Terminal,
-) -> CliResult {
-    let bad: Vec<String> = refused
+fn summary(args: &LoadArgs, loaded: Loaded, survey: &Survey, terminal: &Terminal) -> CliResult {
+    let bad: Vec<String> = survey
         .shown
         .iter()
         .map(|b| format!("line {}: {}", b.line, b.reason))
         .collect();
+    let (now, line) = match loaded {
+        Loaded::Now(rows) => (
+            rows,
+            format!("{} rows loaded into {}", thousands(rows), args.namespace),
+        ),
+        Loaded::Before => (
+            0,
+            format!(
+                "nothing to do: the {} rows of {} were loaded into {} before; --again writes them again",
+                thousands(survey.good),
+                args.file.display(),
+                args.namespace
+            ),
+        ),
+    };
     terminal.object(&serde_json::json!({
-        "namespace": args.namespace, "loaded": loaded, "rows": total,
-        "refused": refused.count, "refused_because": bad,
+        "namespace": args.namespace, "loaded": now, "rows": survey.good,
+        "loaded_before": loaded == Loaded::Before,
+        "refused": survey.refused, "refused_because": bad,
     }))?;
-    terminal.line(format!(
-        "{} {} rows loaded into {}",
-        terminal.paint(Tone::Good, "✓"),
-        thousands(loaded),
-        args.namespace
-    ))?;
-    if refused.count == 0 {
+    terminal.line(format!("{} {line}", terminal.paint(Tone::Good, "✓")))?;
+    if survey.refused == 0 {
         return Ok(());
     }
     for line in &bad {
         terminal.note(format!("  {line}"));
     }
     Err(
-        CliError::failed(format!("{} rows were left out", thousands(refused.count)))
-            .help("mend them and load the file again, or load them from a file of their own"),
+        CliError::failed(format!("{} rows were left out", thousands(survey.refused))).help(
+            "mend them and load them from a file of their own; a file that has changed is loaded whole",
+        ),
     )
 }
 
 #[cfg(test)]
 mod tests {
+    use super::loader::{Entry, Ledger};
     use super::*;
 
     #[test]
@@ -297,10 +405,60 @@ mod tests {
                 reason: "x".into(),
             })
         };
-        let refused = Arc::new(Mutex::new(Refused::default()));
-        let rows: Rows = Box::new((0..100).map(bad));
-        assert_eq!(good(rows, refused.clone()).count(), 0);
-        let refused = refused.lock().unwrap();
-        assert_eq!((refused.count, refused.shown.len()), (100, BAD_ROWS_SHOWN));
+        let survey = Survey::of(Box::new((0..100).map(bad)));
+        assert_eq!((survey.good, survey.refused), (0, 100));
+        assert_eq!(survey.shown.len(), BAD_ROWS_SHOWN);
+    }
+
+    #[test]
+    fn what_ctrl_c_leaves_is_told_and_how_to_go_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let task = Task {
+            chain: ChainId::default(),
+            namespace: "n".into(),
+            source: violeta_types::Digest::ZERO,
+            columns: "k".into(),
+        };
+        let mut progress = Progress::open(dir.path().join("p"), task).unwrap();
+        let error = interruption(&progress, 5_000);
+        assert_eq!(error.to_string(), "interrupted: nothing has been loaded");
+        assert_eq!(error.help, None);
+        let refused = || CliError::failed("refused").help("mend it");
+        assert_eq!(
+            go_on(refused(), &progress),
+            refused(),
+            "there is nothing to go on with"
+        );
+
+        for (n, begin) in [(1, 0), (2, 2_000)] {
+            let mut rows = RowSet::default();
+            rows.add(begin, begin + 1_200);
+            let entry = Entry {
+                transaction: violeta_types::TxId(violeta_types::Digest([n; 32])),
+                nonce: violeta_types::Nonce(u64::from(n)),
+                expires: violeta_types::TimeMs(0),
+                rows,
+            };
+            progress.begun(&entry).unwrap();
+            if n == 1 {
+                progress.learn_executed(entry.transaction);
+            }
+        }
+        let error = interruption(&progress, 5_000);
+        assert_eq!(
+            error.to_string(),
+            "interrupted: 1,200 of 5,000 rows are committed, and 1 transactions of 1,200 rows were under way"
+        );
+        assert!(
+            error
+                .help
+                .unwrap()
+                .starts_with("run the same command again")
+        );
+        let help = go_on(refused(), &progress).help.unwrap();
+        assert!(
+            help.starts_with("mend it; then run the same command again"),
+            "{help}"
+        );
     }
 }

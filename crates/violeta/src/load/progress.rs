@@ -8,6 +8,9 @@
 //! The file is replaced whole and synced before a transaction leaves. After a crash, those under way are asked for one
 //! by one: an executed one counts; one whose nonce a certified state after its expiry shows unspent never will be
 //! executed, and its rows are loaded again. So no row is loaded twice, and none is left out.
+//!
+//! When all rows are loaded the file stays, as a record that says so: the same load isn't done twice by mistake. A record
+//! of another load (the file has changed, say) gives way; the progress of one that hasn't ended doesn't.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -21,7 +24,7 @@ use super::loader::{Entry, Ledger};
 use super::row_set::RowSet;
 use crate::error::{CliError, CliResult};
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// What is loaded, and where to: a progress of something else doesn't count.
@@ -50,6 +53,9 @@ struct UnderWay {
 struct State {
     version: u32,
     task: Task,
+    /// All rows are loaded that can be.
+    #[serde(default)]
+    finished: bool,
     done: RowSet,
     under_way: Vec<UnderWay>,
 }
@@ -70,6 +76,7 @@ impl Progress {
         let fresh = State {
             version: VERSION,
             task,
+            finished: false,
             done: RowSet::default(),
             under_way: Vec::new(),
         };
@@ -84,7 +91,7 @@ impl Progress {
             Ok(file) => {
                 let mut text = String::new();
                 file.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
-                read_state(&text, &path, &fresh.task)?
+                read_state(&text, &path, fresh)?
             }
         };
         Ok(Progress {
@@ -97,6 +104,19 @@ impl Progress {
     /// Calls `on_done` with the number of rows of each transaction that was executed.
     pub(crate) fn watch(&mut self, on_done: impl FnMut(u64) + Send + 'static) {
         self.on_done = Box::new(on_done);
+    }
+
+    /// Whether this load was done to its end before.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.state.finished
+    }
+
+    /// Begins a finished load anew.
+    pub(crate) fn begin_again(&mut self) {
+        if self.state.finished {
+            self.state.finished = false;
+            self.state.done = RowSet::default();
+        }
     }
 
     /// Rows that are known to be loaded.
@@ -132,11 +152,29 @@ impl Progress {
             .retain(|u| u.transaction != transaction);
     }
 
-    /// The load is complete: the file goes.
+    /// How many transactions there are whose fate isn't known, and of how many rows.
+    pub(crate) fn under_way(&self) -> (usize, u64) {
+        let rows = self.state.under_way.iter().map(|u| u.rows.len()).sum();
+        (self.state.under_way.len(), rows)
+    }
+
+    /// The load is complete: the file stays as a record of that.
     ///
     /// # Errors
-    /// If it can't be removed.
-    pub(crate) fn finish(self) -> CliResult {
+    /// If it can't be written.
+    pub(crate) fn finish(&mut self) -> CliResult {
+        self.state.finished = true;
+        self.close()
+    }
+
+    /// The load ends here: what it has come to is kept, unless that is nothing.
+    ///
+    /// # Errors
+    /// If the file can't be written, or removed.
+    pub(crate) fn close(&self) -> CliResult {
+        if self.state.done.len() > 0 || !self.state.under_way.is_empty() {
+            return self.save();
+        }
         match std::fs::remove_file(&self.path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.into()),
             _ => Ok(()),
@@ -149,18 +187,22 @@ impl Progress {
     }
 }
 
-fn read_state(text: &str, path: &Path, task: &Task) -> CliResult<State> {
+/// What a file says, if it is of this task; `fresh` if it is the record of another that is over.
+fn read_state(text: &str, path: &Path, fresh: State) -> CliResult<State> {
     let name = path.display();
     let remedy = format!("if what it says doesn't matter, remove it: rm {name}");
     let state: State = serde_json::from_str(text).map_err(|e| {
         CliError::failed(format!("{name} isn't a progress file: {e}")).help(&remedy)
     })?;
-    if state.version != VERSION || state.task != *task {
-        let message =
-            format!("{name} is the progress of another load (file, namespace, columns or chain)");
-        return Err(CliError::failed(message).help(remedy));
+    let same = state.version == VERSION && state.task == fresh.task;
+    match (same, state.finished) {
+        (true, _) => Ok(state),
+        (false, true) => Ok(fresh),
+        (false, false) => Err(CliError::failed(format!(
+            "{name} is the progress of another load (file, namespace, columns or chain)"
+        ))
+        .help(remedy)),
     }
-    Ok(state)
 }
 
 impl Ledger for Progress {
@@ -179,6 +221,10 @@ impl Ledger for Progress {
         self.learn_executed(entry.transaction);
         (self.on_done)(entry.rows.len());
         Ok(())
+    }
+
+    fn void(&mut self, entry: &Entry) {
+        self.learn_void(entry.transaction);
     }
 }
 
@@ -277,8 +323,45 @@ mod tests {
         assert!(error.message.contains("another load"), "{error}");
         std::fs::write(&path, "{").unwrap();
         assert!(Progress::open(path.clone(), task()).is_err());
+    }
+
+    #[test]
+    fn a_finished_load_is_remembered_until_another_takes_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p");
+        let mut progress = Progress::open(path.clone(), task()).unwrap();
+        progress.begun(&entry(1, 0, 10)).unwrap();
+        progress.learn_executed(entry(1, 0, 10).transaction);
         progress.finish().unwrap();
+        let mut again = Progress::open(path.clone(), task()).unwrap();
+        assert!(again.is_finished());
+        again.begin_again();
+        assert!(!again.is_finished() && again.done().len() == 0);
+        let other = Task {
+            source: Digest([1; 32]),
+            ..task()
+        };
+        let other = Progress::open(path, other).unwrap();
+        assert!(!other.is_finished() && other.done().len() == 0);
+    }
+
+    #[test]
+    fn a_load_that_came_to_nothing_leaves_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p");
+        let mut progress = Progress::open(path.clone(), task()).unwrap();
+        let (first, second) = (entry(1, 0, 10), entry(2, 10, 20));
+        progress.begun(&first).unwrap();
+        progress.begun(&second).unwrap();
+        progress.void(&first);
+        progress.close().unwrap();
+        assert!(path.exists(), "the second may have been executed");
+        assert_eq!(progress.under_way(), (1, 10));
+        progress.void(&second);
+        progress.close().unwrap();
         assert!(!path.exists());
+        progress.finish().unwrap();
+        assert!(!path.exists(), "a file without rows is no load");
     }
 
     #[test]

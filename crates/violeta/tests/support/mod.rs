@@ -128,19 +128,14 @@ impl Net {
         said.objects()[0]["height"].as_u64().unwrap()
     }
 
-    /// What the first validator answers to a GET.
-    pub fn http_get(&self, path: &str) -> String {
-        use std::io::{Read, Write};
-        let endpoint = self.endpoint(0);
-        let address = host_of(&endpoint);
-        let mut stream = std::net::TcpStream::connect(address).unwrap();
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-        body.to_owned()
+    /// Starts it inside the network's directory, for whoever reads what it says on standard error.
+    pub fn spawn_heard(&self, args: &[&str]) -> Child {
+        let mut command = self.command(args);
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
     }
 
     /// Certified height and state root of each validator that answers.
@@ -191,6 +186,13 @@ impl Drop for Net {
 pub fn host_of(endpoint: &str) -> &str {
     let address = endpoint.trim_start_matches("http://");
     address.trim_end_matches('/')
+}
+
+/// Ctrl-C.
+pub fn interrupt(process: &Child) {
+    let pid = process.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(sent.success());
 }
 
 /// Whether a process runs.
