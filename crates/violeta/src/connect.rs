@@ -82,6 +82,7 @@ impl From<ClientError> for CliError {
             )),
             ClientError::Refused { refusal, .. } => with_refusal_help(message, refusal),
             ClientError::Invalid(_) => CliError::usage(message),
+            ClientError::Key(error) => error.into(),
             ClientError::Answer { detail, .. } if detail.code == ErrorCode::NotYetCertified => {
                 CliError::failed(detail.message).help(
                     "write something first, or wait until the validator has caught up: `violeta status` shows that",

@@ -192,11 +192,10 @@ fn missing(what: &str, flag: &str) -> CliError {
 /// # Errors
 /// If it can't be read, or is no ground for trust.
 pub(crate) fn read_trust(path: &Path) -> CliResult<Trust> {
-    let text = read_bounded(path)?;
+    let help = "whoever runs the network gives it out; a testnet has a trust.json in its directory";
+    let text = read_bounded(path).map_err(|e| e.help(help))?;
     Trust::from_json(&text).map_err(|e| {
-        CliError::failed(format!("{} can't be trusted: {e}", path.display())).help(
-            "whoever runs the network gives it out; a testnet has a trust.json in its directory",
-        )
+        CliError::failed(format!("{} can't be trusted: {e}", path.display())).help(help)
     })
 }
 

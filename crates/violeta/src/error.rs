@@ -4,9 +4,10 @@
 //!  0 done · 1 failed · 2 wrong usage · 3 nobody could be reached · 4 something didn't verify
 //! ```
 
-use std::fmt;
+use std::{fmt, io};
 
 use serde::Serialize;
+use violeta_client::keys::KeyError;
 
 /// Why a command ends without having done what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -106,8 +107,22 @@ plain_failure!(
     serde_json::Error,
     violeta_node::files::FileError,
     violeta_node::config::ConfigError,
-    violeta_client::keys::KeyError,
 );
+
+impl From<KeyError> for CliError {
+    fn from(error: KeyError) -> Self {
+        let message = error.to_string();
+        match error {
+            KeyError::Io { path, source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                CliError::failed(format!("there is no key file {}", path.display())).help(format!(
+                    "make one: violeta key new {0}; it signs with --key {0}",
+                    path.display()
+                ))
+            }
+            _ => CliError::failed(message),
+        }
+    }
+}
 
 /// What a command gives.
 pub(crate) type CliResult<T = ()> = Result<T, CliError>;
@@ -126,6 +141,14 @@ mod tests {
         ]
         .map(|error| error.cause.exit_code());
         assert_eq!(codes, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_key_file_that_is_missing_can_be_made() {
+        let error = violeta_client::keys::load("none.key".as_ref()).unwrap_err();
+        let error = CliError::from(error);
+        assert_eq!(error.message, "there is no key file none.key");
+        assert!(error.help.unwrap().contains("violeta key new none.key"));
     }
 
     #[test]

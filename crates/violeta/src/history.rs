@@ -14,6 +14,9 @@ use crate::quorum::watched;
 use crate::terminal::{Terminal, Tone, shortened, table};
 
 const VALUE_CHARACTERS: usize = 60;
+/// Columns of the others, with heights up to ten digits and the widest verdict.
+const OTHERS_WIDTH: usize = 37;
+const VALUE_CHARACTERS_MIN: usize = 12;
 
 /// Arguments of `violeta history`.
 #[derive(Debug, Args)]
@@ -80,12 +83,22 @@ pub(crate) fn run(args: &HistoryArgs, terminal: &Terminal) -> CliResult {
     let characters = if args.full {
         usize::MAX
     } else {
-        VALUE_CHARACTERS
+        value_characters(terminal.width())
     };
     show(&versions, characters, terminal)?;
     match versions.is_empty() {
         false => Ok(()),
         true => Err(none(args, has_namespace)),
+    }
+}
+
+/// Characters of a value for which there is room.
+fn value_characters(width: Option<usize>) -> usize {
+    match width {
+        Some(width) => width
+            .saturating_sub(OTHERS_WIDTH)
+            .clamp(VALUE_CHARACTERS_MIN, VALUE_CHARACTERS),
+        None => VALUE_CHARACTERS,
     }
 }
 
@@ -120,4 +133,31 @@ pub(crate) fn show(versions: &[VersionView], characters: usize, terminal: &Termi
         terminal.object(version)?;
     }
     terminal.table(&shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_value_has_room_in_a_narrow_terminal() {
+        let value = "v".repeat(200);
+        let characters = value_characters(Some(80));
+        let mut shown = table(&["height", "value", "verified"], &[0]);
+        let height = 1_234_567_890.to_string();
+        shown.add_row([
+            height,
+            shortened(&value, characters),
+            "a validator's word".into(),
+        ]);
+        let widest = shown
+            .lines(Some(80))
+            .iter()
+            .map(|l| l.chars().count())
+            .max();
+        assert_eq!(widest, Some(80));
+        assert_eq!(value_characters(None), VALUE_CHARACTERS);
+        assert_eq!(value_characters(Some(20)), VALUE_CHARACTERS_MIN);
+        assert_eq!(value_characters(Some(300)), VALUE_CHARACTERS);
+    }
 }

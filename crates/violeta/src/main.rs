@@ -31,6 +31,7 @@ mod quorum;
 mod simulate;
 mod start;
 mod status;
+mod table;
 mod terminal;
 mod testnet;
 mod verify;

@@ -209,7 +209,9 @@ fn show(
             "state root",
         ],
         &[2, 3, 4, 5, 6],
-    );
+    )
+    // Mempool, round, peers, certified.
+    .giving_way(&[5, 4, 6, 3]);
     for status in statuses {
         let cells = status.cells();
         let root = match (&status.answer, &status.state_root) {

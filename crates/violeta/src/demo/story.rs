@@ -7,10 +7,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::error::CliResult;
+use crate::table::Table;
 use crate::terminal::{Terminal, Tone, shortened};
 
 /// Columns that prose is wrapped at.
-const WIDTH: usize = 84;
+const WIDTH: usize = 79;
 const INDENT: &str = "    ";
 /// Hexadecimal digits of a digest.
 const DIGEST_DIGITS: usize = 64;
@@ -126,8 +127,9 @@ impl<'a> Story<'a> {
     ///
     /// # Errors
     /// If standard output can't be written to.
-    pub(crate) fn table(&self, table: &comfy_table::Table) -> CliResult {
-        for line in table.trim_fmt().lines() {
+    pub(crate) fn table(&self, table: &Table) -> CliResult {
+        let width = self.terminal.width();
+        for line in table.lines(width.map(|w| w.saturating_sub(INDENT.len()))) {
             self.say(line)?;
         }
         Ok(())

@@ -426,13 +426,15 @@ fn ps(network: &Network, terminal: &Terminal) -> CliResult<bool> {
             "state",
         ],
         &[1, 3, 4, 5, 6],
-    );
+    )
+    // Round, certified, peers.
+    .giving_way(&[5, 4, 6]);
     for (validator, status) in network.validators.iter().zip(statuses) {
         let pid = validator.process().map(|p| p.pid);
         let cells = status.cells();
         let state = match (pid, &status.answer) {
             (None, None) => terminal.paint(Tone::Faint, "down"),
-            (None, Some(_)) => terminal.paint(Tone::Warn, "answers, but not started by testnet up"),
+            (None, Some(_)) => terminal.paint(Tone::Warn, "up, by hand"),
             (Some(_), None) => terminal.paint(Tone::Bad, "doesn't answer"),
             (Some(_), Some(_)) => terminal.paint(Tone::Good, "up"),
         };
