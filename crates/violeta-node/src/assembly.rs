@@ -20,8 +20,8 @@ use crate::driver::clock::Clock;
 use crate::driver::{Driver, Parts, ReplicaLike};
 use crate::events::EventHub;
 use crate::handle::{Forge, Handle, Shared, Submissions};
-use crate::index::writer::Writer;
-use crate::index::{Index, Meta};
+use crate::index::writer::{CatchUpError, Writer};
+use crate::index::{Index, IndexError, Meta};
 use crate::journal::{Appender, Records};
 use crate::metrics::Metrics;
 use crate::node::NodeError;
@@ -71,7 +71,13 @@ where
     pub(crate) fn start(self) -> Result<Running, NodeError> {
         let limits = &self.config.limits;
         let metrics = Metrics::new();
-        let (index, index_writer, hub) = self.open_index(&metrics)?;
+        let (index, index_writer, hub) = match self.open_index(&metrics) {
+            // Marked as damaged by who found it: now it is made anew.
+            Err(NodeError::CatchUp(CatchUpError::Index(IndexError::Damaged { .. }))) => {
+                self.open_index(&metrics)?
+            }
+            opened => opened?,
+        };
         let meta = index.meta()?;
         let records: Arc<dyn Records> = Arc::new(self.records.clone());
         let (to_replica, submissions) = unbounded();

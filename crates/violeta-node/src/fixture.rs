@@ -1,5 +1,6 @@
 //! Made-up blocks and certificates, for tests.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -71,6 +72,28 @@ pub(crate) fn seal(height: u64) -> Seal {
         head: block(height, &[]).head.id(),
         signature: ThresholdSignature([7; 48]),
     }
+}
+
+/// Overwrites all leaves of a closed index but those that are needed to open it: the list of its tables, and "meta".
+pub(crate) fn spoil_index(index_dir: &Path) {
+    const PAGE: usize = 4_096;
+    /// Where a page has its flags, and which says that it is a leaf.
+    const LEAF: (usize, u8) = (10, 0x02);
+    /// Where a page says where its entries begin: what is before them is whatever was there.
+    const UPPER: usize = 14;
+    let path = index_dir.join("data.mdb");
+    let mut bytes = std::fs::read(&path).unwrap();
+    // The first two pages are LMDB's own.
+    for page in bytes.chunks_mut(PAGE).skip(2) {
+        let entries = u16::from_le_bytes([page[UPPER], page[UPPER + 1]]) as usize;
+        let entries = page.get(entries..).unwrap_or_default();
+        let holds = |text: &[u8]| entries.windows(text.len()).any(|window| window == text);
+        let needed = holds(b"vertices") || holds(b"format");
+        if page[LEAF.0] & LEAF.1 != 0 && !needed {
+            page.fill(0);
+        }
+    }
+    std::fs::write(&path, bytes).unwrap();
 }
 
 /// A journal in memory, whose disk can fail.

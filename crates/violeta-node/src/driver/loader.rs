@@ -3,8 +3,8 @@
 //! Whatever the replica had appended when it asked can be found: the request came here through the journal's thread, which
 //! synced, and the index's writer, which wrote.
 //!
-//! - upon a journal that is damaged where the *machine* goes on: the node stops, and says where the damage is. Without that
-//!   commit it would never execute anything again.
+//! - upon a journal or an index that is damaged where the *machine* goes on: the node stops, and says where the damage is.
+//!   Without that commit it would never execute anything again.
 //! - upon an index that is behind (it can't be written for now): the machine's question is kept, and tried again after
 //!   [`RETRY_MIN`], then twice that, up to [`RETRY_MAX`]. There is one such question at a time.
 //! - upon anything that can't be read for a *peer*: it is left out, and said in the log. The peer asks somebody else.
@@ -23,7 +23,7 @@ use violeta_types::{CertifiedHead, ChainId, Commit, CommitIndex, SignedHeader, V
 
 use super::Answer;
 use crate::chain::ChainError;
-use crate::index::Index;
+use crate::index::{Index, IndexError};
 use crate::journal::{JournalError, Records};
 
 /// Bytes of vertices read for a peer at once: what it misses of them, it asks for again.
@@ -133,13 +133,14 @@ impl Loader {
                 warn!(commit = %after.next(), "the index doesn't have the machine's next commit yet; trying again");
                 Outcome::Behind(loaded.request)
             }
+            Err(ChainError::Index(error @ IndexError::Damaged { .. })) => {
+                cannot_go_on(after, &error)
+            }
             Err(ChainError::Index(error)) => {
                 warn!(%error, commit = %after.next(), "can't look up the machine's next commit; trying again");
                 Outcome::Behind(loaded.request)
             }
-            Err(ChainError::Journal(error)) => Outcome::Answer(Answer::Failed(format!(
-                "the machine can't go on after commit {after}: {error}"
-            ))),
+            Err(ChainError::Journal(error)) => cannot_go_on(after, &error),
         }
     }
 
@@ -210,6 +211,11 @@ impl Loader {
     }
 }
 
+fn cannot_go_on(after: CommitIndex, error: &dyn std::error::Error) -> Outcome {
+    let reason = format!("the machine can't go on after commit {after}: {error}");
+    Outcome::Answer(Answer::Failed(reason))
+}
+
 impl Ledger for Loader {
     type Error = ChainError;
 
@@ -267,7 +273,7 @@ impl Ledger for Loader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::{MemoryJournal, certified, chain};
+    use crate::fixture::{MemoryJournal, certified, chain, spoil_index};
     use crate::index::Meta;
     use crate::index::entry::Entry;
     use violeta_replica::message::{
@@ -280,7 +286,7 @@ mod tests {
 
     /// Commits 1 to 5 of two vertices each; the blocks of commits 2 and 4 are certified.
     struct World {
-        _dir: tempfile::TempDir,
+        dir: tempfile::TempDir,
         journal: MemoryJournal,
         loader: Loader,
     }
@@ -341,7 +347,7 @@ mod tests {
             index.apply(&entries, &Meta::default()).unwrap();
             let loader = Loader::new(Arc::new(index), Arc::new(journal.clone()), chain());
             World {
-                _dir: dir,
+                dir,
                 journal,
                 loader,
             }
@@ -444,6 +450,25 @@ mod tests {
         };
         assert!(
             reason.contains("after commit 3") && reason.contains(&format!("record at {position}")),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn a_damaged_index_stops_the_node_once_the_machine_needs_it() {
+        let mut world = World::new();
+        world.loader.index.close().unwrap();
+        let path = world.dir.path().join("index");
+        spoil_index(&path);
+        let opened = Index::open(&path, &chain(), u64::MAX, true).unwrap();
+        assert_eq!(opened.made_anew, None);
+        world.loader.index = Arc::new(opened.index);
+        let outcome = world.loader.load(for_machine(1));
+        let Outcome::Answer(super::Answer::Failed(reason)) = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert!(
+            reason.contains("after commit 1") && reason.contains("is damaged"),
             "{reason}"
         );
     }

@@ -16,7 +16,7 @@
 //! - Nothing waits in a circle: answers go into a channel without a bound of its own. What bounds it is that each
 //!   answers something that was asked, and the replica bounds what it asks (`violeta_replica::limits`).
 //! - Without work all threads sleep: there is no polling, only [`ReplicaLike::next_wakeup`].
-//! - A thread that panics, and a journal that fails, stop the node with a reason.
+//! - A thread that panics, a journal that fails, and an index that finds itself damaged stop the node with a reason.
 
 pub mod clock;
 mod journal_thread;
@@ -33,9 +33,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use tokio::sync::watch;
+use tracing::error;
 use violeta_replica::{Effect, Input, JobDone, Loaded, Machine, Now, Output, Workshop};
 
 use crate::handle::{Shared, Submission};
+use crate::index::Index;
 use crate::index::writer::Writer;
 use crate::journal::{Appender, Records};
 use crate::transport::{PeerEvent, Transport};
@@ -153,6 +155,7 @@ impl Driver {
         let mut threads = Threads::new(answers.clone());
 
         let index = parts.shared.index.clone();
+        stop_on_damage(&index, &parts.shared);
         let chain = parts.shared.chain_id;
         let metrics = parts.shared.metrics.clone();
         let writer = parts.index_writer;
@@ -223,6 +226,18 @@ impl Driver {
         drop(self.answers);
         self.threads.join(Instant::now() + STOP_TIMEOUT)
     }
+}
+
+/// What a damaged index lacks is never found again, whoever asks: the node stops, and starts with a new one.
+fn stop_on_damage(index: &Index, shared: &Arc<Shared>) {
+    // The index is shared's.
+    let shared = Arc::downgrade(shared);
+    index.on_damage(move |reason| {
+        error!(%reason, "the node stops");
+        if let Some(shared) = shared.upgrade() {
+            shared.halt(reason);
+        }
+    });
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use crossbeam_channel::RecvTimeoutError;
 use violeta_consensus::{EpochData, ItemMeta, Rejection, Rules};
 use violeta_replica::{Event, Job, LoadRequest, Notice, Position, Record};
 use violeta_types::{
-    Commit, CommitIndex, Digest, Epoch, Item, Nonce, Round, TimeMs, TxId, ValidatorIndex, VertexId,
-    VertexRef,
+    Commit, CommitIndex, Digest, Epoch, Height, Item, Nonce, Round, TimeMs, TxId, ValidatorIndex,
+    VertexId, VertexRef,
 };
 
 use super::*;
@@ -346,6 +346,16 @@ fn a_stop_loses_nothing_that_was_appended() {
     rig.stop();
     assert_eq!(journal.synced(), journal.end());
     assert!(index.commit(CommitIndex(1_000)).unwrap().is_some());
+}
+
+#[test]
+fn an_index_that_finds_itself_damaged_stops_the_node_whoever_asked() {
+    let rig = rig(|_| vec![]);
+    rig.index.spoil_head(Height(1));
+    assert!(rig.handle.head(Height(1)).is_err());
+    let reason = rig.stopped();
+    assert!(reason.contains("the index at") && reason.contains("is damaged"));
+    rig.stop();
 }
 
 #[test]

@@ -25,6 +25,7 @@
 //! closed is only trusted within the boot that wrote it. A full disk stops the index and not the validator: what it
 //! lacks, it reads later.
 
+mod damage;
 pub mod entry;
 mod store;
 pub mod writer;

@@ -11,6 +11,7 @@ use violeta_types::api::{ChainEvent, Cursor};
 use violeta_types::merkle::{HISTORY, Perfect};
 use violeta_types::{ChainId, CommitIndex, Digest, Head, Height, TxId, VertexId, decode};
 
+use super::damage::{self, Damage};
 use super::entry::Entry;
 use crate::files::{self, FileError};
 
@@ -40,10 +41,13 @@ pub enum IndexError {
     #[error(transparent)]
     File(#[from] FileError),
     /// What it holds isn't what it should be.
-    #[error(
-        "the index is damaged: {0}; stop the node and remove the index directory: it is made anew"
-    )]
-    Damaged(&'static str),
+    #[error("the index at {} is damaged: {what}; start the node again: the index is made anew from the journal", path.display())]
+    Damaged {
+        /// Its directory.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
     /// The node has stopped.
     #[error("the node has stopped")]
     Closed,
@@ -75,6 +79,7 @@ pub struct Opened {
 /// See the [module](super).
 pub struct Index {
     path: PathBuf,
+    damage: Damage,
     index_transactions: bool,
     /// Held for reading by every transaction, for writing to resize or to close.
     tables: RwLock<Option<Tables>>,
@@ -112,7 +117,7 @@ impl Index {
         index_transactions: bool,
     ) -> Result<Opened, IndexError> {
         files::create_directory(path, 0o700)?;
-        let boot = boot_id();
+        let boot = damage::boot_id();
         let made_anew = match Self::try_open(path, chain, journal_end, index_transactions, &boot) {
             Ok(index) => {
                 return Ok(Opened {
@@ -132,7 +137,7 @@ impl Index {
             let switch = [u8::from(index_transactions)];
             tables.meta.put(txn, b"transactions", &switch)
         })?;
-        files::write_atomic(&path.join("boot"), boot.as_bytes(), files::PUBLIC_MODE)?;
+        damage::mark(path, &boot)?;
         Ok(Opened {
             index,
             made_anew: Some(made_anew),
@@ -149,11 +154,7 @@ impl Index {
         if !path.join("data.mdb").exists() {
             return Err("there is none");
         }
-        let marker = path.join("boot");
-        let wrote = std::fs::read_to_string(&marker).unwrap_or_default();
-        if wrote != boot && wrote != CLOSED {
-            return Err("the machine went down while it was open");
-        }
+        damage::trusted(path, boot)?;
         let tables = Tables::open(path).map_err(|_| "it can't be opened")?;
         let index = Index::new(path, tables, index_transactions);
         let check = |tables: &Tables, txn: &RoTxn<'_, WithoutTls>| {
@@ -174,7 +175,7 @@ impl Index {
             (_, Ok(meta)) => Ok(meta),
         };
         let marked = verdict.and_then(|meta| {
-            files::write_atomic(&marker, boot.as_bytes(), files::PUBLIC_MODE)
+            damage::mark(path, boot)
                 .map(|()| meta)
                 .map_err(|_| "it can't be marked as open")
         });
@@ -193,10 +194,16 @@ impl Index {
     fn new(path: &Path, tables: Tables, index_transactions: bool) -> Self {
         Index {
             path: path.to_owned(),
+            damage: Damage::none(path),
             index_transactions,
             tables: RwLock::new(Some(tables)),
             height: AtomicU64::new(0),
         }
+    }
+
+    /// Calls this when the index finds itself damaged: once, with the reason. It is of no use then.
+    pub fn on_damage(&self, alarm: impl Fn(&str) + Send + Sync + 'static) {
+        self.damage.on_damage(Box::new(alarm));
     }
 
     /// Syncs and closes the index. What is asked of it afterwards is an error.
@@ -206,8 +213,7 @@ impl Index {
     pub fn close(&self) -> Result<(), IndexError> {
         let synced = self.with(|tables| tables.env.force_sync());
         if self.shut() && synced.is_ok() {
-            let marker = self.path.join("boot");
-            files::write_atomic(&marker, CLOSED.as_bytes(), files::PUBLIC_MODE)?;
+            self.damage.closed()?;
         }
         synced
     }
@@ -231,7 +237,10 @@ impl Index {
     fn with<T>(&self, f: impl FnOnce(&Tables) -> heed::Result<T>) -> Result<T, IndexError> {
         let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
         let tables = tables.as_ref().ok_or(IndexError::Closed)?;
-        f(tables).map_err(|e| lmdb(&self.path, e))
+        f(tables).map_err(|e| match damage::is_damage(&e) {
+            true => self.damage.found(&e.to_string()),
+            false => lmdb(&self.path, e),
+        })
     }
 
     fn read<T>(
@@ -379,7 +388,7 @@ impl Index {
         })?;
         found
             .transpose()
-            .map_err(|_| IndexError::Damaged("a head that isn't one"))
+            .map_err(|_| self.damage.found("a head that isn't one"))
     }
 
     /// Where the certified head at a height is.
@@ -485,6 +494,14 @@ impl Index {
         })
     }
 
+    /// Damages the entry of a block.
+    #[cfg(test)]
+    pub(crate) fn spoil_head(&self, height: Height) {
+        let key = height.0.to_be_bytes();
+        self.write(|tables, txn| tables.blocks.put(txn, &key, b"position and rubbish"))
+            .unwrap();
+    }
+
     /// Whether transactions are indexed.
     pub fn indexes_transactions(&self) -> bool {
         self.index_transactions
@@ -509,7 +526,7 @@ impl Index {
             .iter()
             .map(|text| serde_json::from_slice(text))
             .collect::<Result<_, _>>()
-            .map_err(|_| IndexError::Damaged("an event that isn't one"))
+            .map_err(|_| self.damage.found("an event that isn't one"))
     }
 }
 
@@ -530,6 +547,7 @@ impl Tables {
             options.flags(EnvFlags::NO_SYNC | EnvFlags::NO_META_SYNC | EnvFlags::NO_READ_AHEAD);
             options.open(path)?
         };
+        refuse_cut_off(&env)?;
         let mut txn = env.write_txn()?;
         let mut table = |name| env.create_database::<Raw, Raw>(&mut txn, Some(name));
         let tables = Tables {
@@ -625,14 +643,15 @@ impl Tables {
     }
 }
 
-/// What stands in the marker of an index that was closed.
-const CLOSED: &str = "closed";
-
-/// Names this boot of the machine; another after each restart of it.
-fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        // Where there is none, no index that wasn't closed is trusted.
-        .unwrap_or_else(|_| format!("unknown boot, process {}", std::process::id()))
+/// LMDB maps its file, and looking at a page beyond the file's end is a signal that kills the process. What says how many
+/// pages there are is in the first two, which opening has read.
+fn refuse_cut_off(env: &Env<WithoutTls>) -> heed::Result<()> {
+    let pages = env.info().last_page_number as u64 + 1;
+    let needed = pages.saturating_mul(u64::from(env.stat().page_size));
+    match env.real_disk_size()? < needed {
+        true => Err(heed::Error::Mdb(MdbError::PageNotFound)),
+        false => Ok(()),
+    }
 }
 
 fn lmdb(path: &Path, source: heed::Error) -> IndexError {

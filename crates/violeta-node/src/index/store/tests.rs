@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::fixture::{block, certified, chain, seal, tx};
+use crate::fixture::{block, certified, chain, seal, spoil_index, tx};
 use violeta_types::Digest;
 use violeta_types::api::EventKind;
 
@@ -185,6 +185,97 @@ fn an_index_of_another_chain_boot_or_journal_is_made_anew() {
     fill();
     std::fs::write(path.join("data.mdb"), [0xab; 100_000]).unwrap();
     assert_eq!(open(&dir, 900).made_anew, Some("it can't be opened"));
+}
+
+/// An index of many pages, closed; gives the length of its file.
+fn many_pages(dir: &tempfile::TempDir) -> u64 {
+    let index = open(dir, u64::MAX).index;
+    for height in 1..=30u64 {
+        let ids: Vec<u64> = (0..500).map(|i| height * 1_000 + i).collect();
+        let entries = [(height, Entry::Block(Arc::new(block(height, &ids))))];
+        index.apply(&entries, &meta(height)).unwrap();
+    }
+    index.close().unwrap();
+    let length = std::fs::metadata(data(dir)).unwrap().len();
+    assert!(length > 100 * PAGE, "{length}");
+    length
+}
+
+const PAGE: u64 = 4_096;
+
+fn data(dir: &tempfile::TempDir) -> std::path::PathBuf {
+    dir.path().join("index").join("data.mdb")
+}
+
+#[test]
+fn an_index_that_was_cut_off_anywhere_is_made_anew() {
+    let cuts: [fn(u64) -> u64; 6] = [
+        |_| 0,
+        |_| PAGE,
+        |_| 2 * PAGE,
+        |length| length / 2,
+        |length| length - PAGE,
+        |length| length - 1,
+    ];
+    for cut in cuts {
+        let dir = tempfile::tempdir().unwrap();
+        let cut = cut(many_pages(&dir));
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .open(data(&dir))
+            .unwrap();
+        file.set_len(cut).unwrap();
+        let opened = open(&dir, u64::MAX);
+        assert!(opened.made_anew.is_some(), "cut off after {cut} bytes");
+        assert_eq!(opened.index.transaction(&tx(30_000)).unwrap(), None);
+        opened.index.close().unwrap();
+    }
+}
+
+#[test]
+fn damage_within_an_index_is_told_once_and_the_index_is_made_anew_when_it_is_opened_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("index");
+    let filled = open(&dir, 0).index;
+    filled.apply(&some_entries(), &meta(900)).unwrap();
+    filled.close().unwrap();
+    spoil_index(&path);
+    let opened = open(&dir, 900);
+    assert_eq!(opened.made_anew, None, "it looks whole");
+    let index = opened.index;
+    let (tell, told) = std::sync::mpsc::channel();
+    index.on_damage(move |why| tell.send(why.to_owned()).unwrap());
+    for _ in 0..3 {
+        let looked = index.commit(CommitIndex(6));
+        assert!(
+            matches!(looked, Err(IndexError::Damaged { .. })),
+            "{looked:?}"
+        );
+    }
+    assert!(told.recv().unwrap().contains("damaged"));
+    assert!(told.try_recv().is_err(), "once");
+    // An orderly end doesn't make it trusted.
+    index.close().unwrap();
+    let opened = open(&dir, 900);
+    assert_eq!(opened.made_anew, Some("it was found to be damaged"));
+    opened.index.apply(&some_entries(), &meta(900)).unwrap();
+    let found = opened.index.commit(CommitIndex(6)).unwrap();
+    assert_eq!(found, Some(200));
+    opened.index.close().unwrap();
+    assert_eq!(open(&dir, 900).made_anew, None, "whole again");
+}
+
+#[test]
+fn a_head_that_is_none_is_damage_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = open(&dir, 0).index;
+    index.apply(&some_entries(), &meta(900)).unwrap();
+    index.spoil_head(Height(3));
+    let head = index.head(Height(3));
+    assert!(matches!(head, Err(IndexError::Damaged { .. })), "{head:?}");
+    index.close().unwrap();
+    let made_anew = open(&dir, 900).made_anew;
+    assert_eq!(made_anew, Some("it was found to be damaged"));
 }
 
 #[test]
