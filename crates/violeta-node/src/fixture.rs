@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::thread::ThreadId;
 
 use bytes::Bytes;
 use violeta_replica::{Block, RecordKind};
@@ -108,6 +109,7 @@ struct MemoryState {
     end: u64,
     synced: u64,
     fails: bool,
+    read_on: Vec<ThreadId>,
 }
 
 impl MemoryJournal {
@@ -117,6 +119,11 @@ impl MemoryJournal {
 
     pub(crate) fn synced(&self) -> u64 {
         lock(&self.state).synced
+    }
+
+    /// The threads on which single records were read.
+    pub(crate) fn read_on(&self) -> Vec<ThreadId> {
+        lock(&self.state).read_on.clone()
     }
 
     pub(crate) fn push(&self, kind: RecordKind, bytes: Vec<u8>) -> u64 {
@@ -158,7 +165,8 @@ impl Appender for MemoryJournal {
 
 impl Records for MemoryJournal {
     fn read(&self, position: u64) -> Result<StoredRecord, JournalError> {
-        let state = lock(&self.state);
+        let mut state = lock(&self.state);
+        state.read_on.push(std::thread::current().id());
         let synced = state.synced;
         let found = state.records.iter().find(|r| r.position == position);
         found

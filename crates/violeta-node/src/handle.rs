@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Cheap to clone; outlives the node (then everything says that it has stopped). What may touch the disk says so: call
-//! it on a blocking thread, or through [`Handle::blocking`].
+//! it on a blocking thread, or through [`Handle::blocking`]. What is `async` sees to that itself.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,7 +30,7 @@ use violeta_types::{
 
 use crate::chain::{Chain, ChainError, Recorded, Tip};
 use crate::events::{EventError, EventHub, EventStream};
-use crate::index::Index;
+use crate::index::{Index, IndexError};
 use crate::lock::lock;
 use crate::metrics::Metrics;
 use crate::tracker::{Progress, Tracker};
@@ -163,6 +163,14 @@ fn overloaded() -> SubmitError {
     }
 }
 
+/// Who knows what became of a transaction.
+enum Followed {
+    /// The tracker, in memory.
+    Here(TransactionStatus),
+    /// The chain, on disk; this if it doesn't record the transaction.
+    Elsewhere { if_not_recorded: TransactionStatus },
+}
+
 /// See the module.
 #[derive(Clone)]
 pub struct Handle {
@@ -263,26 +271,54 @@ impl Handle {
     /// # Errors
     /// If it can't be read.
     pub fn status(&self, id: &TxId) -> Result<TransactionStatus, ChainError> {
+        match self.followed(id) {
+            Followed::Here(status) => Ok(status),
+            Followed::Elsewhere { if_not_recorded } => self.recorded_status(id, if_not_recorded),
+        }
+    }
+
+    /// The same, for who carries connections: goes to another thread if the disk may be touched.
+    async fn look(&self, id: TxId) -> Result<TransactionStatus, ChainError> {
+        match self.followed(&id) {
+            Followed::Here(status) => Ok(status),
+            Followed::Elsewhere { if_not_recorded } => self
+                .blocking(move |handle| handle.recorded_status(&id, if_not_recorded))
+                .await
+                .map_err(|Stopped| IndexError::Closed)?,
+        }
+    }
+
+    /// What is known of a transaction that is followed here, in memory.
+    fn followed(&self, id: &TxId) -> Followed {
         let progress = lock(&self.shared.tracker).progress(id).cloned();
-        let executed = match progress {
-            Some(Progress::Executed(outcome)) => Some(outcome),
-            Some(Progress::Queued) => return Ok(TransactionStatus::Queued),
-            Some(Progress::Proposed(round)) => return Ok(TransactionStatus::Proposed { round }),
-            // Expired here; another validator may have brought it into a block before.
-            Some(Progress::Expired) => match self.shared.chain.outcome(id)? {
-                None => return Ok(TransactionStatus::Expired),
-                found => found,
-            },
-            Some(Progress::Awaited) | None => self.shared.chain.outcome(id)?,
-        };
-        let certified = self.tip().certified;
-        Ok(match executed {
-            None => TransactionStatus::Unknown,
-            Some(outcome) if outcome.height <= certified => {
-                TransactionStatus::Certified { outcome }
+        let if_not_recorded = match progress {
+            Some(Progress::Executed(outcome)) => return Followed::Here(self.executed(outcome)),
+            Some(Progress::Queued) => return Followed::Here(TransactionStatus::Queued),
+            Some(Progress::Proposed(round)) => {
+                return Followed::Here(TransactionStatus::Proposed { round });
             }
-            Some(outcome) => TransactionStatus::Executed { outcome },
-        })
+            // Expired here; another validator may have brought it into a block before.
+            Some(Progress::Expired) => TransactionStatus::Expired,
+            Some(Progress::Awaited) | None => TransactionStatus::Unknown,
+        };
+        Followed::Elsewhere { if_not_recorded }
+    }
+
+    /// What the chain records of a transaction. Touches the disk, and may decode a whole block.
+    fn recorded_status(
+        &self,
+        id: &TxId,
+        if_not_recorded: TransactionStatus,
+    ) -> Result<TransactionStatus, ChainError> {
+        let found = self.shared.chain.outcome(id)?;
+        Ok(found.map_or(if_not_recorded, |outcome| self.executed(outcome)))
+    }
+
+    fn executed(&self, outcome: Outcome) -> TransactionStatus {
+        match outcome.height <= self.tip().certified {
+            true => TransactionStatus::Certified { outcome },
+            false => TransactionStatus::Executed { outcome },
+        }
     }
 
     /// Waits until a transaction's status satisfies `wait`, `at_most` so long; gives the status then, whatever it is.
@@ -299,7 +335,7 @@ impl Handle {
             loop {
                 // Registered before the look: what happens between the two isn't missed.
                 let woken = lock(&self.shared.tracker).wait(id);
-                let status = self.status(&id)?;
+                let status = self.look(id).await?;
                 if status.satisfies(wait) {
                     return Ok(status);
                 }
@@ -319,7 +355,7 @@ impl Handle {
         };
         match tokio::time::timeout(at_most, satisfied).await {
             Ok(status) => status,
-            Err(_) => self.status(&id),
+            Err(_) => self.look(id).await,
         }
     }
 

@@ -6,18 +6,19 @@ use std::sync::atomic::AtomicUsize;
 use bytes::Bytes;
 use crossbeam_channel::RecvTimeoutError;
 use violeta_consensus::{EpochData, ItemMeta, Rejection, Rules};
-use violeta_replica::{Event, Job, LoadRequest, Notice, Position, Record};
+use violeta_replica::{Event, Job, LoadRequest, Notice, Position, Record, RecordKind};
+use violeta_types::api::{TransactionStatus, Wait};
 use violeta_types::{
     Commit, CommitIndex, Digest, Epoch, Height, Item, Nonce, Round, TimeMs, TxId, ValidatorIndex,
-    VertexId, VertexRef,
+    VertexId, VertexRef, encode,
 };
 
 use super::*;
 use crate::chain::Chain;
 use crate::events::EventHub;
-use crate::fixture::MemoryJournal;
+use crate::fixture::{self, MemoryJournal};
 use crate::handle::{Handle, Submissions};
-use crate::index::Index;
+use crate::index::{Entry, Index, Meta};
 use crate::metrics::Metrics;
 use crate::testnet;
 use crate::tracker::Tracker;
@@ -452,6 +453,36 @@ fn a_submission_is_answered_by_its_verdicts() {
     let id = TxId(Digest([b'a'; 32]));
     let status = rig.handle.status(&id).unwrap();
     assert_eq!(status, violeta_types::api::TransactionStatus::Queued);
+    rig.stop();
+}
+
+#[test]
+fn what_became_of_an_old_transaction_is_read_where_that_holds_up_no_connection() {
+    let rig = rig(|_| vec![]);
+    let block = fixture::block(1, &[7]);
+    let outcome = block.outcomes[0].clone();
+    let position = rig.journal.push(RecordKind::Block, encode(&block));
+    let entries = [(position, Entry::Block(Arc::new(block)))];
+    rig.index.apply(&entries, &Meta::default()).unwrap();
+    // Found at once; and found after waiting in vain for its certificate.
+    for (wait, at_most) in [
+        (Wait::Executed, PATIENCE),
+        (Wait::Certified, Duration::from_millis(20)),
+    ] {
+        let status = rig
+            .runtime
+            .block_on(rig.handle.wait(outcome.transaction, wait, at_most));
+        let outcome = outcome.clone();
+        assert_eq!(status.unwrap(), TransactionStatus::Executed { outcome });
+    }
+    let read_on = rig.journal.read_on();
+    assert_eq!(
+        read_on.len(),
+        3,
+        "a look each, and one when the time was up"
+    );
+    // The test's thread is the runtime's only one.
+    assert!(!read_on.contains(&std::thread::current().id()));
     rig.stop();
 }
 

@@ -32,6 +32,7 @@ use violeta_types::{Bounded, Nonce, TimeMs, Transaction, TransactionBody};
 use super::error::ApiError;
 use super::limits::{BARRIER_MS_MAX, RETRY_MS};
 use super::source::Source;
+use super::store;
 
 /// How long a barrier stays valid: a little longer than it is waited for.
 const BARRIER_EXPIRES_MS: u64 = 2 * BARRIER_MS_MAX;
@@ -92,7 +93,7 @@ impl Barriers {
     /// Submits a barrier and waits for its certificate.
     async fn order(&self, source: &Arc<dyn Source>, run: &mut Run) -> Result<(), ApiError> {
         let client = self.key.public_key().client_id();
-        let account = source.account(&client)?;
+        let account = store::ask(source, move |s| s.account(&client)).await?;
         let nonce = run.nonce.next().max(account.next_nonce);
         let transaction = self.sign(source, nonce);
         let id = transaction.id();
@@ -157,6 +158,16 @@ mod tests {
         let chain = Chain::new();
         let source: Arc<dyn Source> = Arc::new(chain.clone());
         (chain, source, Barriers::new(client_key()))
+    }
+
+    #[tokio::test]
+    async fn a_barrier_looks_up_its_account_where_that_holds_up_no_connection() {
+        let (chain, source, barriers) = world();
+        barriers.pass(&source).await.unwrap();
+        let asked_on = chain.accounts_asked_on();
+        assert_eq!(asked_on.len(), 1);
+        // This test's thread is its runtime's only one.
+        assert_ne!(asked_on[0], std::thread::current().id());
     }
 
     #[tokio::test]

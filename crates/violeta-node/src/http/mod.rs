@@ -34,6 +34,7 @@ mod request;
 mod routes;
 mod server;
 pub mod source;
+mod store;
 mod submit;
 #[cfg(test)]
 mod testing;
@@ -140,12 +141,7 @@ impl App {
         &self,
         ask: impl FnOnce(&dyn Source) -> Result<T, SourceError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let source = self.source.clone();
-        match tokio::task::spawn_blocking(move || ask(&*source)).await {
-            Ok(answer) => Ok(answer?),
-            // The task panicked, or the runtime goes down.
-            Err(error) => Err(SourceError::Failed(error.to_string()).into()),
-        }
+        Ok(store::ask(&self.source, ask).await?)
     }
 
     /// Returns when all that was certified before this call is certified here.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -48,6 +49,7 @@ struct State {
     lookups: usize,
     reads: usize,
     told: usize,
+    accounts_asked_on: Vec<ThreadId>,
 }
 
 /// Executes each submission in a block of its own, at once unless it is told to stall, and certifies it.
@@ -153,6 +155,11 @@ impl Chain {
         }
         drop(state);
         self.grown.send_modify(|n| *n += blocks);
+    }
+
+    /// The threads on which it was asked for accounts.
+    pub(super) fn accounts_asked_on(&self) -> Vec<ThreadId> {
+        self.state.lock().unwrap().accounts_asked_on.clone()
     }
 
     pub(super) fn submissions(&self) -> usize {
@@ -539,7 +546,9 @@ impl Source for Arc<Chain> {
 
     fn account(&self, client: &ClientId) -> Result<AccountAnswer, SourceError> {
         let at = self.certified_height();
-        let nonce = self.state.lock().unwrap().nonce;
+        let mut state = self.state.lock().unwrap();
+        state.accounts_asked_on.push(std::thread::current().id());
+        let nonce = state.nonce;
         Ok(AccountAnswer {
             client: *client,
             height: at,
