@@ -18,7 +18,7 @@ use violeta_replica::{Block, RecordKind};
 use violeta_types::api::BlockSummary;
 use violeta_types::merkle::{HISTORY, Perfect};
 use violeta_types::{
-    CertifiedHead, CommitIndex, Digest, Head, Height, Outcome, Seal, TxId, decode,
+    CertifiedHead, CommitIndex, Digest, Head, Height, Outcome, Seal, TimeMs, TxId, decode,
 };
 
 use crate::index::{Index, IndexError, Meta};
@@ -190,6 +190,12 @@ impl Chain {
     /// How far the chain has got.
     pub fn tip(&self) -> Tip {
         *self.tip.borrow()
+    }
+
+    /// The time of the newest block in memory; 0 for none.
+    pub fn block_time(&self) -> TimeMs {
+        let recent = lock::read(&self.recent);
+        recent.blocks.back().map_or(TimeMs(0), |b| b.head.time)
     }
 
     /// Follows the tip. Its end is the node's.

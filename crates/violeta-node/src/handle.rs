@@ -25,7 +25,8 @@ use violeta_proof::HistoryPath;
 use violeta_replica::{Block, Status, SubmitError};
 use violeta_types::api::{BlockSummary, ChainEvent, Cursor, TransactionStatus, Wait};
 use violeta_types::{
-    CertifiedHead, ChainId, Committee, Genesis, Head, Height, Outcome, Seal, TxId, ValidatorIndex,
+    CertifiedHead, ChainId, Committee, Genesis, Head, Height, Outcome, Seal, TimeMs, TxId,
+    ValidatorIndex,
 };
 
 use crate::chain::{Chain, ChainError, Recorded, Tip};
@@ -379,6 +380,11 @@ impl Handle {
     /// How far the chain has got here.
     pub fn tip(&self) -> Tip {
         self.shared.chain.tip()
+    }
+
+    /// The time of the newest block in memory; 0 if none was executed since the start.
+    pub fn block_time(&self) -> TimeMs {
+        self.shared.chain.block_time()
     }
 
     /// Follows it.

@@ -21,7 +21,8 @@ use violeta_types::api::{
 };
 use violeta_types::transaction::{Key, NamespaceName};
 use violeta_types::{
-    ClientId, Committee, Genesis, Head, Height, Nonce, StakeTally, TxId, ValidatorIndex, merkle,
+    ClientId, Committee, Genesis, Head, Height, Nonce, StakeTally, TimeMs, TxId, ValidatorIndex,
+    merkle,
 };
 use violeta_vlsm::StoreError;
 
@@ -225,6 +226,10 @@ impl Source for Handle {
             Some(reader) => certified.min(reader.latest_height()),
             None => certified,
         }
+    }
+
+    fn block_time(&self) -> TimeMs {
+        self.block_time()
     }
 
     fn submit(

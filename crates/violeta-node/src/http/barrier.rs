@@ -22,7 +22,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 use violeta_crypto::signing::ClientSecretKey;
@@ -30,6 +30,7 @@ use violeta_types::api::{BatchVerdict, ErrorCode, TransactionStatus, Wait};
 use violeta_types::{Bounded, Nonce, TimeMs, Transaction, TransactionBody};
 
 use super::error::ApiError;
+use super::expiry;
 use super::limits::{BARRIER_MS_MAX, RETRY_MS};
 use super::source::Source;
 use super::store;
@@ -114,14 +115,11 @@ impl Barriers {
     }
 
     fn sign(&self, source: &Arc<dyn Source>, nonce: Nonce) -> Transaction {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |elapsed| elapsed.as_millis() as u64);
         let body = TransactionBody {
             chain: source.genesis().chain_id(),
             key: self.key.public_key(),
             nonce,
-            expires: TimeMs(now + BARRIER_EXPIRES_MS),
+            expires: TimeMs(expiry::now().0 + BARRIER_EXPIRES_MS),
             operations: Bounded::default(),
         };
         let signature = self.key.sign_transaction(&body.id());

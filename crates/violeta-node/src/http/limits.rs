@@ -37,6 +37,8 @@ pub const NO_BODY_BYTES_MAX: usize = 1 << 10;
 pub const ADDRESS_SHARE: usize = 2;
 /// How long a linearizable read waits for its barrier.
 pub const BARRIER_MS_MAX: u64 = 10_000;
+/// How much further ahead than the protocol admits an expiry may be by this node's clock: clocks differ.
+pub const EXPIRY_SLACK_MS: u64 = 2_000;
 /// What a client that came at a bad time is told to wait.
 pub const RETRY_MS: u64 = 250;
 

@@ -25,6 +25,7 @@ mod barrier;
 mod chain;
 mod error;
 mod events;
+mod expiry;
 pub mod forge;
 pub mod limits;
 mod metrics;
@@ -47,6 +48,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use violeta_crypto::signing::ClientSecretKey;
+use violeta_types::ChainId;
 
 use crate::handle::Forge;
 
@@ -97,6 +99,7 @@ pub(crate) struct Peer(pub(crate) IpAddr);
 /// What all requests share.
 pub(crate) struct Shared {
     pub(crate) source: Arc<dyn Source>,
+    pub(crate) chain: ChainId,
     pub(crate) requests: Arc<Gate>,
     pub(crate) streams: Arc<Gate>,
     /// In KiB.
@@ -124,6 +127,7 @@ impl Deref for App {
 impl App {
     pub(crate) fn new(config: GatewayConfig, source: Arc<dyn Source>) -> Self {
         App(Arc::new(Shared {
+            chain: source.genesis().chain_id(),
             source,
             requests: Gate::new("requests", config.requests_max),
             streams: Gate::new("event streams", config.streams_max),

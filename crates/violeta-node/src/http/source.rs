@@ -21,7 +21,7 @@ use violeta_types::api::{
     WrittenValue,
 };
 use violeta_types::transaction::{Key, NamespaceName};
-use violeta_types::{ClientId, Committee, Genesis, Height, TxId, ValidatorIndex};
+use violeta_types::{ClientId, Committee, Genesis, Height, TimeMs, TxId, ValidatorIndex};
 
 pub use crate::chain::Recorded;
 pub use violeta_replica::Block;
@@ -96,6 +96,8 @@ pub trait Source: Send + Sync + 'static {
     fn metrics(&self) -> String;
     /// The newest height that has a certificate; 0 for none.
     fn certified_height(&self) -> Height;
+    /// The time of the newest block in memory; 0 for none.
+    fn block_time(&self) -> TimeMs;
 
     /// Submits items; verdicts come in order.
     fn submit(

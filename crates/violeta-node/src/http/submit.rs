@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use bytes::Bytes;
 use serde::Deserialize;
 use violeta_types::api::{
     BATCH_BYTES_MAX, BatchVerdict, ErrorCode, ErrorDetail, TransactionAnswer, TransactionStatus,
@@ -15,7 +16,9 @@ use violeta_types::api::{
 use violeta_types::limits::TRANSACTION_BYTES_MAX;
 use violeta_types::{Transaction, TxId};
 
+use super::admission::Pass;
 use super::error::ApiError;
+use super::expiry;
 use super::request::{self, encoded, query};
 use super::source::{Recorded, SourceError};
 use super::{App, Peer};
@@ -51,10 +54,7 @@ pub(crate) async fn one(
     let wanted: SubmitQuery = query(&uri)?;
     let timeout = wanted.timeout()?;
     let received = request::body(&app, peer, &headers, body, TRANSACTION_BYTES_MAX).await?;
-    let encoded_id = Transaction::id_of_encoded(&received.bytes);
-    let mut verdicts = app.source.submit(vec![received.bytes]).await?;
-    drop(received.room);
-    taken_before(&app, &mut verdicts, &[encoded_id]).await?;
+    let mut verdicts = judged(&app, vec![received.bytes], received.room).await?;
     let transaction = match verdicts.pop() {
         Some(BatchVerdict::Taken(id)) if verdicts.is_empty() => id,
         Some(BatchVerdict::Refused(detail)) if verdicts.is_empty() => return Err(refused(detail)),
@@ -70,6 +70,42 @@ pub(crate) async fn one(
         status,
     };
     Ok((code, Json(answer)).into_response())
+}
+
+/// A verdict for each item. `room`, in which they came, is free once the replica has judged them.
+async fn judged(app: &App, items: Vec<Bytes>, room: Pass) -> Result<Vec<BatchVerdict>, ApiError> {
+    let ids: Vec<_> = items
+        .iter()
+        .map(|item| Transaction::id_of_encoded(item))
+        .collect();
+    let mut verdicts = submitted(app, items).await?;
+    drop(room);
+    taken_before(app, &mut verdicts, &ids).await?;
+    Ok(verdicts)
+}
+
+/// Submits what may be taken at this time; all get verdicts, in order.
+async fn submitted(app: &App, items: Vec<Bytes>) -> Result<Vec<BatchVerdict>, ApiError> {
+    // A clock that is behind the blocks is wrong.
+    let now = expiry::now().max(app.source.block_time());
+    let refused: Vec<_> = items
+        .iter()
+        .map(|item| expiry::refusal(&app.chain, now, item))
+        .collect();
+    let timely: Vec<_> = (items.into_iter().zip(&refused))
+        .filter_map(|(item, refused)| refused.is_none().then_some(item))
+        .collect();
+    let count = timely.len();
+    let judged = match count {
+        0 => Vec::new(),
+        _ => app.source.submit(timely).await?,
+    };
+    if judged.len() != count {
+        return Err(SourceError::Failed("one verdict per item".into()).into());
+    }
+    let mut judged = judged.into_iter();
+    let verdict = |refused: Option<_>| refused.map(BatchVerdict::Refused).or_else(|| judged.next());
+    Ok(refused.into_iter().filter_map(verdict).collect())
 }
 
 /// What comes again after it was executed isn't admitted, but that is no failure: it was taken before. So a client may
@@ -147,16 +183,7 @@ pub(crate) async fn batch(
     if items.is_empty() {
         return Ok(encoded(&headers, &Vec::<BatchVerdict>::new()));
     }
-    let ids: Vec<_> = items
-        .iter()
-        .map(|item| Transaction::id_of_encoded(item))
-        .collect();
-    let mut verdicts = app.source.submit(items).await?;
-    drop(received.room);
-    if verdicts.len() != ids.len() {
-        return Err(SourceError::Failed("one verdict per item".into()).into());
-    }
-    taken_before(&app, &mut verdicts, &ids).await?;
+    let verdicts = judged(&app, items, received.room).await?;
     Ok(encoded(&headers, &verdicts))
 }
 
@@ -186,4 +213,68 @@ pub(crate) async fn status(
         status,
     };
     Ok(Json(answer).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Fixture;
+    use super::*;
+    use violeta_types::api::encode_batch;
+    use violeta_types::limits::EXPIRY_AHEAD_MS_MAX;
+    use violeta_types::{TimeMs, Transaction};
+
+    /// Signed by a client whose clock is an hour fast.
+    fn early(fixture: &Fixture, nonce: u64) -> Transaction {
+        let expires = expiry::now().0 + 3_600_000 + EXPIRY_AHEAD_MS_MAX / 10;
+        fixture.chain.expiring(TimeMs(expires), nonce, vec![])
+    }
+
+    #[tokio::test]
+    async fn who_signs_by_a_wrong_clock_is_told_and_spends_no_nonce() {
+        let fixture = Fixture::new().await;
+        let transaction = early(&fixture, 1);
+        let response = fixture
+            .post("/v1/transactions", transaction.to_bytes())
+            .await;
+        let (status, detail) = Fixture::error(response).await;
+        assert_eq!((status, detail.code), (409, ErrorCode::NotAdmitted));
+        assert!(
+            detail.message.contains("600000 are admitted"),
+            "{}",
+            detail.message
+        );
+        assert!(detail.help.contains("clock"), "{}", detail.help);
+        assert_eq!(fixture.chain.submissions(), 0, "the replica never saw it");
+        fixture.put(1, b"key", b"the nonce is still there").await;
+    }
+
+    #[tokio::test]
+    async fn in_a_batch_only_those_that_expire_too_late_are_refused_each_in_its_place() {
+        let fixture = Fixture::new().await;
+        let items = [
+            early(&fixture, 1),
+            fixture.chain.transaction(1, vec![]),
+            early(&fixture, 2),
+            fixture.chain.transaction(2, vec![]),
+        ];
+        let encoded = items.each_ref().map(Transaction::to_bytes);
+        let batch = encode_batch(&encoded).unwrap();
+        let response = fixture.post("/v1/batch", batch).await;
+        assert_eq!(response.status(), 200);
+        let verdicts: Vec<BatchVerdict> = response.json().await.unwrap();
+        let taken: Vec<_> = verdicts
+            .iter()
+            .map(|verdict| match verdict {
+                BatchVerdict::Taken(id) => Some(*id),
+                BatchVerdict::Refused(detail) => {
+                    assert_eq!(detail.code, ErrorCode::NotAdmitted);
+                    None
+                }
+            })
+            .collect();
+        assert_eq!(
+            taken,
+            [None, Some(items[1].id()), None, Some(items[3].id())]
+        );
+    }
 }

@@ -55,6 +55,8 @@ struct State {
 /// Executes each submission in a block of its own, at once unless it is told to stall, and certifies it.
 pub(super) struct Chain {
     genesis: Arc<Genesis>,
+    /// When all its clients' transactions expire.
+    expires: TimeMs,
     state: Mutex<State>,
     grown: watch::Sender<u64>,
     pub(super) stalls: std::sync::atomic::AtomicBool,
@@ -94,6 +96,7 @@ impl Chain {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Chain {
             genesis: Arc::new(genesis()),
+            expires: TimeMs(super::expiry::now().0 + limits::EXPIRY_AHEAD_MS_MAX / 2),
             state: Mutex::default(),
             grown: watch::Sender::new(0),
             stalls: false.into(),
@@ -103,11 +106,20 @@ impl Chain {
     }
 
     pub(super) fn transaction(&self, nonce: u64, operations: Vec<Operation>) -> Transaction {
+        self.expiring(self.expires, nonce, operations)
+    }
+
+    pub(super) fn expiring(
+        &self,
+        expires: TimeMs,
+        nonce: u64,
+        operations: Vec<Operation>,
+    ) -> Transaction {
         let body = TransactionBody {
             chain: self.genesis.chain_id(),
             key: client_key().public_key(),
             nonce: Nonce(nonce),
-            expires: TimeMs(u64::MAX),
+            expires,
             operations: operations.try_into().unwrap(),
         };
         let signature = client_key().sign_transaction(&body.id());
@@ -330,6 +342,11 @@ impl Source for Arc<Chain> {
 
     fn certified_height(&self) -> Height {
         Height(self.state.lock().unwrap().blocks.len() as u64)
+    }
+
+    fn block_time(&self) -> TimeMs {
+        let state = self.state.lock().unwrap();
+        state.blocks.last().map_or(TimeMs(0), |b| b.head.time)
     }
 
     fn submit(
