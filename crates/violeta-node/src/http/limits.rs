@@ -35,6 +35,10 @@ pub const ANSWER_PIECE_BYTES: usize = 16 << 10;
 pub const NO_BODY_BYTES_MAX: usize = 1 << 10;
 /// The share of connections and requests that one address may hold: the others are for others.
 pub const ADDRESS_SHARE: usize = 2;
+/// Reads that cost much, running or in line, all together.
+pub const COSTLY_LINE_MAX: usize = 64;
+/// How long such a read waits for its turn.
+pub const COSTLY_WAIT_MS_MAX: u64 = 5_000;
 /// How long a linearizable read waits for its barrier.
 pub const BARRIER_MS_MAX: u64 = 10_000;
 /// How much further ahead than the protocol admits an expiry may be by this node's clock: clocks differ.

@@ -57,6 +57,7 @@ use self::barrier::Barriers;
 use self::error::ApiError;
 use self::metrics::Metrics;
 use self::source::{Source, SourceError};
+use self::store::Costly;
 
 pub use server::Gateway;
 
@@ -68,6 +69,8 @@ pub struct GatewayConfig {
     pub requests_max: usize,
     /// Event streams open at once.
     pub streams_max: usize,
+    /// Reads that cost much, at once.
+    pub costly_max: usize,
     /// Bytes of a batch, if less than the protocol allows.
     pub body_bytes_max: usize,
     /// How long what was sent may stay unacknowledged before the connection is cut.
@@ -84,6 +87,7 @@ impl Default for GatewayConfig {
             connections_max: limits::CONNECTIONS_MAX,
             requests_max: 1_024,
             streams_max: 1_024,
+            costly_max: store::costly_at_once(),
             body_bytes_max: violeta_types::api::BATCH_BYTES_MAX,
             write_stall: Duration::from_millis(limits::WRITE_STALL_MS_MAX),
             barrier_key: None,
@@ -106,6 +110,7 @@ pub(crate) struct Shared {
     pub(crate) bodies: Arc<Gate>,
     /// In KiB.
     pub(crate) answers: Arc<Gate>,
+    pub(crate) costly: Costly,
     pub(crate) body_bytes_max: usize,
     pub(crate) metrics: Metrics,
     pub(crate) forge: Option<Arc<dyn Forge>>,
@@ -133,6 +138,7 @@ impl App {
             streams: Gate::new("event streams", config.streams_max),
             bodies: Gate::new("KiB of bodies", limits::BODIES_KIB_MAX),
             answers: Gate::new("KiB of answers", limits::ANSWERS_KIB_MAX),
+            costly: Costly::new(config.costly_max),
             body_bytes_max: config.body_bytes_max,
             metrics: Metrics::default(),
             forge: config.forge,
@@ -146,6 +152,21 @@ impl App {
         ask: impl FnOnce(&dyn Source) -> Result<T, SourceError> + Send + 'static,
     ) -> Result<T, ApiError> {
         Ok(store::ask(&self.source, ask).await?)
+    }
+
+    /// The same for what keeps a processor busy: waits for its turn first.
+    pub(crate) async fn on_store_costly<T: Send + 'static>(
+        &self,
+        peer: Peer,
+        ask: impl FnOnce(&dyn Source) -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let turn = self.costly.turn(peer).await?;
+        // Who asked may have gone before the answer is there: the turn ends with the work.
+        let taking_a_turn = move |source: &dyn Source| {
+            let _turn = turn;
+            ask(source)
+        };
+        self.on_store(taking_a_turn).await
     }
 
     /// Returns when all that was certified before this call is certified here.

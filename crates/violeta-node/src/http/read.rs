@@ -1,20 +1,20 @@
 //! Reads: keys, proofs, histories, namespaces, accounts (replica.md §7). Reading is public.
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Deserialize;
 use violeta_types::api::{Consistency, KeyAnswer, Readable};
 use violeta_types::limits::{KEY_BYTES_MAX, NAMESPACE_BYTES_MAX};
 use violeta_types::transaction::{Key, NamespaceName};
 use violeta_types::{ClientId, Height};
 
-use super::App;
 use super::error::ApiError;
 use super::forge::{forge_answer, forge_proof};
 use super::request::{At, bytes_of, encoded, page, parse, query};
 use super::source::SourceError;
+use super::{App, Peer};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,6 +113,7 @@ pub(crate) async fn key(
 /// `GET /v1/namespaces/{namespace}/keys/{key}/history`: the versions of a key, newest first.
 pub(crate) async fn history(
     State(app): State<App>,
+    Extension(peer): Extension<Peer>,
     Path((namespace, key)): Path<(String, String)>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
@@ -121,7 +122,7 @@ pub(crate) async fn history(
     let limit = page(wanted.limit)?;
     let height = version_at(&app, wanted.at.as_deref()).await?;
     let answer = app
-        .on_store(move |s| s.history(&namespace, &key, height, limit))
+        .on_store_costly(peer, move |s| s.history(&namespace, &key, height, limit))
         .await?;
     Ok(Json(answer).into_response())
 }

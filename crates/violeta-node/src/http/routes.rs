@@ -113,7 +113,13 @@ const PROOF: Parameter = Parameter {
 };
 
 use ErrorCode::*;
-const READ: &[ErrorCode] = &[InvalidRequest, NotYetCertified, NotRetained, Unavailable];
+const READ: &[ErrorCode] = &[
+    InvalidRequest,
+    NotYetCertified,
+    NotRetained,
+    Unavailable,
+    Overloaded,
+];
 const SUBMIT: &[ErrorCode] = &[
     InvalidRequest,
     InvalidTransaction,
@@ -169,7 +175,7 @@ pub(crate) const ROUTES: &[Route] = &[
         answer: Answer::Json(JsonOf::of::<api::TransactionAnswer>()),
         proof: Some("OutcomeProof"),
         binary: true,
-        errors: &[InvalidRequest, NotFound, NotIndexed],
+        errors: &[InvalidRequest, NotFound, NotIndexed, Overloaded],
         handler: || get(submit::status),
         ..PLAIN
     },

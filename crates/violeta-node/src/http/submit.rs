@@ -197,6 +197,7 @@ struct StatusQuery {
 /// `GET /v1/transactions/{id}`.
 pub(crate) async fn status(
     State(app): State<App>,
+    Extension(peer): Extension<Peer>,
     Path(id): Path<String>,
     uri: Uri,
     headers: HeaderMap,
@@ -204,7 +205,9 @@ pub(crate) async fn status(
     let wanted: StatusQuery = query(&uri)?;
     let transaction: TxId = request::parse("transaction id", &id)?;
     if wanted.proof {
-        let proof = app.on_store(move |s| s.outcome_proof(transaction)).await?;
+        let proof = app
+            .on_store_costly(peer, move |s| s.outcome_proof(transaction))
+            .await?;
         return Ok(encoded(&headers, &proof));
     }
     let status = app.on_store(move |s| s.transaction(transaction)).await?;
