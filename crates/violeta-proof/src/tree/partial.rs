@@ -1,22 +1,22 @@
 //! The part of a tree that shows all that a window of paths holds: what proofs of many keys are made of (vlsm.md §1.2).
 //!
 //! ```text
-//!   window                  [══════════]
-//!                  ┌───────── node ────┼─────────────┐
-//!   slots          0   1   2   3 … 7   8 … f                open: what is filled and meets the window
-//!                  d₀ (─d₁─)  node  (─────d₂─────)          the rest goes by the digests of the largest closed halves
-//!                            ╱    ╲
-//!                          leaf  leaf                       an open slot holds a node or a leaf
+//!   window                   [════════]
+//!   ┌───────────────── node ─┼────────┼─────────────────┐
+//!   0   1   2   3       4        5      6   7   8 … f           open: what is filled and meets the window
+//!   (─────d₀────)     node     leaf     (─d₂─)  (─d₃─)          the rest: the digests of the largest closed halves
+//!                    ╱    ╲
+//!                 (d₁)    leaf                                  an open slot holds a node or a leaf
 //!
-//!   nodes    (bitmap, which open slots are leaves)          preorder
-//!   leaves   (key, digest of the value)                     in the order of paths
-//!   digests  d₀, d₁, …                                      in the order of slots, those of a node below in between
+//!   nodes    (bitmap, which open slots are leaves)  preorder
+//!   leaves   (key, digest of the value)             in the order of paths
+//!   digests  d₀, d₁, d₂, d₃                         in the order of slots, those of a node below in between
 //! ```
 //!
 //! The window alone decides what is open, so there is one partial tree for a tree and a window: of a node that the
 //! window meets, the slots that it meets, if filled, are open, and each largest half of the sixteen slots in which none
-//! is open goes by its digest, unless it is empty. A verifier walks it once from left to right, with what it takes from
-//! the three arrays decided by what it took before, and a digest or two a level as its state; so nothing in it can be
+//! is open goes by its digest, unless it is empty. A verifier walks it once from left to right, what it takes from the
+//! three arrays decided by what it took before, and four digests a level at most as its state; so nothing in it can be
 //! left out, added or moved without leading to another root. A tree without keys has nothing, a tree of one key its
 //! leaf alone. The leaf of another key may stand where the window looks for something: it is part of the tree, and
 //! shows that nothing else is there.
@@ -190,9 +190,6 @@ impl<V: FnMut(&KeyPath, &Leaf)> Walk<'_, V> {
         let node = *self.nodes.next().ok_or(missing)?;
         if depth == DEPTH_MAX {
             return Err(PartialTreeError::TooDeep);
-        }
-        if node.bitmap == 0 {
-            return Err(PartialTreeError::EmptyNode { depth });
         }
         let window = meeting(window, &prefix.span());
         let open = node.bitmap & prefix.slots_meeting(window);

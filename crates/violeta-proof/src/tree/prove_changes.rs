@@ -214,7 +214,7 @@ impl<'a, S: Subject, V: FnMut(Change<'_>) -> ControlFlow<()>> Prover<'a, S, V> {
         prefix: Prefix,
         places: Sides<Place<'a, S>>,
     ) -> Result<Option<Frame<'a, S>>, ProveError<S::Error>> {
-        let (side, other) = match (places.old, places.new) {
+        let (side, node, other) = match (places.old, places.new) {
             (Some(Shown::Node(old)), Some(Shown::Node(new))) => {
                 let nodes = Sides {
                     old: Some(old),
@@ -222,14 +222,13 @@ impl<'a, S: Subject, V: FnMut(Change<'_>) -> ControlFlow<()>> Prover<'a, S, V> {
                 };
                 return self.open(prefix, nodes).map(Some);
             }
-            (Some(Shown::Node(node)), other) => ((Side::Old, node), other),
-            (other, Some(Shown::Node(node))) => ((Side::New, node), other),
+            (Some(Shown::Node(node)), other) => (Side::Old, node, other),
+            (other, Some(Shown::Node(node))) => (Side::New, node, other),
             (old, new) => {
                 self.leaves(leaf(old), leaf(new));
                 return Ok(None);
             }
         };
-        let (side, node) = side;
         if self.part.is_none() {
             self.part = Some(OneSided {
                 prefix,
@@ -272,11 +271,12 @@ impl<'a, S: Subject, V: FnMut(Change<'_>) -> ControlFlow<()>> Prover<'a, S, V> {
             open: 0,
             at: 0,
         };
-        for slot in 0..FANOUT {
-            let halves = frame.halves(slot, 1)?;
-            if inside >> slot & 1 == 1 && halves.old != halves.new {
-                frame.open |= 1 << slot;
-            }
+        // What is filled on one side only differs; what is filled on both may.
+        frame.open = inside & (bitmaps.old ^ bitmaps.new);
+        let both = inside & bitmaps.old & bitmaps.new;
+        for slot in (0..FANOUT).filter(|slot| both >> slot & 1 == 1) {
+            let Sides { old, new } = frame.halves(slot, 1)?;
+            frame.open |= u16::from(old != new) << slot;
         }
         Ok(frame)
     }

@@ -1,10 +1,10 @@
 //! A node's sixteen slots from left to right: which groups of them go by one digest, and how digests become one.
 //!
 //! ```text
-//!   filled   . # . .  # # . #  # # . .  # . # #
-//!   open               ^
-//!   groups  └───────┘  │ └─┘│ └────────────────┘      the largest aligned group with nothing open in it at a time:
-//!              d₀     open  none d₁, d₂ …             of each that has a filled slot, the digest
+//!   slot      0 1 2 3   4  5  6 7   8 9 a b c d e f
+//!   filled    . # . .   #  #  . #   # # . . # . # #
+//!   open                   ^
+//!   groups   (───d₀──) d₁    (d₂─) (──────d₃───────)    the largest aligned ones with nothing open in them
 //! ```
 
 use violeta_types::Digest;
@@ -32,7 +32,7 @@ pub(super) fn widest_closed(filled: u16, inside: u16, open: u16, at: usize) -> (
     (within.max(without), within >= without)
 }
 
-/// The compressed root of a node, made of groups from left to right. At most one digest a level waits for its right.
+/// The compressed root of a node, made of groups from left to right. Of each width, one digest at most waits.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Halves {
     /// The slot that comes next.
