@@ -18,8 +18,8 @@ use violeta_replica::catch_up::serve::{self, Ledger};
 use violeta_replica::limits::PART_BYTES_MAX;
 use violeta_replica::message::Answer;
 use violeta_replica::{
-    Effect, Event, Identity, Input, JobDone, LoadRequest, Loaded, LoadedCommit, Machine, Message,
-    Notice, Now, Output, Provision, Record, RecordKind, Replica, Setup, Status, Workshop,
+    Effect, Event, Identity, Input, Job, JobDone, LoadRequest, Loaded, LoadedCommit, Machine,
+    Message, Notice, Now, Output, Provision, Record, RecordKind, Replica, Setup, Status, Workshop,
 };
 use violeta_types::{
     Admission, CertifiedHead, Commit, CommitIndex, Committee, Digest, Domain, Epoch, Genesis,
@@ -35,6 +35,8 @@ pub(crate) struct Options {
     pub(crate) delay_us_max: u64,
     /// Bytes that a node asks for at once when it catches up.
     pub(crate) part_bytes_max: usize,
+    /// How long the machine takes for what it is given, at least.
+    pub(crate) machine_us: u64,
     /// Who answers those that catch up with a lie, and with which.
     pub(crate) liar: Option<(usize, Lie)>,
 }
@@ -49,6 +51,7 @@ impl Default for Options {
             duplicate_percent: 0,
             delay_us_max: 5_000,
             part_bytes_max: PART_BYTES_MAX,
+            machine_us: 20,
             liar: None,
         }
     }
@@ -74,6 +77,8 @@ struct Node {
     wake_us: Option<u64>,
     machine_us: u64,
     refused: Vec<ValidatorIndex>,
+    /// Vertices that were judged.
+    checked: usize,
     certified: Height,
 }
 
@@ -92,6 +97,8 @@ pub(crate) struct World {
     certified_items: BTreeSet<TxId>,
     block_items: BTreeMap<Height, Vec<TxId>>,
     sent: BTreeMap<(ValidatorIndex, u64), VertexId>,
+    /// Who hears nobody, and isn't heard.
+    cut: BTreeSet<usize>,
     /// Who may make a vertex twice.
     excused: BTreeSet<usize>,
     trace: Digest,
@@ -195,6 +202,7 @@ impl World {
             certified_items: BTreeSet::new(),
             block_items: BTreeMap::new(),
             sent: BTreeMap::new(),
+            cut: BTreeSet::new(),
             excused: BTreeSet::new(),
             trace: Digest::ZERO,
             epoch,
@@ -284,6 +292,7 @@ impl World {
             wake_us: None,
             machine_us: 0,
             refused: Vec::new(),
+            checked: 0,
             certified: Height(0),
         }
     }
@@ -338,6 +347,23 @@ impl World {
 
     pub(crate) fn heal(&mut self) {
         self.options = Options::default();
+        self.cut.clear();
+    }
+
+    /// Cuts a node off, though all connections seem up.
+    pub(crate) fn cut(&mut self, node: usize) {
+        self.cut.insert(node);
+    }
+
+    /// Makes every machine slower, or faster, from now on.
+    pub(crate) fn slow_down(&mut self, machine_us: u64) {
+        self.options.machine_us = machine_us;
+    }
+
+    /// The newest head with a certificate in a node's journal.
+    pub(crate) fn newest_head(&self, node: usize) -> Option<CertifiedHead> {
+        let heads = &self.nodes[node].log.heads;
+        heads.last_key_value().map(|(_, head)| head.clone())
     }
 
     /// Stops a node without loss of power: all that it appended is there when it starts again.
@@ -470,13 +496,17 @@ impl World {
                 self.schedule(node, delay, Happening::Synced { mark, length });
             }
             Output::Job(job) => {
+                let is_vertex = matches!(job, Job::CheckVertex { .. });
+                self.nodes[node].checked += usize::from(is_vertex);
                 if let Some(done) = self.nodes[node].workshop.run(job) {
                     let delay = 50 + self.below(500);
                     self.done(node, delay, done);
                 }
             }
             Output::Machine(event) => {
-                let at = self.nodes[node].machine_us.max(self.now_us) + 20 + self.below(200);
+                let at = self.nodes[node].machine_us.max(self.now_us)
+                    + self.options.machine_us
+                    + self.below(200);
                 self.nodes[node].machine_us = at;
                 self.schedule_at(node, at, Happening::Machine(event));
             }
@@ -507,7 +537,8 @@ impl World {
     fn send(&mut self, from: usize, to: ValidatorIndex, bytes: Bytes) {
         self.trace = Domain::File.hash_parts(&[&self.trace.0, &bytes]);
         self.watch_vertices(from, &bytes);
-        if self.below(100) < self.options.loss_percent {
+        let is_cut = self.cut.contains(&from) || self.cut.contains(&to.as_usize());
+        if is_cut || self.below(100) < self.options.loss_percent {
             return;
         }
         let copies = 1 + u64::from(self.below(100) < self.options.duplicate_percent);
@@ -613,6 +644,18 @@ impl World {
     }
 
     /// Whom a node refused, as often as it did.
+    /// Vertices that a node has judged since it started.
+    pub(crate) fn checked(&self, node: usize) -> usize {
+        self.nodes[node].checked
+    }
+
+    /// The vertices in a node's journal, encoded.
+    pub(crate) fn vertices(&self, node: usize) -> Vec<Bytes> {
+        let journal = self.nodes[node].journal.iter();
+        let vertices = journal.filter(|(kind, _)| *kind == RecordKind::Vertex);
+        vertices.map(|(_, bytes)| bytes.clone()).collect()
+    }
+
     pub(crate) fn refused(&self, node: usize) -> &[ValidatorIndex] {
         &self.nodes[node].refused
     }
