@@ -12,6 +12,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use violeta_types::codec::decode_prefix;
 use violeta_types::{
     DecodeError, Payload, Round, SignedHeader, StakeTally, ValidatorIndex, ValidatorSignature,
     Vertex, VertexHeader, VertexRef,
@@ -188,6 +189,13 @@ pub fn check_vertex(
 pub fn trust_vertex(bytes: &Bytes, epoch: &EpochData) -> Result<ValidVertex, Invalid> {
     let (reference, vertex) = check_bytes(bytes, epoch)?;
     Ok(assemble(bytes, reference, vertex, Vec::new()))
+}
+
+/// Names what bytes claim to be, without judging any of it: only good to look whether that vertex is here already.
+/// None if they don't begin with a header.
+pub(crate) fn claimed_reference(bytes: &Bytes, epoch: &EpochData) -> Option<VertexRef> {
+    let signed: SignedHeader = decode_prefix(&mut &bytes[..]).ok()?;
+    Some(signed.header.vertex_ref(epoch.chain()))
 }
 
 fn assemble(

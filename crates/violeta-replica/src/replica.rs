@@ -492,6 +492,9 @@ impl Replica {
     }
 
     fn check_vertex(&mut self, from: ValidatorIndex, bytes: Bytes) {
+        if self.core.is_repeated(from, &bytes) {
+            return;
+        }
         let peer = self.peers.entry(from).or_default();
         let size = bytes.len();
         // A peer that sends faster than it is checked loses what is too much; the synchroniser asks again for what

@@ -12,7 +12,7 @@
 mod world;
 
 use bytes::Bytes;
-use violeta_replica::RecordKind;
+use violeta_replica::{Message, RecordKind};
 use violeta_types::Height;
 use world::{Options, World};
 
@@ -230,6 +230,31 @@ fn garbage_from_a_peer_is_refused_and_hurts_nobody() {
         assert!(world.refused(node).len() >= 4, "validator {node} noticed");
         assert_eq!(world.executed_items(node), 1);
     }
+}
+
+#[test]
+fn a_vertex_that_is_here_is_not_judged_again_however_often_it_comes() {
+    let mut world = World::new(4, 21, Options::default());
+    for n in 0..8 {
+        world.submit((n % 4) as usize, vec![item(n)]);
+    }
+    world.run_ms(3_000);
+    let known = world.vertices(0);
+    let before = world.checked(0);
+    assert!(known.len() > 8 && before > 0);
+    for _ in 0..10 {
+        let message = violeta_consensus::Message::Vertices(known.clone());
+        world.inject(1, 0, Message::Consensus(message).to_bytes());
+    }
+    world.run_ms(1_000);
+    assert_eq!(world.checked(0), before, "none of them is news");
+    assert!(
+        world.refused(0).is_empty(),
+        "an honest validator may repeat itself"
+    );
+    world.submit(2, vec![item(99)]);
+    world.run_ms(2_000);
+    assert_eq!(world.executed_items(0), 9);
 }
 
 #[test]

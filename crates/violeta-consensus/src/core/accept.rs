@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use violeta_types::{SignedHeader, TimeMs, ValidatorIndex, VertexRef};
 
 use super::Core;
@@ -10,12 +11,32 @@ use crate::io::{Effect, Misbehaviour, Now};
 use crate::limits::{NOVELTY_ROUNDS_MAX, TIMESTAMP_AHEAD_MS_MAX, VARIANTS_PUSHED_MAX};
 use crate::message::Message;
 use crate::suspended::Hold;
-use crate::vertex::ValidVertex;
+use crate::vertex::{ValidVertex, claimed_reference};
 
 /// How often held vertices are looked at.
 const HELD_INTERVAL_US: u64 = 50_000;
 
 impl Core {
+    /// Bytes of a vertex came from a peer and aren't judged yet. Says whether the vertex that they claim to be is here:
+    /// then they needn't be, and whoever repeats itself costs a hash and no signatures (§8).
+    ///
+    /// An id doesn't bind the signature, so a known vertex's copy may be a spoilt one. It is dropped all the same, and
+    /// says nothing about the vertex that is here.
+    pub fn is_repeated(&mut self, from: ValidatorIndex, bytes: &Bytes) -> bool {
+        let Some(reference) = claimed_reference(bytes, &self.epoch) else {
+            return false;
+        };
+        let here = self.is_here(&reference);
+        if here && self.epoch.committee().member(from).is_some() {
+            self.fetch.arrived(&reference, from);
+        }
+        here
+    }
+
+    fn is_here(&self, reference: &VertexRef) -> bool {
+        self.graph.contains(reference) || self.suspended.contains(reference)
+    }
+
     /// A valid vertex came from a peer.
     pub(super) fn on_vertex(&mut self, from: ValidatorIndex, vertex: ValidVertex, now: Now) {
         let reference = *vertex.reference();
@@ -24,7 +45,7 @@ impl Core {
             return;
         }
         let asked = self.fetch.arrived(&reference, from);
-        if self.graph.contains(&reference) || self.suspended.contains(&reference) {
+        if self.is_here(&reference) {
             return;
         }
         if reference.round <= self.graph.gc() {
