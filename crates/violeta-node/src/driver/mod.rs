@@ -11,6 +11,7 @@
 //! ```
 //!
 //! - The replica's thread never waits for a disk or a socket; it waits only while the journal's or the news' queue is full.
+//! - Workers take what peers sent in turn, a job each: whoever floods waits for itself (`jobs`).
 //! - *Answers* come first, then peers' messages, then clients' submissions, a few of each a turn: whoever floods from
 //!   outside can't keep the replica from what it is waiting for, nor clients keep out peers.
 //! - Nothing waits in a circle: answers go into a channel without a bound of its own. What bounds it is that each
@@ -19,6 +20,7 @@
 //! - A thread that panics, a journal that fails, and an index that finds itself damaged stop the node with a reason.
 
 pub mod clock;
+mod jobs;
 mod journal_thread;
 mod loader;
 mod machine_thread;
@@ -146,8 +148,7 @@ impl Driver {
         let (to_index_loads, index_loads) = unbounded();
         let (to_loader, loads) = unbounded();
         // Bounded by the checks and combinations that the replica has under way.
-        let (urgent_jobs, urgent) = unbounded();
-        let (client_jobs, from_clients) = unbounded();
+        let (jobs, for_workers) = jobs::queue();
         // Bounded by what the replica hands over before it is applied, and the submissions under check.
         let (to_machine, events) = unbounded();
         let (to_news, notices) = bounded(NEWS_QUEUE);
@@ -182,10 +183,9 @@ impl Driver {
         })?;
         for _ in 0..parts.workers {
             let (workshop, back) = (parts.workshop.clone(), answers.clone());
-            let (urgent, from_clients) = (urgent.clone(), from_clients.clone());
-            let stopping = stopping.clone();
+            let (jobs, stopping) = (for_workers.clone(), stopping.clone());
             threads.start("worker", move || {
-                workers::run(&workshop, &urgent, &from_clients, &back, &stopping);
+                workers::run(&workshop, &jobs, &back, &stopping);
             })?;
         }
         let shared = parts.shared.clone();
@@ -198,8 +198,7 @@ impl Driver {
             peers: parts.peers,
             submissions: parts.submissions,
             journal: to_journal,
-            urgent_jobs,
-            client_jobs,
+            jobs,
             machine: to_machine,
             news: to_news,
             transport: parts.transport,

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender};
 use tokio::sync::watch;
 use tracing::{error, warn};
-use violeta_replica::{Event, Input, Job, Notice, Output};
+use violeta_replica::{Event, Input, Notice, Output};
 
 use super::clock::Clock;
+use super::jobs::JobSender;
 use super::journal_thread::Command;
 use super::{Answer, ReplicaLike, Status};
 use crate::handle::{Shared, Submission};
@@ -37,8 +38,7 @@ pub(super) struct ReplicaThread {
     pub(super) peers: Receiver<PeerEvent>,
     pub(super) submissions: Receiver<Submission>,
     pub(super) journal: Sender<Vec<Command>>,
-    pub(super) urgent_jobs: Sender<Job>,
-    pub(super) client_jobs: Sender<Job>,
+    pub(super) jobs: JobSender,
     pub(super) machine: Sender<Event>,
     pub(super) news: Sender<Notice>,
     pub(super) transport: Option<Transport>,
@@ -187,13 +187,7 @@ impl ReplicaThread {
                     transport.send(to, bytes);
                 }
             }
-            Output::Job(job) => {
-                let jobs = match job {
-                    Job::CheckItems { .. } => &self.client_jobs,
-                    _ => &self.urgent_jobs,
-                };
-                let _ = jobs.send(job);
-            }
+            Output::Job(job) => self.jobs.send(job),
             Output::Machine(event) => {
                 let _ = self.machine.send(event);
             }

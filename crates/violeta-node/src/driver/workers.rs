@@ -1,35 +1,27 @@
 //! Threads that do the replica's jobs: signatures, coins, seals.
-//!
-//! Consensus's jobs go before clients': a flood of submissions fills the time that is left, no more.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossbeam_channel::{Receiver, RecvError, Sender, select_biased};
-use violeta_replica::{Job, Workshop};
+use crossbeam_channel::Sender;
+use violeta_replica::Workshop;
 
 use super::Answer;
+use super::jobs::JobReceiver;
 
-/// Works until both channels are closed, or the node stops.
+/// Works until there are no more jobs, or the node stops.
 pub(super) fn run(
     workshop: &Workshop,
-    urgent: &Receiver<Job>,
-    from_clients: &Receiver<Job>,
+    jobs: &JobReceiver,
     answers: &Sender<Answer>,
     stopping: &AtomicBool,
 ) {
-    while let Ok(job) = next(urgent, from_clients) {
+    while let Some(job) = jobs.next() {
         if stopping.load(Ordering::Relaxed) {
             return;
         }
         if let Some(done) = workshop.run(job) {
+            // Where nobody listens any more, the node is stopping.
             let _ = answers.send(Answer::JobDone(done));
         }
-    }
-}
-
-fn next(urgent: &Receiver<Job>, from_clients: &Receiver<Job>) -> Result<Job, RecvError> {
-    select_biased! {
-        recv(urgent) -> job => job,
-        recv(from_clients) -> job => job,
     }
 }
