@@ -42,6 +42,10 @@ pub const HANDOVER_COMMITS_MAX: usize = 64;
 pub const HANDOVER_BYTES_MAX: usize = 32 << 20;
 /// Commits that may wait for the machine before new payload waits (replica.md §6).
 pub const LAG_COMMITS_MAX: u64 = 64;
+/// Commits that may wait for the machine before no more are asked for to catch up with: a few gc depths. The graph
+/// keeps what lies above the newest head that was executed and certified, so whoever adopted faster than it executes
+/// would hold all between. A part that is on its way may come on top.
+pub const ADOPTED_AHEAD_COMMITS_MAX: u64 = 256;
 
 /// Checks of one peer's vertices under way at once; more are dropped, and asked for again by the synchroniser.
 pub const CHECKS_PER_PEER_MAX: usize = 256;
@@ -66,6 +70,9 @@ const _: () =
 const _: () =
     assert!(PART_BYTES_MAX + COMMIT_BYTES_MAX + PART_ENVELOPE_BYTES_MAX < MESSAGE_BYTES_MAX);
 const _: () = assert!(PART_BYTES_MIN <= PART_BYTES_MAX && PART_BYTES_MAX <= u32::MAX as usize);
+// The machine is never kept waiting, and new payload waits long before.
+const _: () = assert!(ADOPTED_AHEAD_COMMITS_MAX >= 2 * HANDOVER_COMMITS_MAX as u64);
+const _: () = assert!(ADOPTED_AHEAD_COMMITS_MAX > LAG_COMMITS_MAX);
 const _: () = assert!(PART_BYTES_MAX < STAGED_BYTES_MAX);
 const _: () = assert!(PROPOSAL_BYTES_MAX < violeta_types::limits::PAYLOAD_BYTES_MAX);
 const _: () = assert!(PROPOSAL_ITEMS_MAX <= violeta_types::limits::VERTEX_ITEMS_MAX);

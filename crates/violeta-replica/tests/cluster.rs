@@ -12,6 +12,7 @@
 mod world;
 
 use bytes::Bytes;
+use violeta_replica::limits::{ADOPTED_AHEAD_COMMITS_MAX, LAG_COMMITS_MAX};
 use violeta_replica::{Message, RecordKind};
 use violeta_types::Height;
 use world::{Options, World};
@@ -230,6 +231,43 @@ fn garbage_from_a_peer_is_refused_and_hurts_nobody() {
         assert!(world.refused(node).len() >= 4, "validator {node} noticed");
         assert_eq!(world.executed_items(node), 1);
     }
+}
+
+#[test]
+fn who_catches_up_faster_than_it_executes_waits_for_its_machine() {
+    let mut world = World::new(
+        4,
+        22,
+        Options {
+            part_bytes_max: 16 << 10,
+            ..Options::default()
+        },
+    );
+    world.crash(3);
+    for n in 0..220 {
+        world.submit((n % 3) as usize, vec![item(n)]);
+        world.run_ms(60);
+    }
+    let behind = world.status(0).commit_index.0;
+    assert!(behind > 4 * ADOPTED_AHEAD_COMMITS_MAX, "{behind}");
+    world.slow_down(20_000);
+    world.restart(3);
+    let mut lags = Vec::new();
+    for _ in 0..200 {
+        world.run_ms(100);
+        lags.push(world.status(3).lag);
+    }
+    let most = lags.iter().copied().max().unwrap();
+    assert!(
+        most > LAG_COMMITS_MAX,
+        "the network is the faster one: {most}"
+    );
+    // The last part to come may hold 16 kB of the smallest commits, of one vertex each.
+    assert!(most < ADOPTED_AHEAD_COMMITS_MAX + 64, "{most} commits wait");
+    world.slow_down(20);
+    world.run_ms(20_000);
+    world.assert_agreement();
+    assert_eq!(world.executed_items(3), 220, "and gets there all the same");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::Replica;
 use crate::catch_up::Unchecked;
 use crate::io::{LoadRequest, Output};
 use crate::job::Job;
+use crate::limits::ADOPTED_AHEAD_COMMITS_MAX;
 use crate::message::{Answer, Message, Place, Question, RecordsPart, VerticesPart};
 use crate::record::Record;
 
@@ -32,6 +33,11 @@ impl Replica {
     // ── For oneself ─────────────────────────────────────────────────────────────────────────────────────────────
 
     pub(super) fn ask_for_commits(&mut self) {
+        // Execution sets the pace. Who was asked before is waited for, and replaced if it doesn't answer.
+        let executes_first = self.handover.lag() > ADOPTED_AHEAD_COMMITS_MAX;
+        if executes_first && self.catch_up.deadline_us().is_none() {
+            return;
+        }
         let log_end = self.log.last_index();
         let next = (self.catch_up).next_question(log_end, self.now.monotonic_us);
         if let Some((peer, question)) = next {
