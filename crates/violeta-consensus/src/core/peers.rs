@@ -85,7 +85,7 @@ impl Core {
             .filter(|evidence| frontier.exposed >> evidence.author().0 & 1 == 0)
             .map(|evidence| Message::Evidence(evidence.clone().into()));
         for message in lacking.collect::<Vec<_>>() {
-            if self.served[from.as_usize()].spend(SERVED_BYTES_MIN, now.monotonic_us) {
+            if self.may_be_served(from, now) {
                 self.send(from, message);
             }
         }
@@ -109,6 +109,9 @@ impl Core {
         if !settled || reached >= newest {
             return;
         }
+        if !self.may_be_served(to, now) {
+            return;
+        }
         let lowest = reached.next().max(self.graph.bottom());
         let lacking = (lowest.0..=newest.0)
             .flat_map(|round| self.graph.variants(Round(round), me))
@@ -118,7 +121,15 @@ impl Core {
         self.serve(to, lacking, now);
     }
 
+    /// Takes from a peer's quota what serving costs at least: before any work is done for it.
+    fn may_be_served(&mut self, peer: ValidatorIndex, now: Now) -> bool {
+        self.served[peer.as_usize()].spend(SERVED_BYTES_MIN, now.monotonic_us)
+    }
+
     fn on_request(&mut self, from: ValidatorIndex, request: &Request, now: Now) {
+        if !self.may_be_served(from, now) {
+            return;
+        }
         let mut references: Vec<VertexRef> = (request.wanted.iter())
             .filter(|reference| reference.round > Round(0))
             .copied()
@@ -150,12 +161,22 @@ impl Core {
         }
     }
 
-    /// What lies above a frontier, lowest round first: as much as one message may hold.
-    fn above(&self, rounds: &[Round]) -> Vec<VertexRef> {
-        let lowest = rounds.iter().min().copied().unwrap_or(Round(0));
+    /// What lies above a frontier, lowest round first: as much as one message may hold. The walk keeps to the rounds of
+    /// authors whose newest vertices lie above it: a frontier that lags where nothing is to be had costs nothing.
+    pub(super) fn above(&self, rounds: &[Round]) -> Vec<VertexRef> {
+        let newest = self.graph.newest().iter();
+        let lagging: Vec<(Round, Round)> = (rounds.iter().copied().zip(newest.copied()))
+            .filter(|(reached, newest)| reached < newest)
+            .collect();
+        let lowest = lagging.iter().map(|(reached, _)| *reached).min();
+        let highest = lagging.iter().map(|(_, newest)| *newest).max();
+        let (Some(lowest), Some(highest)) = (lowest, highest) else {
+            return Vec::new();
+        };
         let mut slot = (Round(0), ValidatorIndex(0), 0);
         (self.graph.since(lowest.next()))
             .map(|entry| *entry.head().reference())
+            .take_while(|reference| reference.round <= highest)
             .filter(|reference| reference.round > rounds[reference.author.as_usize()])
             .filter(move |reference| {
                 let same = (slot.0, slot.1) == (reference.round, reference.author);
@@ -170,12 +191,8 @@ impl Core {
             .collect()
     }
 
-    /// Sends vertices, whole or from the journal, within the message's bounds and the peer's quota.
+    /// Sends vertices, whole or from the journal, within the message's bounds, at the cost of the peer's quota.
     fn serve(&mut self, to: ValidatorIndex, references: Vec<VertexRef>, now: Now) {
-        let quota = &mut self.served[to.as_usize()];
-        if !quota.spend(SERVED_BYTES_MIN, now.monotonic_us) {
-            return;
-        }
         let (mut whole, mut stored): (Vec<Bytes>, Vec<VertexRef>) = (Vec::new(), Vec::new());
         let mut bytes = 0;
         for reference in references.into_iter().take(MESSAGE_VERTICES_MAX) {

@@ -1006,6 +1006,38 @@ fn a_request_is_answered_lowest_round_first_and_a_flood_only_slows_its_sender() 
 }
 
 #[test]
+fn a_request_costs_its_quota_before_any_work_is_done_for_it() {
+    let mut lab = Lab::with(fixture::epoch(4, 4), None);
+    lab.receive_all(&layers(&lab.epoch, &[0, 1, 2, 3], 10));
+    // It lags where there is nothing to be had: every answer is empty.
+    let request = || {
+        Message::Request(Request {
+            wanted: Bounded::default(),
+            above: Some(vec![Round(u64::MAX); 4].try_into().unwrap()),
+        })
+    };
+    for _ in 0..SERVED_BYTES_BURST / SERVED_BYTES_MIN {
+        lab.message(1, request());
+    }
+    assert_eq!(lab.answers(), 0);
+    let above = Some(vec![Round(7); 4].try_into().unwrap());
+    let wanted = Bounded::default();
+    lab.message(1, Message::Request(Request { wanted, above }));
+    assert_eq!(lab.answers(), 0, "its quota is spent");
+}
+
+#[test]
+fn an_author_without_vertices_adds_nothing_to_what_is_looked_through() {
+    let mut lab = Lab::with(fixture::epoch(4, 4), None);
+    let layers = layers(&lab.epoch, &[0, 1, 2], 10);
+    lab.receive_all(&layers);
+    let above = [Round(10), Round(9), Round(10), Round(0)];
+    let expected = [*layers[9][1].reference()];
+    assert_eq!(lab.core.above(&above), expected, "validator 3 made none");
+    assert!(lab.core.above(&[Round(10); 4]).is_empty());
+}
+
+#[test]
 fn who_asks_for_what_is_gone_is_told_and_who_is_told_catches_up_by_commits() {
     let mut lab = Lab::seeded();
     lab.core.own = None;
