@@ -565,15 +565,11 @@ impl Replica {
     /// Takes a certified head from a peer. Says whether its certificate is good.
     fn adopt_head(&mut self, from: ValidatorIndex, certified: CertifiedHead) -> bool {
         let height = certified.head.height;
-        let known = self
-            .attestations
-            .newest_certified()
-            .is_some_and(|newest| **newest == certified)
-            || self
-                .ahead
-                .get(&height)
-                .is_some_and(|ahead| **ahead == certified);
-        if known {
+        // A head is as good with any certificate: whoever shows it with another one gets no further check for it.
+        let same = |known: &Arc<CertifiedHead>| known.head == certified.head;
+        if self.attestations.newest_certified().is_some_and(same)
+            || self.ahead.get(&height).is_some_and(same)
+        {
             return true;
         }
         if let Err(reason) = self.verify_head(&certified) {

@@ -13,6 +13,7 @@ mod world;
 
 use bytes::Bytes;
 use violeta_replica::limits::{ADOPTED_AHEAD_COMMITS_MAX, LAG_COMMITS_MAX};
+use violeta_replica::message::Heartbeat;
 use violeta_replica::{Message, RecordKind};
 use violeta_types::Height;
 use world::{Options, World};
@@ -268,6 +269,37 @@ fn who_catches_up_faster_than_it_executes_waits_for_its_machine() {
     world.run_ms(20_000);
     world.assert_agreement();
     assert_eq!(world.executed_items(3), 220, "and gets there all the same");
+}
+
+#[test]
+fn a_head_that_is_known_is_not_verified_again_whatever_certificate_comes_with_it() {
+    let mut world = World::new(4, 23, Options::default());
+    world.crash(3);
+    for n in 0..20 {
+        world.submit((n % 3) as usize, vec![item(n)]);
+        world.run_ms(60);
+    }
+    world.restart(3);
+    let certified = world.newest_head(0).unwrap();
+    let mut respelt = certified.clone();
+    let mut signatures = respelt.certificate.signatures.to_vec();
+    signatures[0].1.0[0] ^= 1;
+    respelt.certificate.signatures = signatures.try_into().unwrap();
+    for certified in [certified, respelt] {
+        let heartbeat = Heartbeat {
+            commit_index: certified.head.commit_index,
+            attestation: None,
+            certified: Some(certified),
+        };
+        world.inject(1, 3, Message::Heartbeat(heartbeat).to_bytes());
+    }
+    world.run_ms(1);
+    assert!(
+        world.refused(3).is_empty(),
+        "its certificate was looked at again"
+    );
+    world.run_ms(5_000);
+    assert_eq!(world.executed_items(3), 20);
 }
 
 #[test]
