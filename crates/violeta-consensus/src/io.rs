@@ -202,9 +202,6 @@ pub enum Misbehaviour {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BehindReason {
     /// See the message.
-    #[error("a certified head's leader is more than the gc depth above the last committed one")]
-    Certified,
-    /// See the message.
     #[error("peers no longer hold the vertices that are missing")]
     Pruned,
     /// See the message.

@@ -179,14 +179,10 @@ impl Core {
         self.graph.shed(self.tuning.served_bytes_max);
     }
 
-    pub(super) fn on_certified(&mut self, round: Round, index: CommitIndex, now: Now) {
+    pub(super) fn on_certified(&mut self, round: Round, index: CommitIndex) {
         if index > self.certified.index {
             self.certified = CertifiedLeader { round, index };
             self.prune();
-        }
-        let far = self.last.leader_round.forward(self.epoch.gc_depth());
-        if index > self.last.index && round > far {
-            self.ask_for_commits(BehindReason::Certified, now);
         }
     }
 

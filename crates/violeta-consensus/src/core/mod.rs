@@ -18,8 +18,9 @@
 //!   evidence or one's own vertices is sent them, from who reaches further the rest is fetched; evidence is
 //!   checked, kept, and spread once; "pruned" asks the replica to catch up by commits.
 //! - **Coin, CoinBad** (§12): the round's leaders become known, or other shares are tried.
-//! - **Certified**: nothing above its leader − 3G is dropped any more than before (§6); a leader more than G rounds
-//!   above the last committed one asks the replica to catch up.
+//! - **Certified**, of a head that was executed here: what lies below its leader − 3G may be dropped (§6). Heads of
+//!   commits that aren't here are the replica's affair: it catches up by itself when one is more than 256 commits ahead
+//!   (`BEHIND_COMMITS` in its `catch_up`); the core asks for it where vertices can't close the gap, however small.
 //! - **Adopt** (replica.md §4b): the commits are taken as they are, gc rises, and the decision rule goes on after
 //!   the last one's slot.
 //! - **PeerUp, PeerDown, PeerInvalid**: frontiers are exchanged; requests go to others.
@@ -258,7 +259,7 @@ impl Core {
             Event::Certified {
                 leader_round,
                 commit_index,
-            } => self.on_certified(leader_round, commit_index, now),
+            } => self.on_certified(leader_round, commit_index),
             Event::Adopt { commits } => self.on_adopt(commits, now),
             Event::Tick => {}
         }

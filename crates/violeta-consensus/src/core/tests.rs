@@ -1335,19 +1335,6 @@ fn a_joiner_asks_its_way_down_old_cones_and_goes_over_all_of_them_seldom() {
 }
 
 #[test]
-fn a_certified_head_far_above_asks_for_commits_once_a_heartbeat() {
-    let mut lab = Lab::new();
-    let behind = |lab: &Lab| lab.count(|e| matches!(e, Effect::Behind { .. }));
-    for (index, round) in [(5, G), (6, G + 1), (7, G + 2)] {
-        lab.handle(Event::Certified {
-            leader_round: Round(round),
-            commit_index: CommitIndex(index),
-        });
-    }
-    assert_eq!(behind(&lab), 1, "not at G, once above it");
-}
-
-#[test]
 fn the_next_own_round_follows_the_own_vertex_or_a_leader_that_gc_came_from() {
     let epoch = Lab::seeded().epoch;
     let layers = layers(&epoch, &[1, 2, 3], 3 * G);
