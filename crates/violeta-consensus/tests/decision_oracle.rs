@@ -1,7 +1,11 @@
 //! An oracle of consensus.md §5, written from the text alone: slow, obviously right, with its own graph and its own
 //! arithmetic. The decision rule must agree with it on random graphs with equivocation.
 
-#![expect(clippy::unwrap_used, reason = "a test that fails, fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that fails, fails"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -328,6 +332,17 @@ impl Dice {
         }
         order
     }
+    /// Adopts up to a committed slot of the decided prefix: where others may be when this one is not.
+    fn adopt(&mut self, run: &mut Run<'_>, whole: &BTreeMap<(usize, usize), Fate>) {
+        let decided = whole.iter().take(output(whole).len());
+        let committed: Vec<(usize, usize)> = decided
+            .filter(|(_, fate)| matches!(fate, Fate::Commit(..)))
+            .map(|(slot, _)| *slot)
+            .collect();
+        if !committed.is_empty() {
+            run.adopt(committed[self.below(committed.len())]);
+        }
+    }
 }
 
 fn reference(graph: &Graph, v: usize) -> VertexRef {
@@ -349,29 +364,152 @@ fn committee(graph: &Graph) -> Arc<Committee> {
     Arc::new(Committee::new(Epoch(0), members.collect(), None).unwrap())
 }
 
-fn fates(decider: &Decider, graph: &Graph, rounds: usize) -> BTreeMap<(usize, usize), Fate> {
-    let mut fates = BTreeMap::new();
-    for round in 1..=rounds {
-        let places = graph.leaders.get(&round).map_or(1, Vec::len);
-        for place in 0..places {
+/// How the decider is driven.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Drive {
+    /// Nothing is given out, nor forgotten, before the end.
+    AtTheEnd,
+    /// As the core does it: after each step, what is decided is given out, and what lies below it is forgotten.
+    EachStep,
+    /// The same; and commits are adopted: the rule starts afresh after a slot that others have committed.
+    Adopting,
+}
+
+/// A decider with what it was fed and what it gave out.
+struct Run<'a> {
+    graph: &'a Graph,
+    drive: Drive,
+    decider: Decider,
+    here: Vec<bool>,
+    /// Vertices in the order in which they came.
+    fed: Vec<usize>,
+    known: BTreeSet<usize>,
+    /// By slot; none: skipped.
+    given: BTreeMap<(usize, usize), Option<usize>>,
+}
+
+impl<'a> Run<'a> {
+    fn new(graph: &'a Graph, drive: Drive) -> Self {
+        Run {
+            graph,
+            drive,
+            decider: Decider::new(committee(graph), graph.w as u64),
+            here: vec![false; graph.vertices.len()],
+            fed: Vec::new(),
+            known: BTreeSet::new(),
+            given: BTreeMap::new(),
+        }
+    }
+
+    fn named(&self, vertex: VertexRef) -> usize {
+        let all = 0..self.graph.vertices.len();
+        all.into_iter()
+            .find(|&v| reference(self.graph, v) == vertex)
+            .unwrap()
+    }
+
+    fn insert(&mut self, v: usize) {
+        self.here[v] = true;
+        self.fed.push(v);
+        self.feed(v);
+        self.step();
+    }
+
+    fn feed(&mut self, v: usize) {
+        let parents = self.graph.vertices[v].parents.iter();
+        let parents = parents.map(|&p| reference(self.graph, p));
+        self.decider.insert(reference(self.graph, v), parents);
+    }
+
+    fn lead(&mut self, round: usize) {
+        self.known.insert(round);
+        self.set_leaders(round);
+        self.step();
+    }
+
+    fn set_leaders(&mut self, round: usize) {
+        let leaders = self.graph.leaders[&round].iter();
+        let leaders = leaders.map(|&l| ValidatorIndex(l as u16)).collect();
+        self.decider.set_leaders(Round(round as u64), leaders);
+    }
+
+    fn step(&mut self) {
+        if self.drive != Drive::AtTheEnd {
+            self.give_out();
+            self.decider.forget_below(self.decider.cursor().round);
+        }
+    }
+
+    fn give_out(&mut self) {
+        while let Some(decision) = self.decider.next_decision() {
+            let slot = (decision.slot.round.0 as usize, decision.slot.place);
+            let outcome = match decision.outcome {
+                Outcome::Skip => None,
+                Outcome::Commit(vertex) => Some(self.named(vertex)),
+            };
+            assert_eq!(self.given.insert(slot, outcome), None, "once");
+        }
+    }
+
+    /// A fresh decider goes on after `slot`, which is committed, with what is here of its round and above.
+    fn adopt(&mut self, slot: (usize, usize)) {
+        let cursor = self.decider.cursor();
+        if (slot.0 as u64, slot.1) < (cursor.round.0, cursor.place) {
+            return;
+        }
+        let key = SlotKey {
+            round: Round(slot.0 as u64),
+            place: slot.1,
+        };
+        self.decider = Decider::new(committee(self.graph), self.graph.w as u64);
+        self.decider.resume_after(key);
+        self.decider.forget_below(key.round);
+        self.known.insert(slot.0);
+        let known: Vec<usize> = self.known.range(slot.0..).copied().collect();
+        for round in known {
+            self.set_leaders(round);
+        }
+        let mut live = self.fed.clone();
+        live.retain(|&v| self.graph.vertices[v].round >= slot.0);
+        live.sort_by_key(|&v| self.graph.vertices[v].round);
+        for v in live {
+            self.feed(v);
+        }
+        self.step();
+    }
+
+    /// Every slot that wasn't given out must be as the oracle says, and those that were, too.
+    fn compare(&self, expected: &BTreeMap<(usize, usize), Fate>, what: &str) {
+        let cursor = self.decider.cursor();
+        for (&(round, place), &fate) in expected {
             let slot = SlotKey {
                 round: Round(round as u64),
                 place,
             };
-            let fate = match decider.decision(slot) {
-                None => Fate::Undecided,
-                Some(decision) => match decision.outcome {
-                    Outcome::Skip => Fate::Skip(decision.how),
-                    Outcome::Commit(vertex) => {
-                        let v = (0..graph.vertices.len()).find(|&v| reference(graph, v) == vertex);
-                        Fate::Commit(v.unwrap(), decision.how)
-                    }
-                },
-            };
-            fates.insert((round, place), fate);
+            if slot >= cursor {
+                assert_eq!(self.fate(slot), fate, "{what}: {slot:?}");
+                continue;
+            }
+            // What was adopted over isn't given out.
+            let given = self.given.get(&(round, place)).copied();
+            match (given, fate) {
+                (None, _) => assert_eq!(self.drive, Drive::Adopting, "{what}: {slot:?}"),
+                (Some(given), Fate::Commit(v, _)) => assert_eq!(given, Some(v), "{what}: {slot:?}"),
+                (Some(given), Fate::Skip(_)) => assert_eq!(given, None, "{what}: {slot:?}"),
+                (Some(_), Fate::Undecided) => panic!("{what}: {slot:?} was given out undecided"),
+            }
         }
     }
-    fates
+
+    fn fate(&self, slot: SlotKey) -> Fate {
+        match self.decider.decision(slot) {
+            None => Fate::Undecided,
+            Some(decision) => match decision.outcome {
+                Outcome::Skip => Fate::Skip(decision.how),
+                Outcome::Commit(vertex) => Fate::Commit(self.named(vertex), decision.how),
+            },
+        }
+    }
 }
 
 /// The longest decided prefix, without how.
@@ -384,71 +522,72 @@ fn output(fates: &BTreeMap<(usize, usize), Fate>) -> Vec<Option<usize>> {
     decided.collect()
 }
 
-/// Feeds vertices and leaders in random order; compares half-way and at the end.
+/// Feeds vertices and leaders in random order; compares on the way and at the end.
 fn compare(seed: u64) -> [usize; 4] {
     let mut dice = Dice(ChaCha8Rng::seed_from_u64(seed));
     let (graph, rounds) = dice.graph();
     let order = dice.order(&graph);
-    let mut decider = Decider::new(committee(&graph), graph.w as u64);
-    let mut here = vec![false; graph.vertices.len()];
+    let drive = match dice.below(4) {
+        0 | 1 => Drive::AtTheEnd,
+        2 => Drive::EachStep,
+        _ => Drive::Adopting,
+    };
     let early = dice.chance(50);
     let half = dice.below(order.len().max(1));
-    let leaders_of = |round: &usize| {
-        let leaders = graph.leaders[round].iter();
-        leaders
-            .map(|&l| ValidatorIndex(l as u16))
-            .collect::<Vec<_>>()
-    };
     let mut rest: Vec<usize> = graph.leaders.keys().copied().collect();
     dice.shuffle(&mut rest);
+    let whole_graph = graph.decide(&vec![true; graph.vertices.len()], rounds);
+    let mut run = Run::new(&graph, drive);
     if early {
-        for round in rest.drain(..) {
-            decider.set_leaders(Round(round as u64), leaders_of(&round));
-        }
+        rest.drain(..).for_each(|round| run.lead(round));
     }
     let mut prefix = None;
     for (i, &v) in order.iter().enumerate() {
-        let parents = graph.vertices[v].parents.iter();
-        decider.insert(reference(&graph, v), parents.map(|&p| reference(&graph, p)));
-        here[v] = true;
-        if i == half && early {
-            let expected = graph.decide(&here, rounds);
-            assert_eq!(
-                fates(&decider, &graph, rounds),
-                expected,
-                "seed {seed}, half"
-            );
-            prefix = Some(output(&expected));
+        run.insert(v);
+        if i == half {
+            if drive == Drive::Adopting {
+                dice.adopt(&mut run, &whole_graph);
+            }
+            if early {
+                let expected = graph.decide(&run.here, rounds);
+                run.compare(&expected, &format!("seed {seed}, half, {drive:?}"));
+                prefix = Some(output(&expected));
+            }
         }
         if dice.chance(20)
             && let Some(round) = rest.pop()
         {
-            decider.set_leaders(Round(round as u64), leaders_of(&round));
+            run.lead(round);
         }
     }
-    for round in rest {
-        decider.set_leaders(Round(round as u64), leaders_of(&round));
-    }
-    let expected = graph.decide(&here, rounds);
-    assert_eq!(fates(&decider, &graph, rounds), expected, "seed {seed}");
-    let whole = output(&expected);
+    rest.into_iter().for_each(|round| run.lead(round));
+    run.compare(&whole_graph, &format!("seed {seed}, {drive:?}"));
+    let whole = output(&whole_graph);
     if let Some(prefix) = prefix {
         assert!(whole.starts_with(&prefix), "seed {seed}: output went back");
     }
-    let given_out: Vec<Option<usize>> = std::iter::from_fn(|| decider.next_decision())
-        .map(|decision| match decision.outcome {
-            Outcome::Skip => None,
-            Outcome::Commit(x) => (0..graph.vertices.len()).find(|&v| reference(&graph, v) == x),
-        })
-        .collect();
-    assert_eq!(given_out, whole, "seed {seed}: output");
+    run.give_out();
+    let given: Vec<Option<usize>> = run.given.values().copied().collect();
+    match drive {
+        Drive::Adopting => assert!(given.len() <= whole.len()),
+        _ => assert_eq!(given, whole, "seed {seed}: output"),
+    }
+    let last = (
+        run.decider.cursor().round.0 as usize,
+        run.decider.cursor().place,
+    );
+    let decided = whole_graph.keys().take(whole.len());
+    assert!(
+        decided.into_iter().all(|slot| *slot < last),
+        "seed {seed}: all is given out"
+    );
     let count = |how: How, commit: bool| {
         let of = |fate: &&Fate| match fate {
             Fate::Commit(_, by) => commit && *by == how,
             Fate::Skip(by) => !commit && *by == how,
             Fate::Undecided => false,
         };
-        expected.values().filter(of).count()
+        whole_graph.values().filter(of).count()
     };
     [
         count(How::Direct, true),
