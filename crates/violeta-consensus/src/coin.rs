@@ -23,9 +23,17 @@ pub(crate) const WAITING_COINS_MAX: usize = 8;
 /// Shares of one author for one coin that are remembered: twins may carry different ones.
 const SHARES_PER_AUTHOR_MAX: usize = 2;
 
+/// One author's shares for one coin. Bad ones stay, and count: so none of them comes in again, nor ever more of others.
+#[derive(Clone, Debug, Default)]
+struct Shares {
+    seen: Vec<ThresholdShare>,
+    /// How many of them, from the first on, were bad.
+    bad: usize,
+}
+
 #[derive(Clone, Debug, Default)]
 struct Pool {
-    shares: BTreeMap<ValidatorIndex, Vec<ThresholdShare>>,
+    shares: BTreeMap<ValidatorIndex, Shares>,
     /// Given out and not answered yet.
     asked: bool,
 }
@@ -33,7 +41,8 @@ struct Pool {
 impl Pool {
     /// One share of each author that has one left.
     fn usable(&self) -> impl Iterator<Item = (ValidatorIndex, ThresholdShare)> {
-        (self.shares.iter()).filter_map(|(author, shares)| Some((*author, *shares.first()?)))
+        (self.shares.iter())
+            .filter_map(|(author, shares)| Some((*author, *shares.seen.get(shares.bad)?)))
     }
 }
 
@@ -69,8 +78,8 @@ impl Coins {
         let shares = (self.pools.entry(round).or_default().shares)
             .entry(author)
             .or_default();
-        if shares.len() < SHARES_PER_AUTHOR_MAX && !shares.contains(&share) {
-            shares.push(share);
+        if shares.seen.len() < SHARES_PER_AUTHOR_MAX && !shares.seen.contains(&share) {
+            shares.seen.push(share);
         }
     }
 
@@ -100,17 +109,16 @@ impl Coins {
             .collect()
     }
 
-    /// The first share of each of these authors was bad. An empty word would ask for the same again: it is ignored.
+    /// The share of each of these authors that was given out was bad. An empty word would ask for the same again: it is
+    /// ignored.
     pub(crate) fn bad(&mut self, round: Round, bad: &[ValidatorIndex]) {
         let Some(pool) = self.pools.get_mut(&round) else {
             return;
         };
         for author in bad {
-            // The share stays out by staying known as the author's: only what follows it is tried.
-            if let Some(shares) = pool.shares.get_mut(author)
-                && !shares.is_empty()
-            {
-                shares.remove(0);
+            // It stays out by staying known as the author's: only what follows it is tried.
+            if let Some(shares) = pool.shares.get_mut(author) {
+                shares.bad = (shares.bad + 1).min(shares.seen.len());
             }
         }
         pool.asked = bad.is_empty();
@@ -202,6 +210,26 @@ mod tests {
         assert_eq!(ready[0].shares, [(ValidatorIndex(1), share(2))]);
         coins.bad(R, &[ValidatorIndex(1)]);
         assert!(who(&mut coins, 9).is_empty());
+    }
+
+    #[test]
+    fn a_bad_share_stays_out_however_often_its_author_repeats_it() {
+        let mut coins = Coins::new(1);
+        let liar = ValidatorIndex(1);
+        coins.add(R, liar, share(1));
+        assert_eq!(who(&mut coins, 9), [(9, vec![1])]);
+        coins.bad(R, &[liar]);
+        coins.add(R, liar, share(1));
+        assert!(who(&mut coins, 9).is_empty(), "known to be bad");
+        coins.add(R, liar, share(2));
+        assert_eq!(who(&mut coins, 9), [(9, vec![1])], "another may be good");
+        coins.bad(R, &[liar]);
+        for n in 1..=5 {
+            coins.add(R, liar, share(n));
+            assert!(who(&mut coins, 9).is_empty(), "two were bad: no more of it");
+        }
+        coins.add(R, ValidatorIndex(2), share(1));
+        assert_eq!(who(&mut coins, 9), [(9, vec![2])]);
     }
 
     #[test]
