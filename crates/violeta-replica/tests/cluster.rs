@@ -303,6 +303,26 @@ fn a_head_that_is_known_is_not_verified_again_whatever_certificate_comes_with_it
 }
 
 #[test]
+fn items_without_an_outcome_leave_the_mempool_when_their_vertex_is_adopted() {
+    // Somewhere among these moments, the vertex has left and its author hasn't seen it committed.
+    for ms in [5, 8, 11, 14, 17, 20, 25, 30] {
+        let mut world = World::new(4, 24, Options::default());
+        world.submit(3, vec![Bytes::from("traceless")]);
+        world.run_ms(ms);
+        world.cut(3);
+        for n in 0..150 {
+            world.submit((n % 3) as usize, vec![item(n)]);
+            world.run_ms(60);
+        }
+        world.heal();
+        world.run_ms(20_000);
+        world.assert_agreement();
+        assert_eq!(world.executed_items(3), 150, "cut off after {ms} ms");
+        assert_eq!(world.status(3).mempool_count, 0, "cut off after {ms} ms");
+    }
+}
+
+#[test]
 fn a_vertex_that_is_here_is_not_judged_again_however_often_it_comes() {
     let mut world = World::new(4, 21, Options::default());
     for n in 0..8 {

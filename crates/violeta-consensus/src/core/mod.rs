@@ -59,6 +59,7 @@ use crate::limits::{
 use crate::message::Message;
 use crate::suspended::Suspended;
 use crate::tuning::Tuning;
+use crate::vertex::ValidVertex;
 
 pub use commit::RestoreError;
 
@@ -226,6 +227,11 @@ impl Core {
     /// Equivocation proofs, for whoever catches up.
     pub fn evidence(&self) -> &[Evidence] {
         &self.evidence
+    }
+
+    /// An accepted vertex, while its payload is held.
+    pub fn vertex(&self, reference: &VertexRef) -> Option<&ValidVertex> {
+        self.graph.get(reference)?.whole()
     }
 
     /// Something happened.

@@ -105,11 +105,28 @@ impl Replica {
         self.refuse(from, format!("when asked for commits: {reason}"));
     }
 
+    /// What was fetched comes without what the rules say of its items. Where the vertex was here before, it is known:
+    /// so the items leave the mempool even if they leave no outcome.
+    fn with_metas(
+        &self,
+        commits: Vec<(Commit, Vec<ValidVertex>)>,
+    ) -> Vec<(Commit, Vec<ValidVertex>)> {
+        let known = |vertex: ValidVertex| {
+            let here = self.core.vertex(vertex.reference());
+            here.cloned().unwrap_or(vertex)
+        };
+        commits
+            .into_iter()
+            .map(|(commit, vertices)| (commit, vertices.into_iter().map(known).collect()))
+            .collect()
+    }
+
     /// Takes commits without the decision rule: the core learns of them, the log and the machine get them.
     fn adopt(&mut self, commits: Vec<(Commit, Vec<ValidVertex>)>) {
         let Some(end) = commits.last().map(|(commit, _)| commit.index) else {
             return;
         };
+        let commits = self.with_metas(commits);
         let event = violeta_consensus::Event::Adopt {
             commits: commits.clone(),
         };
