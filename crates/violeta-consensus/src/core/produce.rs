@@ -254,7 +254,7 @@ impl Core {
             own.sent_us = None;
         }
         if reference.round <= self.graph.gc() {
-            // Catching up overtook it while it was being made: it has never left, and never will.
+            // Catching up overtook it while it was being made: it isn't sent. Who lacks it as a parent asks for it.
             self.withdraw(reference, vertex);
             return;
         }
@@ -280,6 +280,10 @@ impl Core {
         };
         own.durable = true;
         own.sent_us = Some(now.monotonic_us);
+        if reference.round <= self.graph.gc() {
+            // No later commit can hold it, and its payload has been returned.
+            return;
+        }
         let whole = self.graph.get(&reference).and_then(|entry| entry.whole());
         if let Some(bytes) = whole.map(|vertex| vertex.bytes().clone()) {
             let message = Message::Vertices(vec![bytes]);

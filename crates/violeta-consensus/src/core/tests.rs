@@ -1358,6 +1358,42 @@ fn the_next_own_round_follows_the_own_vertex_or_a_leader_that_gc_came_from() {
 }
 
 #[test]
+fn an_own_vertex_that_gc_overtakes_while_it_is_made_is_journaled_and_returned_but_not_sent() {
+    let epoch = Lab::seeded().epoch;
+    let layers = layers(&epoch, &[1, 2, 3], 3 * G);
+    let commits = commits_of(&epoch, &layers);
+    let mut lab = Lab::with((*epoch).clone(), Some(0));
+    lab.wants(true);
+    lab.pass(100_000);
+    assert_eq!(lab.proposal().unwrap().round, Round(1));
+    let end = commits.last().unwrap().0.clone();
+    lab.handle(Event::Adopt { commits });
+    lab.handle(Event::Certified {
+        leader_round: end.leader.round,
+        commit_index: end.index,
+    });
+    assert!(lab.core.gc_round() > Round(1));
+    lab.effects.clear();
+    let own = lab.make(&["late"]);
+    let is_own = |vertex: &ValidVertex| vertex.reference() == own.reference();
+    let journaled = |e: &Effect| matches!(e, Effect::Persist(vertex) if is_own(vertex));
+    let returned =
+        |e: &Effect| matches!(e, Effect::Returned(vertices) if vertices.iter().all(is_own));
+    assert_eq!((lab.count(journaled), lab.count(returned)), (1, 1));
+    lab.durable(&own);
+    let sent = |e: &Effect| {
+        let Effect::Broadcast(Message::Vertices(vertices)) = e else {
+            return false;
+        };
+        vertices.contains(own.bytes())
+    };
+    assert_eq!(lab.count(sent), 0, "its items go into another vertex");
+    lab.wants(true);
+    lab.pass(100_000);
+    assert!(lab.proposal().is_some(), "and it goes on");
+}
+
+#[test]
 #[should_panic(expected = "start comes before events")]
 fn events_before_the_start_are_a_bug_of_the_caller() {
     let epoch = Arc::new(fixture::epoch(4, 4));
