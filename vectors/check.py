@@ -405,6 +405,8 @@ def main():
     for i, signature in signatures:
         same("a certificate's", is_signed(keys[i], "violeta v1 attestation", id_, signature), True)
 
+    newest = u64(1) + u16(2) + raw(v["id"])
+    of_asker = u64(0) + u16(1) + raw(vectors["round_0"][1])
     f = {name: raw(frame) for name, frame in vectors["frames"].items()}
     same("hello", f["hello"], blob(b"violeta\n" + f["hello"][12:16] + chain))
     same("welcome", f["welcome"], blob(u8(0)))
@@ -414,6 +416,8 @@ def main():
     for name, tags, body in (
         ("vertices", [0, 0], sequence([blob(vertex)])),
         ("frontier", [0, 2], sequence([u64(n) for n in (0, 3, 4, 4)]) + u64(4) + u64(0)),
+        ("rejoin_question", [0, 5], bytes([5] * 32)),
+        ("rejoin_answer", [0, 6], bytes([5] * 32) + newest + some(of_asker)),
         ("attestation", [1], attestation),
         ("heartbeat", [2], u64(9) + some(attestation) + some(certified)),
     ):

@@ -89,6 +89,11 @@ pub enum Event {
         /// The commits, by rising index.
         commits: Vec<(Commit, Vec<ValidVertex>)>,
     },
+    /// The floor that [`Effect::Rejoin`] gave out is durable.
+    Rejoined {
+        /// The floor.
+        floor: Round,
+    },
     /// Time passed.
     Tick,
 }
@@ -148,6 +153,12 @@ pub enum Effect {
     /// A valid own vertex came back that the journal doesn't know: the store has been lost or torn, or the key is in
     /// other hands. No vertex is made any more in this epoch (consensus.md §9).
     Amnesia(VertexRef),
+    /// A quorum has told how far the lives may have got that the journal has lost. Append it to the journal, sync, and
+    /// answer with [`Event::Rejoined`]: until then nothing is made.
+    Rejoin {
+        /// No round above it has been used.
+        floor: Round,
+    },
 }
 
 /// Shares that may make the coin of a round.
@@ -196,6 +207,11 @@ pub enum Misbehaviour {
     /// See the message.
     #[error("it sent a frontier of another committee's size")]
     BadFrontier,
+    /// See the message.
+    #[error(
+        "it answered, to who had lost its journal, with vertices of others than the two of them"
+    )]
+    BadRejoinAnswer,
 }
 
 /// Why the graph doesn't lead on.

@@ -37,12 +37,12 @@ pub mod vertex;
 #[cfg(test)]
 mod fixture;
 
-pub use self::core::{Core, LastCommit, RestoreError};
+pub use self::core::{Core, LastCommit, Rejoining, RestoreError};
 pub use decision::DecisionCounts;
 pub use epoch::EpochData;
 pub use evidence::{Evidence, UncheckedEvidence};
 pub use io::{BehindReason, CoinShares, CommittedCone, Effect, Event, Misbehaviour, Now, Proposal};
-pub use message::{Frontier, Message, Request};
+pub use message::{Frontier, Message, RejoinAnswer, RejoinNonce, Request};
 pub use rules::{ItemMeta, Rejection, Rules};
 pub use tuning::Tuning;
 pub use vertex::{Invalid, ValidVertex, check_vertex, trust_vertex};

@@ -1,4 +1,4 @@
-//! What validators say to one another about the graph (consensus.md §3, §8), and its encoding.
+//! What validators say to one another about the graph (consensus.md §3, §8, §9), and its encoding.
 //!
 //! ```text
 //!  message   = tag: u8 ‖ body
@@ -7,6 +7,8 @@
 //!  2 frontier  frontier ‖ exposed: u128
 //!  3 evidence  signed header ‖ signed header
 //!  4 pruned    round: u64
+//!  5 question  nonce: 32 bytes                                 who lost its journal asks
+//!  6 answer    nonce ‖ ref ‖ option of a ref
 //! ```
 //!
 //! Decoding shares the buffer: no payload is copied.
@@ -33,6 +35,10 @@ pub enum Message {
     Evidence(UncheckedEvidence),
     /// Answers a request: the sender holds nothing below this round any more; who needs it must catch up by commits.
     Pruned(Round),
+    /// The sender has lost its journal, and asks for the newest vertices (§9).
+    RejoinQuestion(RejoinNonce),
+    /// Answers it.
+    RejoinAnswer(RejoinAnswer),
 }
 
 /// Asks for vertices: those named, and, lowest round first, those above the frontier.
@@ -53,11 +59,28 @@ pub struct Frontier {
     pub exposed: u128,
 }
 
+/// Names the life that asks: drawn at its start, from true randomness, never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct RejoinNonce(pub [u8; 32]);
+
+/// What a validator says to one that lost its journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct RejoinAnswer {
+    /// The question's.
+    pub nonce: RejoinNonce,
+    /// The newest vertex of the one that answers: a virtual one if it has made none.
+    pub newest: VertexRef,
+    /// The newest vertex of the one that asks that is held, if one is.
+    pub of_asker: Option<VertexRef>,
+}
+
 const VERTICES: u8 = 0;
 const REQUEST: u8 = 1;
 const FRONTIER: u8 = 2;
 const EVIDENCE: u8 = 3;
 const PRUNED: u8 = 4;
+const REJOIN_QUESTION: u8 = 5;
+const REJOIN_ANSWER: u8 = 6;
 
 impl Message {
     /// The encoding.
@@ -77,6 +100,8 @@ impl Message {
             Message::Frontier(frontier) => tagged(FRONTIER, frontier, &mut out),
             Message::Evidence(evidence) => tagged(EVIDENCE, evidence, &mut out),
             Message::Pruned(floor) => tagged(PRUNED, floor, &mut out),
+            Message::RejoinQuestion(nonce) => tagged(REJOIN_QUESTION, nonce, &mut out),
+            Message::RejoinAnswer(answer) => tagged(REJOIN_ANSWER, answer, &mut out),
         }
         out.into()
     }
@@ -106,6 +131,8 @@ impl Message {
             FRONTIER => decode(rest).map(Message::Frontier),
             EVIDENCE => decode(rest).map(Message::Evidence),
             PRUNED => decode(rest).map(Message::Pruned),
+            REJOIN_QUESTION => decode(rest).map(Message::RejoinQuestion),
+            REJOIN_ANSWER => decode(rest).map(Message::RejoinAnswer),
             _ => Err(fail("unknown tag")),
         }
     }

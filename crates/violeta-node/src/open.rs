@@ -86,6 +86,7 @@ impl Node {
             workshop: workshop.clone(),
             tuning: overrides.tuning.unwrap_or_default(),
             part_bytes_max: PART_BYTES_MAX,
+            rejoin: None,
         });
         restore(&mut replica, &records)?;
         let open = open_machine(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use violeta_types::{
-    CertifiedHead, Commit, CommitIndex, Digest, Seal, TxId, ValidatorIndex, VertexRef,
+    CertifiedHead, Commit, CommitIndex, Digest, Round, Seal, TxId, ValidatorIndex, VertexRef,
 };
 
 use crate::job::{Job, JobDone};
@@ -187,6 +187,11 @@ pub enum Notice {
     Certified(Arc<CertifiedHead>),
     /// A head has its seal. Skips heights.
     Sealed(Seal),
+    /// This validator had lost its journal; a quorum has told it how far it may have got, and it makes vertices again.
+    Rejoined {
+        /// Only of rounds above this one.
+        floor: Round,
+    },
     /// A validator was caught lying: two vertices in one slot, or two heads at one height.
     Evidence {
         /// Who.

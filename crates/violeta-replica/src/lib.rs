@@ -39,7 +39,7 @@ pub use io::{Input, LoadRequest, Loaded, LoadedCommit, Notice, Output, SubmitErr
 pub use job::{Job, JobDone, Workshop};
 pub use machine::{Block, Effect, Event, Machine, NotAdmitted, OrderedCommit, Position, Ticket};
 pub use message::Message;
-pub use provision::Provision;
+pub use provision::{Provision, Rejoin};
 pub use record::{Record, RecordKind};
 pub use replica::{Identity, Replica, ReplicaError, Setup, Status};
-pub use violeta_consensus::{ItemMeta, Now, Rejection, Rules};
+pub use violeta_consensus::{ItemMeta, Now, Rejection, RejoinNonce, Rejoining, Rules};

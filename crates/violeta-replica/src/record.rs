@@ -11,7 +11,7 @@ use violeta_consensus::{Evidence, ValidVertex};
 use violeta_types::{Attestation, CertifiedHead, Commit, Digest, Epoch, Seal, encode};
 
 use crate::machine::Block;
-use crate::provision::Provision;
+use crate::provision::{Provision, Rejoin};
 
 /// A record's kind, as the journal stores it. Numbers are part of the format: never change one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +33,11 @@ pub enum RecordKind {
     Seal = 7,
     /// The journal's first record: made when the validator was set up.
     Provision = 8,
-    /// The validator may have signed more than the journal holds: it makes no vertex in this epoch.
+    /// The validator may have signed more than the journal holds: it makes no vertex in this epoch,
+    /// unless a [`RecordKind::Rejoin`] follows.
     Amnesia = 9,
+    /// After that: a quorum has told above which round it may make vertices again.
+    Rejoin = 10,
 }
 
 impl RecordKind {
@@ -50,6 +53,7 @@ impl RecordKind {
             7 => RecordKind::Seal,
             8 => RecordKind::Provision,
             9 => RecordKind::Amnesia,
+            10 => RecordKind::Rejoin,
             _ => return None,
         })
     }
@@ -81,6 +85,8 @@ pub enum Record {
     Provision(Provision),
     /// See [`RecordKind::Amnesia`]: in which epoch.
     Amnesia(Epoch),
+    /// See [`RecordKind::Rejoin`].
+    Rejoin(Rejoin),
 }
 
 impl Record {
@@ -96,6 +102,7 @@ impl Record {
             Record::Seal(_) => RecordKind::Seal,
             Record::Provision(_) => RecordKind::Provision,
             Record::Amnesia(_) => RecordKind::Amnesia,
+            Record::Rejoin(_) => RecordKind::Rejoin,
         }
     }
 
@@ -111,6 +118,7 @@ impl Record {
             Record::Seal(seal) => encode(seal).into(),
             Record::Provision(provision) => encode(provision).into(),
             Record::Amnesia(epoch) => encode(epoch).into(),
+            Record::Rejoin(rejoin) => encode(rejoin).into(),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! - upon the core's *propose*: a vertex is filled from the mempool, signed, and given to the core; it is appended to
 //!   the journal, and leaves when a sync has covered it.
 //! - upon the core's *commit*: the log grows; the handover brings the commit to the machine.
+//! - upon the core's *rejoin*: the floor is appended and synced; only then are vertices made again.
 //! - upon the machine's *block*: its record is appended and synced, then the machine is asked to flush.
 //! - upon the machine's *durable*: what is durable is attested. A quorum of attestations makes a certificate.
 
@@ -16,8 +17,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use violeta_consensus::limits::MESSAGE_VERTICES_MAX;
 use violeta_consensus::{
-    CommittedCone, Core, DecisionCounts, EpochData, Evidence, ItemMeta, Now, Proposal, Tuning,
-    ValidVertex, trust_vertex,
+    CommittedCone, Core, DecisionCounts, EpochData, Evidence, ItemMeta, Now, Proposal, RejoinNonce,
+    Rejoining, Tuning, ValidVertex, trust_vertex,
 };
 use violeta_crypto::signing::{ValidatorSecretKey, verify_attestation};
 use violeta_crypto::threshold::Combined;
@@ -42,7 +43,7 @@ use crate::limits::{
 use crate::machine::{Block, Effect, Event, OrderedCommit, Position, Ticket};
 use crate::mempool::Mempool;
 use crate::message::{Heartbeat, Message};
-use crate::provision::Past;
+use crate::provision::{Past, Rejoin};
 use crate::record::Record;
 use crate::submissions::{Submissions, overloaded};
 
@@ -75,6 +76,9 @@ pub struct Setup {
     pub tuning: Tuning,
     /// Bytes that it asks for at once when it catches up: [`PART_BYTES_MAX`], or less.
     pub part_bytes_max: usize,
+    /// What to do should the journal turn out to be lost: none: follow to the end of the epoch. Else ask the others, by
+    /// this name, and go on once a quorum has told (consensus.md §9). To be drawn anew for each start.
+    pub rejoin: Option<RejoinNonce>,
 }
 
 /// What a replica can't begin with.
@@ -139,6 +143,8 @@ pub struct Status {
     pub accepts: bool,
     /// Whether its journal was lost: it follows, and makes no vertices in this epoch.
     pub amnesia: bool,
+    /// How far it is with asking the others what it lost; none if it doesn't ask.
+    pub rejoining: Option<Rejoining>,
     /// Why it stopped, if it did.
     pub halted: Option<String>,
 }
@@ -194,7 +200,9 @@ pub struct Replica {
     own_round: Round,
     /// What the journal's records say of the past.
     pub(crate) past: Past,
-    pub(crate) amnesia: bool,
+    pub(crate) rejoin: Option<RejoinNonce>,
+    /// The floor that a quorum has told, and the record that must be durable before it counts.
+    floor: Option<(Round, u64)>,
     halted: Option<String>,
     pub(crate) started: bool,
 }
@@ -237,7 +245,8 @@ impl Replica {
             next_sweep_us: 0,
             own_round: Round(0),
             past: Past::default(),
-            amnesia: false,
+            rejoin: setup.rejoin,
+            floor: None,
             halted: None,
             started: false,
         }
@@ -321,10 +330,11 @@ impl Replica {
                 .collect(),
             catching_up: self.catch_up.is_active(),
             accepts: self.identity.is_some()
-                && !self.amnesia
+                && !self.past.is_amnesia()
                 && !self.lags()
                 && self.halted.is_none(),
-            amnesia: self.amnesia,
+            amnesia: self.past.is_amnesia(),
+            rejoining: self.core.rejoining(),
             halted: self.halted.clone(),
         }
     }
@@ -432,6 +442,7 @@ impl Replica {
                 self.output(Output::Load(LoadRequest::Vertices { references, peer }));
             }
             Core::Amnesia(_) => self.amnesia(),
+            Core::Rejoin { floor } => self.told(floor),
             Core::Forked(index) => self.halt(format!(
                 "commit {index} of a certified head isn't the one that was made here: more than a third of the stake lies, or there is a bug; keep this replica's data and compare with the others"
             )),
@@ -650,7 +661,7 @@ impl Replica {
             !Submissions::is_own(ticket),
             "the shell's tickets are below 2^63"
         );
-        let refusal = if self.identity.is_none() || self.amnesia {
+        let refusal = if self.identity.is_none() || self.past.is_amnesia() {
             Some(SubmitError::OnlyFollows)
         } else if self.lags() {
             Some(overloaded("execution lags behind the log"))
@@ -886,7 +897,7 @@ impl Replica {
     }
 
     fn resubmit(&mut self, vertex: &ValidVertex) {
-        if self.amnesia {
+        if self.past.is_amnesia() {
             return;
         }
         let client = |item: &Item| match item {
@@ -907,16 +918,37 @@ impl Replica {
     /// The journal doesn't know a vertex that this validator made: it counts among the faulty for the rest of the
     /// epoch. It follows and serves (consensus.md §9).
     fn amnesia(&mut self) {
-        if self.amnesia {
+        if self.past.is_amnesia() {
             return;
         }
-        self.amnesia = true;
+        self.past = self.past.with_amnesia();
         // Behind it comes the vertex that gave it away: a restart must not take that for one that was kept.
         self.append(Record::Amnesia(self.epoch.epoch()));
         let Some(validator) = self.me() else { return };
         let what = "its journal was lost or torn, or another process runs with its keys: it makes no vertices in this epoch";
         let what = what.to_owned();
         self.notice(Notice::Evidence { validator, what });
+    }
+
+    /// A quorum has told how far the lost lives can have got: that must be durable before anything is made above it.
+    fn told(&mut self, floor: Round) {
+        let epoch = self.epoch.epoch();
+        self.append(Record::Rejoin(Rejoin { epoch, floor }));
+        let mark = self.sync();
+        self.floor = Some((floor, mark));
+    }
+
+    fn rejoin_when_durable(&mut self) {
+        let Some((floor, _)) = self.floor.filter(|(_, mark)| *mark <= self.synced) else {
+            return;
+        };
+        self.floor = None;
+        if let Some(past) = self.past.with_floor(floor) {
+            self.past = past;
+            let event = violeta_consensus::Event::Rejoined { floor };
+            self.core.handle(self.now, event);
+            self.notice(Notice::Rejoined { floor });
+        }
     }
 
     // ── The journal ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -946,6 +978,7 @@ impl Replica {
             let event = violeta_consensus::Event::OwnDurable { reference };
             self.core.handle(self.now, event);
         }
+        self.rejoin_when_durable();
         self.attest();
     }
 

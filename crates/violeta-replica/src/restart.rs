@@ -18,7 +18,7 @@ use violeta_types::{Attestation, CertifiedHead, Commit, Epoch, Height, Seal, dec
 use crate::handover::Handover;
 use crate::limits::REATTESTED_HEIGHTS_MAX;
 use crate::machine::{Block, Position};
-use crate::provision::{Past, Provision};
+use crate::provision::{Past, Provision, Rejoin};
 use crate::record::{Record, RecordKind};
 use crate::replica::{Replica, ReplicaError};
 
@@ -33,23 +33,34 @@ impl Replica {
     /// If the record isn't what its kind says, or doesn't follow those before.
     pub fn restore(&mut self, kind: RecordKind, bytes: Bytes) -> Result<(), ReplicaError> {
         assert!(!self.started, "restoring comes before the start");
-        let is_first = self.past == Past::Unread;
-        if is_first {
+        let before = self.past;
+        if before == Past::Unread {
             self.past = Past::Untold;
         }
         match kind {
             RecordKind::Provision => {
                 let provision: Provision = decode(&bytes).map_err(broken)?;
-                if !is_first {
+                if before != Past::Unread {
                     return Err(broken("it says in its midst that it begins"));
                 }
                 self.check_provision(&provision)?;
-                self.past = Past::Told;
+                self.past = Past::Whole;
             }
             RecordKind::Amnesia => {
                 let epoch: Epoch = decode(&bytes).map_err(broken)?;
-                self.past = Past::Told;
-                self.amnesia |= epoch == self.epoch.epoch();
+                self.past = match epoch == self.epoch.epoch() {
+                    true => before.with_amnesia(),
+                    // What was signed in an epoch that is over can't be signed again.
+                    false if before == Past::Unread => Past::Whole,
+                    false => before,
+                };
+            }
+            RecordKind::Rejoin => {
+                let Rejoin { epoch, floor } = decode(&bytes).map_err(broken)?;
+                if epoch == self.epoch.epoch() {
+                    let told = before.with_floor(floor);
+                    self.past = told.ok_or_else(|| broken("it was told what it hadn't lost"))?;
+                }
             }
             RecordKind::Vertex => {
                 let vertex = trust_vertex(&bytes, &self.epoch).map_err(broken)?;
@@ -105,12 +116,18 @@ impl Replica {
         if self.identity.is_none() {
             return;
         }
-        if self.past != Past::Told && !self.amnesia && !seeded::is(Bug::LostJournalNotNoticed) {
+        let is_told = !matches!(self.past, Past::Unread | Past::Untold);
+        if !is_told && !seeded::is(Bug::LostJournalNotNoticed) {
             self.append(Record::Amnesia(self.epoch.epoch()));
-            self.amnesia = true;
+            self.past = self.past.with_amnesia();
         }
-        if self.amnesia {
+        if self.past.is_amnesia() {
             self.core.forget();
+        }
+        match (self.past, self.rejoin) {
+            (Past::Lost, Some(nonce)) => self.core.ask_to_rejoin(nonce),
+            (Past::Rejoined(floor), _) => self.core.restore_floor(floor),
+            _ => {}
         }
     }
 

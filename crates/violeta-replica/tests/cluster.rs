@@ -392,6 +392,120 @@ fn who_lost_its_journal_knows_it_at_once_follows_and_equivocates_never() {
 }
 
 #[test]
+fn who_lost_its_journal_goes_on_by_configuration_once_all_of_q_others_have_told() {
+    for seed in 130..140 {
+        let rejoin = true;
+        let mut world = World::new(
+            4,
+            seed,
+            Options {
+                rejoin,
+                ..Options::default()
+            },
+        );
+        for n in 0..10 {
+            world.submit((n % 4) as usize, vec![item(n)]);
+            world.run_ms(seed - 110);
+        }
+        world.crash(2);
+        world.crash(3);
+        world.lose_disk(2);
+        world.restart(2);
+        world.run_ms(3_000);
+        let status = world.status(2);
+        let heard = status.rejoining.map(|rejoining| rejoining.heard.0);
+        assert_eq!((status.amnesia, heard), (true, Some(2)), "f + 1 have told");
+        world.restart(3);
+        world.run_ms(3_000);
+        let status = world.status(2);
+        assert!(!status.amnesia && status.accepts && status.rejoining.is_none());
+        // It makes vertices, and so one of the others may fail again.
+        world.crash(3);
+        let before = world.executed_items(0);
+        world.submit(2, vec![item(20)]);
+        world.run_ms(3_000);
+        assert_eq!(world.executed_items(0), before + 1, "seed {seed}");
+        // A restart forgets nothing of it, a second loss begins anew.
+        world.crash(2);
+        world.restart(2);
+        assert!(!world.status(2).amnesia);
+        world.crash(2);
+        world.lose_disk(2);
+        world.restart(2);
+        assert!(world.status(2).amnesia);
+        world.restart(3);
+        world.run_ms(5_000);
+        assert!(!world.status(2).amnesia);
+        let before = world.executed_items(0);
+        world.submit(2, vec![item(21)]);
+        world.run_ms(3_000);
+        assert_eq!(world.executed_items(0), before + 1, "seed {seed}");
+        world.assert_agreement();
+        world.assert_no_equivocation();
+    }
+}
+
+#[test]
+fn a_floor_that_was_not_durable_when_the_power_went_is_asked_for_again() {
+    let rejoin = true;
+    let mut world = World::new(
+        4,
+        141,
+        Options {
+            rejoin,
+            ..Options::default()
+        },
+    );
+    world.submit(0, vec![item(1)]);
+    world.run_ms(500);
+    world.crash(2);
+    world.lose_disk(2);
+    world.restart(2);
+    let told = |world: &World| world.records(2).contains(&RecordKind::Rejoin);
+    while !told(&world) {
+        world.run_us(100);
+    }
+    assert!(world.status(2).amnesia, "appended, not synced");
+    world.crash(2);
+    assert!(!told(&world), "and so it went with the power");
+    world.restart(2);
+    assert!(world.status(2).amnesia);
+    world.run_ms(3_000);
+    assert!(!world.status(2).amnesia);
+    world.assert_no_equivocation();
+}
+
+#[test]
+fn who_noticed_in_the_midst_of_a_life_does_not_ask() {
+    let rejoin = true;
+    let mut world = World::new(
+        4,
+        142,
+        Options {
+            rejoin,
+            ..Options::default()
+        },
+    );
+    let copy = world.records(2).len();
+    for n in 0..10 {
+        world.submit((n % 4) as usize, vec![item(n)]);
+        world.run_ms(100);
+    }
+    world.crash(2);
+    world.put_back_journal(2, copy);
+    world.excuse(2);
+    world.restart(2);
+    world.run_ms(5_000);
+    for _ in 0..2 {
+        let status = world.status(2);
+        assert_eq!((status.amnesia, status.rejoining), (true, None));
+        world.crash(2);
+        world.restart(2);
+        world.run_ms(3_000);
+    }
+}
+
+#[test]
 fn a_first_start_needs_nobody_and_f_may_be_down() {
     let mut world = World::new(4, 120, Options::default());
     world.crash(3);

@@ -194,6 +194,7 @@ impl Process {
             workshop: self.workshop.clone(),
             tuning: makings.tuning,
             part_bytes_max: makings.part_bytes_max,
+            rejoin: None,
         })
     }
 

@@ -128,7 +128,8 @@ impl Storage {
             | RecordKind::Evidence
             | RecordKind::Seal
             | RecordKind::Provision
-            | RecordKind::Amnesia => {}
+            | RecordKind::Amnesia
+            | RecordKind::Rejoin => {}
         }
         Ok(())
     }
@@ -154,7 +155,8 @@ impl Storage {
             | Record::Evidence(_)
             | Record::Seal(_)
             | Record::Provision(_)
-            | Record::Amnesia(_) => {}
+            | Record::Amnesia(_)
+            | Record::Rejoin(_) => {}
         }
         Ok(())
     }

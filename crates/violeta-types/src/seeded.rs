@@ -53,6 +53,8 @@ bugs! {
     AttestBeforeDurable,
     /// An empty journal is taken for that of a validator that has never run.
     LostJournalNotNoticed,
+    /// Whoever lost its journal goes on when f + 1 others have answered.
+    RejoinAtTooFewAnswers,
 }
 
 /// The environment variable that names the bug to switch on, for the whole process.

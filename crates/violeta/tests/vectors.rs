@@ -11,7 +11,7 @@ use bytes::Bytes;
 use expect_test::expect_file;
 use serde_json::{Value, json};
 use violeta_consensus::leaders::leaders;
-use violeta_consensus::{EpochData, Frontier, Message as Graph};
+use violeta_consensus::{EpochData, Frontier, Message as Graph, RejoinAnswer, RejoinNonce};
 use violeta_crypto::{
     BlsThreshold, ClientSecretKey, ShareSecretKey, ShareSigner, Threshold, ThresholdMessage,
     ValidatorSecretKey, deal,
@@ -175,6 +175,13 @@ fn frames() -> Value {
         exposed: 0b0100,
     };
     let vertices = vec![Bytes::from(encode(&vertex()))];
+    let nonce = RejoinNonce([5; 32]);
+    let own = vertex().signed.header.vertex_ref(&chain);
+    let rejoin_answer = RejoinAnswer {
+        nonce,
+        newest: own,
+        of_asker: Some(EpochData::genesis(&network()).virtual_vertices()[1]),
+    };
     let message = |message: Message| framed(&message.to_bytes());
     json!({
         "hello": framed(&encode(&Hello::new(chain))),
@@ -184,6 +191,8 @@ fn frames() -> Value {
         "refused": framed(&encode(&Answer::Refused)),
         "vertices": message(Message::Consensus(Graph::Vertices(vertices))),
         "frontier": message(Message::Consensus(Graph::Frontier(frontier))),
+        "rejoin_question": message(Message::Consensus(Graph::RejoinQuestion(nonce))),
+        "rejoin_answer": message(Message::Consensus(Graph::RejoinAnswer(rejoin_answer))),
         "attestation": message(Message::Attestation(attestation(2))),
         "heartbeat": message(Message::Heartbeat(heartbeat)),
     })

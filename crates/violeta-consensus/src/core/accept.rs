@@ -200,10 +200,12 @@ impl Core {
         self.graph.variants(round, author).count() + self.suspended.variants(round, author).count()
     }
 
-    /// An own vertex above gc that isn't in the graph was made before a loss of the store, or by a thief (§9).
+    /// An own vertex above gc that isn't in the graph was made before a loss of the store, or by a thief (§9). One up to
+    /// the floor is what the loss that is known of took.
     pub(super) fn notice_own(&mut self, reference: &VertexRef) {
         if let Some(own) = self.own.as_mut().filter(|own| own.me == reference.author)
             && !own.amnesia
+            && reference.round > own.floor
         {
             own.amnesia = true;
             self.effects.push_back(Effect::Amnesia(*reference));

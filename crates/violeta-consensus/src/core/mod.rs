@@ -7,7 +7,8 @@
 //! - **restore_vertex, restore_commit, restore_evidence** (§9): what the journal holds, in its order, before
 //!   anything else. **start**: the decision rule is fed with what is undecided; what was decided but not journaled
 //!   is given out again, the same; the own newest vertex is sent again. **forget** (§9): the journal was lost; from
-//!   then on no own vertex is proposed, and all else goes on.
+//!   then on no own vertex is proposed, and all else goes on. **ask_to_rejoin** (§9): the others are asked for the newest
+//!   vertices; once Q have answered the floor is given out (`rejoin`). **restore_floor**: it was, in an earlier life.
 //! - **Vertex**: known or at or below gc: dropped. A second one in its slot: evidence (§7). More than
 //!   [`VARIANTS_PUSHED_MAX`](crate::limits::VARIANTS_PUSHED_MAX) in its slot and nobody waits for it: dropped. Too far
 //!   above what is here: dropped, and what lies between is fetched (§8). Parents missing, timestamp ahead, or quota
@@ -23,6 +24,7 @@
 //!   (`BEHIND_COMMITS` in its `catch_up`); the core asks for it where vertices can't close the gap, however small.
 //! - **Adopt** (replica.md §4b): the commits are taken as they are, gc rises, and the decision rule goes on after
 //!   the last one's slot.
+//! - **Rejoined** (§9): the floor is durable: own vertices of rounds above it are proposed as any.
 //! - **PeerUp, PeerDown, PeerInvalid**: frontiers are exchanged; requests go to others.
 //! - **any**: if the next own vertex is due and its parents are here, it is proposed (§3, `produce`); requests and
 //!   the heartbeat go out when their time has come.
@@ -34,6 +36,7 @@ mod accept;
 mod commit;
 mod peers;
 mod produce;
+mod rejoin;
 
 #[cfg(test)]
 mod tests;
@@ -62,6 +65,7 @@ use crate::tuning::Tuning;
 use crate::vertex::ValidVertex;
 
 pub use commit::RestoreError;
+pub use rejoin::Rejoining;
 
 /// The end of the commit log as this core knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +111,12 @@ struct Own {
     wakeup_us: Option<u64>,
     /// Own vertices may exist that the journal doesn't hold.
     amnesia: bool,
+    /// What is asked about them.
+    asking: Option<rejoin::Asking>,
+    /// The journal may lack own vertices at and below this round, and none above: 0 if it never was lost.
+    floor: Round,
+    /// Own vertices are due up to this round, though nothing else is.
+    lift: Round,
 }
 
 /// The protocol's state machine; see the [module](self).
@@ -267,9 +277,11 @@ impl Core {
                 commit_index,
             } => self.on_certified(leader_round, commit_index),
             Event::Adopt { commits } => self.on_adopt(commits, now),
+            Event::Rejoined { floor } => self.on_rejoined(floor),
             Event::Tick => {}
         }
         self.release_held(now);
+        self.rejoin(now);
         self.produce(now);
         self.ask(now);
         self.heartbeat(now);
@@ -291,7 +303,10 @@ impl Core {
             .min()
     }
 
-    /// Own vertices may exist that the journal doesn't hold: none is made any more in this epoch (§9).
+    /// Own vertices may exist that the journal doesn't hold: none is made any more in this epoch (§9), unless the others
+    /// are [asked](Self::ask_to_rejoin).
+    ///
+    /// A share of a coin or a seal may be given all the same: it is a function of the key and of what all agree on.
     pub fn forget(&mut self) {
         if let Some(own) = self.own.as_mut() {
             own.amnesia = true;
@@ -333,6 +348,9 @@ impl Own {
             quorum_since: None,
             wakeup_us: None,
             amnesia: false,
+            asking: None,
+            floor: Round(0),
+            lift: Round(0),
         }
     }
 }

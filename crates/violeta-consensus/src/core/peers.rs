@@ -24,6 +24,8 @@ impl Core {
             Message::Frontier(frontier) => self.on_frontier(from, &frontier, now),
             Message::Evidence(evidence) => self.on_evidence(from, &evidence),
             Message::Pruned(floor) => self.on_pruned(from, floor, now),
+            Message::RejoinQuestion(nonce) => self.on_rejoin_question(from, nonce, now),
+            Message::RejoinAnswer(answer) => self.on_rejoin_answer(from, answer),
         }
     }
 
@@ -62,6 +64,7 @@ impl Core {
             return;
         }
         self.fetch.set_up(peer, true);
+        self.ask_anew(peer);
         self.send(peer, Message::Frontier(self.frontier()));
         let own = (self.own.as_ref())
             .filter(|own| own.durable)

@@ -4,7 +4,8 @@
 //! - *may*: no proposal is outstanding, the own vertex before is durable; A1: vertices of r − 1 that may be linked
 //!   are here from Q authors; A2: r follows the own vertex before, unless catching up took gc past it.
 //! - *due* (quiet rule): own payload waits; or payload in linkable vertices or their cones is uncommitted; or the
-//!   machine has pending work; or, rate-limited, somebody else is in round r or above (follow).
+//!   machine has pending work; or, rate-limited, somebody else is in round r or above (follow), or one that lost its
+//!   journal needs a round more (`rejoin`).
 //! - *when*: at once if others are above r. Else not before the pause between own vertices (a burst of them needs
 //!   none; it is short while hardly any payload is under way, since there is no batch to fill), the short wait for responsive authors, and, with known leaders and waves of three, the wait for the
 //!   leader of r − 1 and for a quorum's word on the leader of r − 2. Each ends by the clock; none counts for
@@ -40,8 +41,8 @@ impl Core {
         if own.outstanding.is_some() || !own.durable || own.amnesia {
             return;
         }
-        let newest = own.newest;
-        let round = self.next_round(newest);
+        let (newest, floor) = (own.newest, own.floor);
+        let round = self.next_round(newest.round.max(floor));
         if !self.may_enter(newest, round) {
             return;
         }
@@ -80,9 +81,11 @@ impl Core {
 
     /// A2: every round in turn. Once gc has passed the round before, nothing there may be linked: one that caught up
     /// resumes at the last committed leader's round, less than G above any certified leader it came from.
-    fn next_round(&self, newest: VertexRef) -> Round {
-        let next = newest.round.next();
-        if self.graph.gc() > Round(0) && newest.round <= self.graph.gc() {
+    ///
+    /// Whoever lost its journal has nothing to say of the rounds up to its floor: it is as if it had been down (§9).
+    fn next_round(&self, reached: Round) -> Round {
+        let next = reached.next();
+        if self.graph.gc() > Round(0) && reached <= self.graph.gc() {
             return next.max(self.last.leader_round);
         }
         next
@@ -107,9 +110,14 @@ impl Core {
         match (waiting, ahead) {
             (_, ahead) if ahead > round => Due::Lagging,
             (true, _) => Due::Yes,
-            (false, ahead) if ahead == round => Due::Follow,
+            (false, ahead) if ahead == round || self.is_lifted(round) => Due::Follow,
             (false, _) => Due::No,
         }
+    }
+
+    /// Somebody who lost its journal needs a vertex of this round to go on (§9).
+    fn is_lifted(&self, round: Round) -> bool {
+        self.own.as_ref().is_some_and(|own| round <= own.lift)
     }
 
     fn highest_of_others(&self) -> Round {

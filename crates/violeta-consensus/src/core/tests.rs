@@ -19,6 +19,8 @@ use crate::limits::{
 use crate::message::{Frontier, Request};
 use crate::vertex::ValidVertex;
 
+mod rejoin;
+
 const G: u64 = 64;
 
 /// Validator 0 of four, and what came out of it.

@@ -423,6 +423,101 @@ fn amnesia_is_noticed_and_nothing_is_made_any_more() {
     assert!(world.nodes[2].amnesia);
 }
 
+/// `leave` of the world sees to it that no round is used twice.
+fn who_lost_its_journal_comes_back_by_quorum(mut setup: Setup, loses: usize) {
+    setup.rejoin = true;
+    let seed = setup.seed;
+    let mut world = World::new(setup);
+    load(&mut world, 20, SECOND);
+    // Some of what it sent last is still under way, and comes when it is back.
+    world.crash(loses);
+    world.lose_store(loses);
+    let away = world.below(SECOND);
+    world.run(away);
+    world.restart(loses);
+    let back = |world: &World| !world.nodes[loses].amnesia;
+    assert!(
+        world.run_until(20 * SECOND, back),
+        "seed {seed}: it doesn't come back"
+    );
+    // A crash right after: the floor is in the journal, and so is what was made above it.
+    let on = world.below(20_000);
+    world.run(on);
+    world.crash(loses);
+    world.restart(loses);
+    assert!(
+        !world.nodes[loses].amnesia,
+        "seed {seed}: the floor was durable"
+    );
+    let before = world.nodes[loses].proposals;
+    let items = load(&mut world, 20, SECOND);
+    expect_all(&mut world, &items, 60 * SECOND);
+    assert!(
+        world.nodes[loses].proposals > before,
+        "seed {seed}: it makes vertices again"
+    );
+    // Lost a second time: it begins anew.
+    world.crash(loses);
+    world.lose_store(loses);
+    world.restart(loses);
+    assert!(world.nodes[loses].amnesia);
+    assert!(
+        world.run_until(20 * SECOND, back),
+        "seed {seed}: it doesn't come back again"
+    );
+    let own = world.submit(loses, "its own");
+    let others = |world: &World| {
+        (0..world.nodes.len()).all(|i| world.is_liar(i) || world.has_committed(i, &own))
+    };
+    assert!(
+        world.run_until(20 * SECOND, others),
+        "seed {seed}: its own isn't committed"
+    );
+}
+
+#[test]
+fn who_lost_its_journal_goes_on_once_all_others_have_told() {
+    for seed in 0..30 {
+        let mut setup = Setup::new(4, seed);
+        setup.delay_us = (500, [5_000, 60_000][seed as usize % 2]);
+        setup.loss_percent = 10 * (seed % 3);
+        setup.duplicate_percent = 5;
+        who_lost_its_journal_comes_back_by_quorum(setup, seed as usize % 4);
+    }
+}
+
+#[test]
+fn liars_besides_it_that_deny_all_or_make_twins_do_not_lead_it_to_make_a_twin() {
+    // Of seven two lie, and a third has lost its journal: Q = 5 of the six others have to tell.
+    for seed in 0..20 {
+        let mut setup = Setup::new(7, seed);
+        setup.delay_us = (500, [5_000, 40_000][seed as usize % 2]);
+        setup.deniers = vec![5, 6];
+        setup.equivocators = vec![6];
+        who_lost_its_journal_comes_back_by_quorum(setup, seed as usize % 5);
+    }
+}
+
+#[test]
+fn two_that_lost_their_journals_do_not_vouch_for_each_other() {
+    let mut setup = Setup::new(4, 5);
+    setup.rejoin = true;
+    let mut world = World::new(setup);
+    let items = load(&mut world, 20, SECOND);
+    expect_all(&mut world, &items, 10 * SECOND);
+    for i in [1, 2] {
+        world.crash(i);
+        world.lose_store(i);
+    }
+    world.restart(1);
+    world.restart(2);
+    world.run(30 * SECOND);
+    assert!(
+        world.nodes[1].amnesia && world.nodes[2].amnesia,
+        "two others aren't Q"
+    );
+}
+
 #[test]
 fn the_same_seed_gives_the_same_run() {
     let run = || {

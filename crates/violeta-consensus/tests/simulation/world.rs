@@ -9,7 +9,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use violeta_consensus::{
     BehindReason, CoinShares, Core, Effect, EpochData, Event, Evidence, ItemMeta, Message, Now,
-    Proposal, Rejection, Rules, Tuning, UncheckedEvidence, ValidVertex, check_vertex, trust_vertex,
+    Proposal, Rejection, RejoinNonce, Rules, Tuning, UncheckedEvidence, ValidVertex, check_vertex,
+    trust_vertex,
 };
 use violeta_crypto::ValidatorSecretKey;
 use violeta_types::{
@@ -40,6 +41,10 @@ pub(crate) struct Setup {
     pub(crate) certify: bool,
     /// Whether signatures are checked on arrival, as they are in earnest.
     pub(crate) check: bool,
+    /// Whether who lost its store asks the others, and goes on.
+    pub(crate) rejoin: bool,
+    /// Say to who asks that neither has made anything.
+    pub(crate) deniers: Vec<usize>,
 }
 
 impl Setup {
@@ -62,6 +67,8 @@ impl Setup {
             clocks_ms: vec![0; n],
             certify: true,
             check: false,
+            rejoin: false,
+            deniers: Vec::new(),
         }
     }
 }
@@ -86,12 +93,14 @@ enum Record {
     Vertex(Bytes),
     Commit(Box<Commit>),
     Evidence(Box<Evidence>),
+    Floor(Round),
 }
 
 enum What {
     Bytes { from: usize, bytes: Bytes },
     Event(Event),
     Synced { length: usize, own: VertexRef },
+    FloorSynced { length: usize, floor: Round },
     Wakeup,
     Propose(Proposal),
 }
@@ -351,10 +360,17 @@ impl World {
                 assert!(known, "validator {i} forgot");
                 self.nodes[i].amnesia = true;
             }
+            Effect::Rejoin { floor } => {
+                let node = &mut self.nodes[i];
+                node.journal.push(Record::Floor(floor));
+                let length = node.journal.len();
+                let after = 200 + self.below(1_500);
+                self.local(after, i, What::FloorSynced { length, floor });
+            }
         }
     }
 
-    fn is_liar(&self, i: usize) -> bool {
+    pub(crate) fn is_liar(&self, i: usize) -> bool {
         self.setup.equivocators.contains(&i)
     }
 
@@ -482,6 +498,12 @@ impl World {
                 self.leave(from, to, bytes);
             }
         }
+        if let Message::RejoinAnswer(answer) = &mut message
+            && self.setup.deniers.contains(&from)
+        {
+            answer.newest = self.epoch.virtual_vertices()[from];
+            answer.of_asker = None;
+        }
         if self.cut.contains(&(from, to)) || self.below(100) < self.setup.loss_percent {
             return;
         }
@@ -511,7 +533,8 @@ impl World {
         }
         let before = self.left.insert((from, reference.round), reference);
         let same = before.is_none_or(|r| r == reference);
-        assert!(same || self.amnesiacs.contains(&from), "{from} equivocates");
+        let forgets = self.amnesiacs.contains(&from) && !self.setup.rejoin;
+        assert!(same || forgets, "{from} equivocates");
         let durable = self.nodes[from].journal[..self.nodes[from].durable].iter();
         let is_it = |record: &Record| matches!(record, Record::Vertex(b) if *b == *bytes);
         assert!(
@@ -609,6 +632,11 @@ impl World {
                 node.durable = node.durable.max(length);
                 self.handle(to, Event::OwnDurable { reference: own });
             }
+            What::FloorSynced { length, floor } => {
+                node.durable = node.durable.max(length);
+                node.amnesia = false;
+                self.handle(to, Event::Rejoined { floor });
+            }
             What::Propose(proposal) => self.propose(to, proposal),
             What::Bytes { from, bytes } => self.receive(to, from, &bytes),
         }
@@ -659,6 +687,8 @@ impl World {
         node.journal.clear();
         node.durable = 0;
         node.items.clear();
+        // Without being told, it would notice when a vertex of its own came back.
+        node.amnesia = self.setup.rejoin;
     }
 
     /// Reads the journal again and begins.
@@ -688,6 +718,18 @@ impl World {
                     let unchecked = UncheckedEvidence::from((**evidence).clone());
                     core.restore_evidence(unchecked.check(&self.epoch).unwrap());
                 }
+                Record::Floor(floor) => {
+                    core.restore_floor(*floor);
+                    node.amnesia = false;
+                }
+            }
+        }
+        if node.amnesia {
+            core.forget();
+            if self.setup.rejoin {
+                let mut nonce = [0; 32];
+                self.rng.fill_bytes(&mut nonce);
+                core.ask_to_rejoin(RejoinNonce(nonce));
             }
         }
         node.core = core;

@@ -1,7 +1,7 @@
 //! News from the replica: who asked is answered, and what gateways see is brought up to date.
 
 use crossbeam_channel::Receiver;
-use tracing::warn;
+use tracing::{info, warn};
 use violeta_replica::Notice;
 
 use crate::handle::Shared;
@@ -65,6 +65,9 @@ fn tell(shared: &Shared, notice: Notice) {
             shared.chain.certified(certified);
         }
         Notice::Sealed(seal) => shared.chain.sealed(seal),
+        Notice::Rejoined { floor } => {
+            info!(%floor, "a quorum has told how far the lost journal had got: vertices are made again, above that round");
+        }
         Notice::Evidence { validator, what } => {
             metrics.evidence.inc();
             warn!(%validator, %what, "a validator was caught lying");

@@ -44,7 +44,10 @@ impl Entry {
         match record {
             Record::Vertex(vertex) => Entry::Vertex(vertex.reference().id),
             Record::Commit { commit, .. } => Entry::Commit(commit.index),
-            Record::Attestation(_) | Record::Provision(_) | Record::Amnesia(_) => Entry::Nothing,
+            Record::Attestation(_)
+            | Record::Provision(_)
+            | Record::Amnesia(_)
+            | Record::Rejoin(_) => Entry::Nothing,
             Record::Block(block) => Entry::Block(block.clone()),
             Record::Certified(certified) => Entry::Certified(certified.clone()),
             Record::Evidence(evidence) => evidence_entry(&evidence.first().header),
@@ -67,7 +70,10 @@ impl Entry {
                 Entry::Vertex(signed.header.id(chain))
             }
             RecordKind::Commit => Entry::Commit(decode::<Commit>(bytes)?.index),
-            RecordKind::Attestation | RecordKind::Provision | RecordKind::Amnesia => Entry::Nothing,
+            RecordKind::Attestation
+            | RecordKind::Provision
+            | RecordKind::Amnesia
+            | RecordKind::Rejoin => Entry::Nothing,
             RecordKind::Block => Entry::Block(Arc::new(decode(bytes)?)),
             RecordKind::Certified => Entry::Certified(Arc::new(decode(bytes)?)),
             RecordKind::Evidence => {

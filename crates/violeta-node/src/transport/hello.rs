@@ -15,7 +15,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use violeta_types::ChainId;
 
 /// Version of the protocol between validators. Another version is refused.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 /// How long TLS and hello may take together.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of the longest first word.

@@ -19,7 +19,8 @@ use violeta_replica::limits::PART_BYTES_MAX;
 use violeta_replica::message::Answer;
 use violeta_replica::{
     Effect, Event, Identity, Input, Job, JobDone, LoadRequest, Loaded, LoadedCommit, Machine,
-    Message, Notice, Now, Output, Provision, Record, RecordKind, Replica, Setup, Status, Workshop,
+    Message, Notice, Now, Output, Provision, Record, RecordKind, RejoinNonce, Replica, Setup,
+    Status, Workshop,
 };
 use violeta_types::{
     Admission, CertifiedHead, Commit, CommitIndex, Committee, Digest, Domain, Epoch, Genesis,
@@ -39,6 +40,8 @@ pub(crate) struct Options {
     pub(crate) machine_us: u64,
     /// Who answers those that catch up with a lie, and with which.
     pub(crate) liar: Option<(usize, Lie)>,
+    /// Whether those that lose their journal ask the others, and go on.
+    pub(crate) rejoin: bool,
 }
 
 /// What a liar makes of its answer to a question.
@@ -53,6 +56,7 @@ impl Default for Options {
             part_bytes_max: PART_BYTES_MAX,
             machine_us: 20,
             liar: None,
+            rejoin: false,
         }
     }
 }
@@ -272,6 +276,7 @@ impl World {
             workshop: workshop.clone(),
             tuning: Tuning::default(),
             part_bytes_max: self.options.part_bytes_max,
+            rejoin: (self.options.rejoin).then_some(RejoinNonce([boot as u8 + 1; 32])),
         });
         let mut log = Log::default();
         for (kind, bytes) in &journal {
@@ -406,7 +411,11 @@ impl World {
     }
 
     pub(crate) fn run_ms(&mut self, ms: u64) {
-        let end = self.now_us + ms * 1_000;
+        self.run_us(ms * 1_000);
+    }
+
+    pub(crate) fn run_us(&mut self, us: u64) {
+        let end = self.now_us + us;
         while let Some((&(at_us, sequence), _)) = self.queue.first_key_value() {
             if at_us > end {
                 break;

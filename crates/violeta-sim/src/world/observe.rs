@@ -139,7 +139,7 @@ impl World<'_> {
                 self.line(Some(process), format_args!("proposes {vertex:?}"));
                 Ok(())
             }
-            Notice::Expired(_) => Ok(()),
+            Notice::Expired(_) | Notice::Rejoined { .. } => Ok(()),
         }
     }
 
