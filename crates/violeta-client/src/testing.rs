@@ -475,6 +475,7 @@ async fn status(State(gateway): Shared) -> Response {
         mempool_bytes: 0,
         peers: vec![],
         amnesia: false,
+        rejoining: None,
     })
     .into_response()
 }

@@ -22,7 +22,7 @@ use violeta_db::{DbMachine, DbReader, DbRules, NullMachine, NullRules};
 use violeta_journal::{Disk, DiskError, RealDisk};
 use violeta_replica::limits::PART_BYTES_MAX;
 use violeta_replica::replica::Setup;
-use violeta_replica::{Identity, Machine, Replica, Rules, Workshop};
+use violeta_replica::{Identity, Machine, RejoinNonce, Replica, Rules, Workshop};
 use violeta_types::{Genesis, Height};
 use violeta_vlsm::Options;
 
@@ -37,7 +37,7 @@ use crate::http::{Gateway, GatewayConfig};
 use crate::journal::{JournalFiles, JournalReader};
 use crate::keys::{self, NodeKeys};
 use crate::node::{Honest, Node, NodeError, Overrides};
-use crate::provision::AMNESIA;
+use crate::provision::{amnesia, progress};
 
 /// How often progress is told while the journal is read.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -86,7 +86,7 @@ impl Node {
             workshop: workshop.clone(),
             tuning: overrides.tuning.unwrap_or_default(),
             part_bytes_max: PART_BYTES_MAX,
-            rejoin: None,
+            rejoin: rejoin_nonce(config)?,
         });
         restore(&mut replica, &records)?;
         let open = open_machine(
@@ -97,7 +97,8 @@ impl Node {
         )?;
         replica.start(clock.now(), open.machine.position())?;
         if replica.status().amnesia {
-            error!(directory = %data.display(), "AMNESIA: {AMNESIA}");
+            let status = replica.status();
+            error!(directory = %data.display(), "AMNESIA: {}", amnesia(progress(&status)));
         }
         let replica: Box<dyn ReplicaLike> = match overrides.corrupt {
             None => Box::new(replica),
@@ -133,6 +134,17 @@ impl Node {
             .transpose()?;
         Ok(Node::new(running, gateway, Some(lock)))
     }
+}
+
+/// Names this life, should it have to ask the others what an earlier one did: never the same twice.
+fn rejoin_nonce(config: &Config) -> Result<Option<RejoinNonce>, NodeError> {
+    if !config.recovery.rejoin_after_lost_journal {
+        return Ok(None);
+    }
+    let mut nonce = [0; 32];
+    getrandom::fill(&mut nonce)
+        .map_err(|error| NodeError::system(std::io::Error::other(error.to_string())))?;
+    Ok(Some(RejoinNonce(nonce)))
 }
 
 /// A key that is held twice: by the replica, and by whoever takes its place.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use violeta_journal::disk::create_dirs;
 use violeta_journal::{Disk, RealDisk};
-use violeta_replica::{Provision, Record};
+use violeta_replica::{Provision, Record, Status};
+use violeta_types::api::RejoinProgress;
 
 use crate::config::{Config, MachineKind};
 use crate::directory::{self, DirectoryError, JOURNAL, STORE};
@@ -94,8 +95,33 @@ pub(crate) fn begin_journal(
     Ok(true)
 }
 
+/// How far a replica is with asking the others what its journal lost.
+pub fn progress(status: &Status) -> Option<RejoinProgress> {
+    let rejoining = status.rejoining?;
+    Some(RejoinProgress {
+        heard: rejoining.heard.0,
+        needed: rejoining.needed.0,
+    })
+}
+
+/// What an operator is told of a validator whose journal was lost, and which asks the others, or doesn't.
+pub fn amnesia(rejoining: Option<RejoinProgress>) -> String {
+    match rejoining {
+        None => AMNESIA.into(),
+        Some(RejoinProgress { heard, needed }) => format!(
+            "{LOST}, until the others have told it how far it had got: a stake of {heard} of {needed} has so far, each \
+             whose newest vertex is here. Keep the others up. Find out why the journal is gone, and make sure that no \
+             other process runs with its keys"
+        ),
+    }
+}
+
+const LOST: &str = "its journal was lost, so it may have signed what it doesn't know of any more: it follows, serves and \
+    attests, but makes no vertex and takes no transactions";
+
 /// What an operator is told of a validator whose journal was lost.
-pub const AMNESIA: &str = "its journal was lost, so it may have signed what it doesn't know of any more: it follows, \
+const AMNESIA: &str = "its journal was lost, so it may have signed what it doesn't know of any more: it follows, \
     serves and attests, but makes no vertex and takes no transactions until the next epoch, and counts among the f that \
-    may be faulty. Leave it running, keep the others up, and find out why the journal is gone. If this validator has \
-    never run before: stop it, remove its data directory, and run `violeta provision` once";
+    may be faulty. Leave it running, keep the others up, and find out why the journal is gone. If what ran with its keys \
+    is gone for good, recovery.rejoin_after_lost_journal lets it go on once the others have told it how far it had got. \
+    If this validator has never run before: stop it, remove its data directory, and run `violeta provision` once";

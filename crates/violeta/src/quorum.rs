@@ -268,6 +268,7 @@ pub(crate) fn status_answer(
         mempool_bytes: 0,
         peers: peers.iter().copied().map(ValidatorIndex).collect(),
         amnesia,
+        rejoining: None,
     }
 }
 

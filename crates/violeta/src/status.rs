@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
-use violeta_node::provision::AMNESIA;
+use violeta_node::provision::amnesia;
 use violeta_types::api::StatusAnswer;
 use violeta_types::{Committee, ValidatorIndex};
 
@@ -246,9 +246,12 @@ fn show(
 
 /// Who says that its journal was lost, and what that means.
 fn amnesiacs(statuses: &[ValidatorStatus]) -> Vec<String> {
-    let forgetful = |status: &&ValidatorStatus| status.answer.as_ref().is_some_and(|a| a.amnesia);
-    let line = |status: &ValidatorStatus| format!("{} has amnesia: {AMNESIA}", name(status));
-    statuses.iter().filter(forgetful).map(line).collect()
+    let line = |status: &ValidatorStatus| {
+        let answer = status.answer.as_ref().filter(|answer| answer.amnesia)?;
+        let what = amnesia(answer.rejoining);
+        Some(format!("{} has amnesia: {what}", name(status)))
+    };
+    statuses.iter().filter_map(line).collect()
 }
 
 /// Whether those who answered say the same of their common height.
@@ -296,6 +299,7 @@ mod tests {
     use super::*;
     use crate::quorum::status_answer;
     use violeta_types::Height;
+    use violeta_types::api::RejoinProgress;
 
     fn status(height: u64, root: &str) -> ValidatorStatus {
         let answer = StatusAnswer {
@@ -344,6 +348,26 @@ mod tests {
         assert_eq!(lines.len(), 1);
         assert!(lines[0].starts_with("v0 has amnesia: its journal was lost"));
         assert!(lines[0].contains("violeta provision"));
+        assert!(lines[0].contains("rejoin_after_lost_journal"));
+    }
+
+    #[test]
+    fn who_asks_what_it_lost_is_named_with_how_far_it_is() {
+        let mut asks = status(7, "aa");
+        let answer = asks.answer.as_mut().unwrap();
+        (answer.amnesia, answer.rejoining) = (
+            true,
+            Some(RejoinProgress {
+                heard: 2,
+                needed: 3,
+            }),
+        );
+        let lines = amnesiacs(&[asks]);
+        assert!(
+            lines[0].contains("a stake of 2 of 3 has so far"),
+            "{}",
+            lines[0]
+        );
     }
 
     #[test]

@@ -124,6 +124,15 @@ pub const KEYS: &[Key] = &[
         allowed: Allowed::Text("a path, or \"\" for none"),
     },
     Key {
+        section: "recovery",
+        name: "rejoin_after_lost_journal",
+        help: "What this validator does if its journal is lost. false: it follows to the end of the epoch. true: it asks \
+               the others how far it had got, and makes vertices again, above that, once more than two thirds of the \
+               whole stake, its own not counted, have answered (with four validators: all three others). Only for keys \
+               that run nowhere else: not beside a spare machine that may wake up.",
+        allowed: SWITCH,
+    },
+    Key {
         section: "limits",
         name: "send_queue_mib",
         help: "MiB that wait to be sent to one validator. More is dropped, and repaired later.",

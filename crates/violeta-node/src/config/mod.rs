@@ -4,6 +4,7 @@
 //!  violeta.toml ─┬─ [node]    where data, keys and genesis lie; where to listen for validators
 //!                ├─ [peers]   where the others listen, by index in the committee
 //!                ├─ [http]    the gateway
+//!                ├─ [recovery] what to do after a loss
 //!                ├─ [limits]  bounds of this process
 //!                └─ [tuning]  what makes it faster or smaller, never right or wrong
 //! ```
@@ -57,6 +58,9 @@ pub struct Config {
     /// The HTTP gateway.
     #[serde(default)]
     pub http: HttpSection,
+    /// What to do after a loss.
+    #[serde(default)]
+    pub recovery: RecoverySection,
     /// Bounds of this process.
     #[serde(default)]
     pub limits: LimitsSection,
@@ -130,6 +134,14 @@ impl Default for HttpSection {
             barrier_key: PathBuf::new(),
         }
     }
+}
+
+/// What to do after a loss.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RecoverySection {
+    /// Whether a validator that lost its journal asks the others how far it had got, and goes on.
+    pub rejoin_after_lost_journal: bool,
 }
 
 /// Bounds of this process.

@@ -30,7 +30,7 @@ use super::source::{Block, Events, Recorded, Source, SourceError};
 use crate::chain::ChainError;
 use crate::events::EventError;
 use crate::handle::{Handle, Stopped};
-use crate::provision::AMNESIA;
+use crate::provision::{amnesia, progress};
 
 /// What ends the OpenMetrics text.
 const METRICS_END: &str = "# EOF\n";
@@ -74,14 +74,14 @@ fn vouch(handle: &Handle, head: &Head) -> Result<Vouch, SourceError> {
 fn reasons(handle: &Handle) -> Vec<String> {
     let mut reasons = handle.complaints();
     let status = handle.replica_status();
-    if let Some(why) = status.halted {
+    if let Some(why) = &status.halted {
         reasons.push(format!("the replica has stopped: {why}"));
     }
     if status.catching_up {
         reasons.push("it catches up with the others".into());
     }
     if status.amnesia {
-        reasons.push(AMNESIA.into());
+        reasons.push(amnesia(progress(&status)));
     } else if !status.accepts {
         reasons.push("it takes no transactions now: execution or disk lag behind".into());
     }
@@ -200,8 +200,9 @@ impl Source for Handle {
             sealed_height: tip.sealed,
             mempool_count: status.mempool_count as u64,
             mempool_bytes: status.mempool_bytes as u64,
-            peers: status.peers,
             amnesia: status.amnesia,
+            rejoining: progress(&status),
+            peers: status.peers,
         }
     }
 

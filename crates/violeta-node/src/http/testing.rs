@@ -324,6 +324,7 @@ impl Source for Arc<Chain> {
             mempool_bytes: 0,
             peers: vec![ValidatorIndex(0), ValidatorIndex(1)],
             amnesia: false,
+            rejoining: None,
         }
     }
 

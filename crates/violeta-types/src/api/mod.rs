@@ -361,9 +361,23 @@ pub struct StatusAnswer {
     pub mempool_bytes: u64,
     /// Validators that this one is connected to.
     pub peers: Vec<ValidatorIndex>,
-    /// Whether its journal was lost: it follows and serves, and makes no vertices until the next epoch.
+    /// Whether its journal was lost: it follows and serves, and makes no vertices until the next epoch, or until the
+    /// others have told it enough.
     #[serde(default)]
     pub amnesia: bool,
+    /// If it asks the others what it lost: how much of them has told.
+    #[serde(default)]
+    pub rejoining: Option<RejoinProgress>,
+}
+
+/// How far a validator that lost its journal is with asking the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RejoinProgress {
+    /// The stake of those whose answers count.
+    pub heard: u64,
+    /// The stake that is needed.
+    pub needed: u64,
 }
 
 #[cfg(test)]
