@@ -10,6 +10,7 @@
 //! where a replica wouldn't; puppets lie in the graph itself, where a replica would stumble over its own twins.
 //! Each liar is one small file; wrapped ones compose.
 
+mod denying;
 mod equivocating;
 mod puppet;
 mod selective;
@@ -45,13 +46,16 @@ pub enum Lie {
     WrongAttestations,
     /// Makes several vertices a round, each for some.
     Equivocating,
-    /// Loses its disk whenever it loses power: faulty without meaning it (consensus.md §9).
+    /// Loses its disk when it loses power: faulty without meaning it (consensus.md §9). In some worlds it comes back by
+    /// a quorum's word, and then makes no twin either.
     Amnesiac,
     /// Fills vertices with what was ordered before, and with rubbish.
     Stuffing,
     /// Gives whoever catches up by commits other parts than it asked for. Told besides the others, as it would seldom
     /// be noticed alone.
     WrongParts,
+    /// Tells whoever lost its journal that nothing was ever made. Told besides the others, too.
+    Denying,
 }
 
 impl Lie {
@@ -114,6 +118,16 @@ pub(crate) fn serve_wrongly(dice: &mut Dice, liars: &mut [Liar]) {
     }
 }
 
+/// Lets one in two liars over a real replica also deny what others ask them for who lost their journal.
+pub(crate) fn deny(dice: &mut Dice, liars: &mut [Liar]) {
+    for liar in liars {
+        let is_puppet = liar.lies.iter().any(|lie| lie.is_puppet());
+        if dice.coin() && !is_puppet && !liar.lies.contains(&Lie::Amnesiac) {
+            liar.lies.push(Lie::Denying);
+        }
+    }
+}
+
 /// What a liar has at hand.
 pub(crate) struct Means<'a> {
     pub(crate) key: &'a ValidatorSecretKey,
@@ -136,6 +150,7 @@ pub(crate) fn adversary(lie: Lie, n: usize, dice: &mut Dice) -> Option<Box<dyn A
         Lie::Selective => Box::new(selective::Selective::draw(dice, n)),
         Lie::WrongAttestations => Box::new(wrong_attestations::WrongAttestations),
         Lie::WrongParts => Box::new(wrong_parts::WrongParts),
+        Lie::Denying => Box::new(denying::Denying),
         Lie::WrongShares | Lie::Amnesiac | Lie::Equivocating | Lie::Stuffing => return None,
     })
 }
@@ -161,6 +176,7 @@ mod tests {
             for n in [4, 7, 10] {
                 let mut liars = draw(&mut Dice::new(seed), n);
                 serve_wrongly(&mut Dice::new(seed), &mut liars);
+                deny(&mut Dice::new(seed), &mut liars);
                 assert!(liars.len() <= (n - 1) / 3);
                 assert!(liars.windows(2).all(|pair| pair[0].who < pair[1].who));
                 honest_worlds += usize::from(liars.is_empty());
@@ -172,7 +188,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(told.len(), Lie::ALL.len() + 1);
+        assert_eq!(told.len(), Lie::ALL.len() + 2);
         assert!(honest_worlds > 100, "{honest_worlds}");
     }
 }

@@ -49,6 +49,8 @@ marks! {
     SyncCutShort = "torn tail cut",
     /// A validator lost its disk, and knew it when it started again.
     Amnesia = "lost journal noticed",
+    /// A validator that lost its disk went on by a quorum's word.
+    Rejoined = "lost journal made good by a quorum",
     /// The store had blocks that the journal lacked, and went back.
     StoreWentBack = "store rolled back to the journal",
     /// Commits were executed again after a restart.

@@ -28,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) disk: DiskPlan,
     /// Bytes that a validator asks for at once when it catches up by commits.
     pub(crate) part_bytes_max: usize,
+    /// Whether those that lose their journal ask the others, and go on.
+    pub(crate) rejoin: bool,
     /// When all heals.
     pub(crate) heals: Micros,
 }
@@ -89,6 +91,7 @@ impl Plan {
             false => Vec::new(),
         };
         adversaries::serve_wrongly(&mut part("wrong parts"), &mut liars);
+        adversaries::deny(&mut part("denying"), &mut liars);
         faults::forgetting(&mut part("forgetting"), &liars, heals, &mut faults);
         Plan {
             validators,
@@ -101,6 +104,7 @@ impl Plan {
             workload,
             disk,
             part_bytes_max: part_bytes_max(&mut part("parts")),
+            rejoin: part("rejoin").chance(700),
             heals,
         }
     }

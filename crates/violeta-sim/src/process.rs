@@ -16,7 +16,8 @@ use violeta_db::DbMachine;
 use violeta_journal::{Disk, FaultyDisk, MemoryDisk, Operation};
 use violeta_replica::machine::Event as MachineEvent;
 use violeta_replica::{
-    Identity, Machine, Position, Provision, Record, RecordKind, Replica, Setup, Workshop,
+    Identity, Machine, Position, Provision, Record, RecordKind, RejoinNonce, Replica, Setup,
+    Workshop,
 };
 use violeta_types::ValidatorIndex;
 
@@ -49,6 +50,8 @@ pub(crate) struct Process {
     pub(crate) doomed: Option<Micros>,
     /// It loses its disk with the power.
     pub(crate) forgets: bool,
+    /// Whether it then asks the others, and goes on.
+    pub(crate) rejoins: bool,
     /// It lost its disk, and hasn't the one that it was set up with.
     pub(crate) forgot: bool,
     /// Where the journal's durable records ended, and all of them, when the power went.
@@ -107,6 +110,7 @@ impl Process {
             slow_disk: None,
             doomed: None,
             forgets: false,
+            rejoins: false,
             forgot: false,
             lost_at: None,
             memory,
@@ -132,7 +136,8 @@ impl Process {
         self.life_number += 1;
         let base = self.dice.below(1 << 40);
         self.clock.restart(now, base);
-        let mut replica = self.replica(makings);
+        let nonce = self.nonce();
+        let mut replica = self.replica(makings, nonce);
         let disk: Arc<dyn Disk> = Arc::new(self.faulty.clone());
         let mut restore = |kind: RecordKind, bytes: Bytes| {
             replica
@@ -184,7 +189,18 @@ impl Process {
         })
     }
 
-    fn replica(&self, makings: &Makings<'_>) -> Replica {
+    /// Names this life, if it would ask the others what an earlier one did.
+    fn nonce(&mut self) -> Option<RejoinNonce> {
+        let mut nonce = [0; 32];
+        if self.rejoins {
+            for part in nonce.chunks_exact_mut(8) {
+                part.copy_from_slice(&self.dice.number().to_le_bytes());
+            }
+        }
+        self.rejoins.then_some(RejoinNonce(nonce))
+    }
+
+    fn replica(&self, makings: &Makings<'_>, rejoin: Option<RejoinNonce>) -> Replica {
         Replica::new(Setup {
             epoch: makings.cast.epoch.clone(),
             identity: Some(Identity {
@@ -194,7 +210,7 @@ impl Process {
             workshop: self.workshop.clone(),
             tuning: makings.tuning,
             part_bytes_max: makings.part_bytes_max,
-            rejoin: None,
+            rejoin,
         })
     }
 
@@ -221,7 +237,9 @@ impl Process {
         self.faulty.repair();
         let dice = &mut self.dice;
         self.memory.crash(&mut || dice.number());
-        if self.forgets {
+        // One that comes back must also stand a crash that leaves it its disk.
+        let spared = self.forgot && self.rejoins && self.dice.coin();
+        if self.forgets && !spared {
             self.memory = MemoryDisk::new();
             self.faulty = FaultyDisk::new(Arc::new(self.memory.clone()));
             self.forgot = true;

@@ -57,6 +57,8 @@ pub(crate) struct Recovered {
     pub(crate) own: Vec<VertexRef>,
     pub(crate) commits: u64,
     pub(crate) records: u64,
+    /// Whether a quorum's word about the life before is among them.
+    pub(crate) rejoined: bool,
     /// Where the records end.
     pub(crate) end: Position,
 }
@@ -124,12 +126,12 @@ impl Storage {
                 let certified: CertifiedHead = decode(bytes).map_err(text)?;
                 self.index.certified(&certified, position);
             }
+            RecordKind::Rejoin => recovered.rejoined = true,
             RecordKind::Attestation
             | RecordKind::Evidence
             | RecordKind::Seal
             | RecordKind::Provision
-            | RecordKind::Amnesia
-            | RecordKind::Rejoin => {}
+            | RecordKind::Amnesia => {}
         }
         Ok(())
     }

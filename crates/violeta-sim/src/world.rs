@@ -285,7 +285,7 @@ impl<'a> World<'a> {
             self.marks.note(Mark::SyncCutShort);
         }
         self.observed[process].restart();
-        self.check_memory(process)?;
+        self.check_memory(process, started.recovered.rejoined)?;
         if self.is_honest(process) {
             let recovered = &started.recovered;
             self.checkers
@@ -296,11 +296,12 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    /// Who lost its disk knows it from the first moment, and nobody else believes it of itself.
-    fn check_memory(&mut self, process: usize) -> Verdict {
+    /// Who lost its disk knows it from the first moment, and nobody else believes it of itself. Only a quorum's word that
+    /// is in the journal makes it good.
+    fn check_memory(&mut self, process: usize, rejoined: bool) -> Verdict {
         let it = &self.processes[process];
         let Some(life) = &it.life else { return Ok(()) };
-        let (forgot, status) = (it.forgot, life.replica.status());
+        let (forgot, status) = (it.forgot && !rejoined, life.replica.status());
         ensure!(
             status.amnesia == forgot && !(forgot && status.accepts),
             Property::Amnesia,
@@ -527,6 +528,7 @@ fn processes(seed: u64, plan: &Plan, cast: &Cast) -> Vec<Process> {
         let mut process = Process::new(index, workshop, dice);
         process.adversaries = adversaries;
         process.forgets = lies.contains(&adversaries::Lie::Amnesiac);
+        process.rejoins = process.forgets && plan.rejoin;
         process.puppet = puppet;
         process
     };

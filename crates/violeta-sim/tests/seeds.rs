@@ -59,6 +59,7 @@ fn worlds_of_four_to_seven_keep_every_property_whatever_fails_and_whoever_lies()
             Mark::Crash,
             Mark::Restart,
             Mark::Amnesia,
+            Mark::Rejoined,
             Mark::Blackout,
             Mark::SyncCutShort,
             Mark::ExecutedAgain,

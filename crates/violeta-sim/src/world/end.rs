@@ -145,12 +145,16 @@ impl World<'_> {
     }
 
     /// Whether all honest validators have the whole log, have executed it, and know its last head certified; and those
-    /// that only forget have followed.
+    /// that only forget have followed, and come back where they may.
     fn are_all_equal(&self) -> bool {
         let (commits, height) = (self.checkers.log.len(), self.checkers.height());
         let follows = |process: &usize| {
             let life = self.processes[*process].life.as_ref();
-            life.is_some_and(|life| life.replica.status().executed == height)
+            let back = |amnesia: bool| !(amnesia && self.plan.rejoin);
+            life.is_some_and(|life| {
+                let status = life.replica.status();
+                status.executed == height && back(status.amnesia)
+            })
         };
         let forgetful = (0..self.n()).filter(|process| self.is_consistent(*process));
         if !forgetful.into_iter().all(|process| follows(&process)) {

@@ -109,6 +109,10 @@ impl World<'_> {
 
     /// A validator has news.
     pub(super) fn observe_notice(&mut self, process: usize, notice: Notice) -> Verdict {
+        if let Notice::Rejoined { floor } = notice {
+            self.line(Some(process), format_args!("goes on above round {floor}"));
+            self.marks.note(Mark::Rejoined);
+        }
         if !self.is_honest(process) {
             return Ok(());
         }
