@@ -177,6 +177,7 @@ mod tests {
 
     fn messages() -> Vec<Message> {
         let epoch = fixture::epoch(4, 4);
+        let nonce = RejoinNonce([6; 32]);
         let rounds = || {
             vec![Round(3), Round(9), Round(0), Round(7)]
                 .try_into()
@@ -198,6 +199,17 @@ mod tests {
                 exposed: 5,
             }),
             Message::Pruned(Round(77)),
+            Message::RejoinQuestion(nonce),
+            Message::RejoinAnswer(RejoinAnswer {
+                nonce,
+                newest: epoch.virtual_vertices()[1],
+                of_asker: Some(epoch.virtual_vertices()[2]),
+            }),
+            Message::RejoinAnswer(RejoinAnswer {
+                nonce,
+                newest: epoch.virtual_vertices()[1],
+                of_asker: None,
+            }),
         ]
     }
 
