@@ -38,6 +38,7 @@ mod adversaries;
 mod cast;
 mod checkers;
 mod clock;
+mod content;
 mod dice;
 mod event;
 mod faults;

@@ -11,6 +11,7 @@ use super::World;
 use crate::adversaries::Means;
 use crate::checkers::{Property, Verdict, Violation};
 use crate::clock::Micros;
+use crate::content;
 use crate::event::Event;
 use crate::faults::Fault;
 use crate::marks::Mark;
@@ -179,8 +180,9 @@ impl World<'_> {
     // ── Jobs and the journal ────────────────────────────────────────────────────────────────────────────────────
 
     pub(super) fn job(&mut self, process: usize, job: Job) -> Verdict {
+        self.trace
+            .event(self.now, "job", process, &content::of_job(&job));
         let done = self.memo.run(&self.processes[process].workshop, job);
-        self.trace.event(self.now, "job", process, &[]);
         match done {
             Some(done) => self.give(process, Input::JobDone(done)),
             None => Ok(()),
@@ -235,7 +237,8 @@ impl World<'_> {
     }
 
     pub(super) fn load(&mut self, process: usize, request: LoadRequest) -> Verdict {
-        self.trace.event(self.now, "load", process, &[]);
+        self.trace
+            .event(self.now, "load", process, &content::of_load(&request));
         let Some(life) = &self.processes[process].life else {
             return Ok(());
         };
@@ -295,6 +298,8 @@ impl World<'_> {
             }
         }
         for effect in effects {
+            self.trace
+                .event(self.now, "effect", process, &content::of_effect(&effect));
             self.give(process, Input::Machine(effect))?;
         }
         self.plan_machine(process);
