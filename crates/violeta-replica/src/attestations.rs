@@ -11,27 +11,45 @@
 //! block is in the journal before it is durable in the store. One whose own head differs from a certified one has a
 //! fault and stops.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use violeta_types::{
     Attestation, Bounded, Certificate, CertifiedHead, Committee, Head, HeadId, Height, Seal,
     StakeTally, ThresholdShare, ValidatorIndex, ValidatorSignature,
 };
 
-use crate::limits::{ATTESTED_HEIGHTS_MAX, REATTESTED_HEIGHTS_MAX};
+use crate::limits::{ATTESTED_HEIGHTS_MAX, DIVERGENCES_MAX, REATTESTED_HEIGHTS_MAX};
 use crate::machine::Block;
 
 /// Heights that something is kept of.
 const TRACKED_HEIGHTS_MAX: usize = 4 * ATTESTED_HEIGHTS_MAX as usize;
 
 /// Two attestations of one validator for different heads of one height: proof that it lies.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct ConflictingAttestations {
     /// The one that came first.
     pub first: Attestation,
     /// The one that came later.
     pub second: Attestation,
+}
+
+impl ConflictingAttestations {
+    /// Whether it says what it is for: two heads, of one height and one validator. Signatures are checked before.
+    fn is_conflict(&self) -> bool {
+        let of = |attestation: &Attestation| (attestation.height, attestation.validator);
+        of(&self.first) == of(&self.second) && self.first.head != self.second.head
+    }
+}
+
+/// What a replica keeps when it finds that a quorum made another block (replica.md §2).
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Divergence {
+    /// The head made here.
+    pub ours: HeadId,
+    /// The quorum's word for another one.
+    pub certificate: Certificate,
 }
 
 /// What an attestation led to.
@@ -88,8 +106,10 @@ pub struct Attestations {
     newest_certified: Option<Arc<CertifiedHead>>,
     newest_executed: Height,
     newest_sealed: Height,
-    /// Who attested two heads of one height. One proof is enough.
-    convicted: BTreeSet<ValidatorIndex>,
+    /// Who attested two heads of one height. One proof each is enough.
+    convicted: BTreeMap<ValidatorIndex, ConflictingAttestations>,
+    /// What a quorum said against blocks made here.
+    divergences: Vec<Divergence>,
 }
 
 impl Attestations {
@@ -103,6 +123,54 @@ impl Attestations {
         if certified.head.height > self.certified_height() {
             self.newest_certified = Some(certified);
         }
+    }
+
+    /// Takes the proof of a lie from the journal. Says whether it is one.
+    #[must_use]
+    pub fn restore_conflict(&mut self, conflict: ConflictingAttestations) -> bool {
+        let proves = conflict.is_conflict();
+        if proves {
+            self.convicted.insert(conflict.first.validator, conflict);
+        }
+        proves
+    }
+
+    /// Takes from the journal what a quorum said against a block made here.
+    pub fn restore_divergence(&mut self, divergence: Divergence) {
+        self.divergences.push(divergence);
+    }
+
+    /// Proofs of lies, one a validator.
+    pub fn conflicts(&self) -> impl Iterator<Item = &ConflictingAttestations> {
+        self.convicted.values()
+    }
+
+    /// What a quorum said against blocks made here.
+    pub fn divergences(&self) -> &[Divergence] {
+        &self.divergences
+    }
+
+    /// Keeps what a quorum says against a block made here. Says whether it is news, and one of the first.
+    pub fn keep_divergence(&mut self, divergence: &Divergence) -> bool {
+        let height = divergence.certificate.height;
+        let known = |kept: &Divergence| kept.certificate.height == height;
+        let keep = self.divergences.len() < DIVERGENCES_MAX && !self.divergences.iter().any(known);
+        if keep {
+            self.divergences.push(divergence.clone());
+        }
+        keep
+    }
+
+    /// The quorum's word for another head than the one made here, as far as it is held.
+    pub fn certificate_against(&self, diverged: &Diverged) -> Option<Certificate> {
+        let (height, theirs) = (diverged.height, diverged.theirs);
+        let newest = self.newest_certified.as_ref();
+        if let Some(newest) = newest.filter(|newest| newest.certificate.head == theirs) {
+            return Some(newest.certificate.clone());
+        }
+        let entry = self.heights.get(&height)?;
+        let certificate = certificate(height, theirs, &entry.attestations);
+        (!certificate.signatures.is_empty()).then_some(certificate)
     }
 
     /// Takes an executed block's head from the journal. The newest are attested again after the start, unless they
@@ -230,11 +298,15 @@ impl Attestations {
         }
         let entry = self.heights.entry(height).or_default();
         if let Some(first) = entry.attestations.get(&attestation.validator) {
-            if first.head != attestation.head && self.convicted.insert(attestation.validator) {
-                taken.conflict = Some(Box::new(ConflictingAttestations {
+            let validator = attestation.validator;
+            if first.head != attestation.head && !self.convicted.contains_key(&validator) {
+                let conflict = ConflictingAttestations {
                     first: first.clone(),
                     second: attestation,
-                }));
+                };
+                assert!(conflict.is_conflict());
+                self.convicted.insert(validator, conflict.clone());
+                taken.conflict = Some(Box::new(conflict));
             }
             return Ok(taken);
         }
@@ -260,7 +332,7 @@ impl Attestations {
         let entry = self.heights.get(&height);
         let known = entry.and_then(|entry| entry.attestations.get(&validator));
         known.is_some_and(|attestation| {
-            attestation.head == *head || self.convicted.contains(&validator)
+            attestation.head == *head || self.convicted.contains_key(&validator)
         })
     }
 

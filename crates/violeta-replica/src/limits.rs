@@ -63,6 +63,10 @@ pub const ATTESTED_HEIGHTS_MAX: u64 = 1_024;
 /// Heights that are attested again after a restart, at most.
 pub const REATTESTED_HEIGHTS_MAX: usize = 1_024;
 
+/// Divergences that the journal keeps the evidence of. Whoever starts again and again without mending the fault finds
+/// one each time.
+pub const DIVERGENCES_MAX: usize = 16;
+
 // A part's envelope: the question, four bytes a vertex, a certified head of the largest committee.
 const PART_ENVELOPE_BYTES_MAX: usize = 1_024 + 4 * PART_VERTICES_MAX + 128 * VALIDATORS_MAX;
 const _: () =

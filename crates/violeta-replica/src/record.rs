@@ -1,7 +1,7 @@
 //! What a replica keeps in its journal, in the order in which it happened.
 //!
 //! A journal that is read back from its beginning gives the replica as it was: vertices (parents before children),
-//! commits, own attestations, blocks, certified heads, evidence. What comes first says what it is worth
+//! commits, own attestations, blocks, certified heads, evidence of lies and of own faults. What comes first says what it is worth
 //! ([`provision`](crate::provision)). The shell's indexes are rebuilt from the same.
 
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use violeta_consensus::{Evidence, ValidVertex};
 use violeta_types::{Attestation, CertifiedHead, Commit, Digest, Epoch, Seal, encode};
 
+use crate::attestations::{ConflictingAttestations, Divergence};
 use crate::machine::Block;
 use crate::provision::{Provision, Rejoin};
 
@@ -38,6 +39,10 @@ pub enum RecordKind {
     Amnesia = 9,
     /// After that: a quorum has told above which round it may make vertices again.
     Rejoin = 10,
+    /// Proof that a validator attested two heads of one height.
+    Conflict = 11,
+    /// A quorum's word against a block that was made here. The replica stops with it.
+    Divergence = 12,
 }
 
 impl RecordKind {
@@ -54,6 +59,8 @@ impl RecordKind {
             8 => RecordKind::Provision,
             9 => RecordKind::Amnesia,
             10 => RecordKind::Rejoin,
+            11 => RecordKind::Conflict,
+            12 => RecordKind::Divergence,
             _ => return None,
         })
     }
@@ -87,6 +94,10 @@ pub enum Record {
     Amnesia(Epoch),
     /// See [`RecordKind::Rejoin`].
     Rejoin(Rejoin),
+    /// See [`RecordKind::Conflict`].
+    Conflict(Box<ConflictingAttestations>),
+    /// See [`RecordKind::Divergence`].
+    Divergence(Box<Divergence>),
 }
 
 impl Record {
@@ -103,6 +114,8 @@ impl Record {
             Record::Provision(_) => RecordKind::Provision,
             Record::Amnesia(_) => RecordKind::Amnesia,
             Record::Rejoin(_) => RecordKind::Rejoin,
+            Record::Conflict(_) => RecordKind::Conflict,
+            Record::Divergence(_) => RecordKind::Divergence,
         }
     }
 
@@ -119,6 +132,8 @@ impl Record {
             Record::Provision(provision) => encode(provision).into(),
             Record::Amnesia(epoch) => encode(epoch).into(),
             Record::Rejoin(rejoin) => encode(rejoin).into(),
+            Record::Conflict(conflict) => encode(&**conflict).into(),
+            Record::Divergence(divergence) => encode(&**divergence).into(),
         }
     }
 }

@@ -25,12 +25,12 @@ use violeta_crypto::threshold::Combined;
 use violeta_proof::head::check_certificate;
 use violeta_types::seeded::{self, Bug};
 use violeta_types::{
-    Attestation, CertifiedHead, CommitIndex, Committee, Head, HeadId, Height, Item, Payload, Round,
-    Seal, SignedHeader, ThresholdShare, ThresholdSignature, TxId, ValidatorIndex,
+    Attestation, Certificate, CertifiedHead, CommitIndex, Committee, Head, HeadId, Height, Item,
+    Payload, Round, Seal, SignedHeader, ThresholdShare, ThresholdSignature, TxId, ValidatorIndex,
     ValidatorPublicKey, Vertex, VertexHeader, VertexRef, encode,
 };
 
-use crate::attestations::{Attestations, Diverged};
+use crate::attestations::{Attestations, ConflictingAttestations, Diverged, Divergence};
 use crate::catch_up::CatchUp;
 use crate::commit_log::CommitLog;
 use crate::handover::{Handover, Step};
@@ -349,6 +349,16 @@ impl Replica {
         self.core.evidence()
     }
 
+    /// The proofs that validators attested two heads of one height: one a validator.
+    pub fn conflicts(&self) -> impl Iterator<Item = &ConflictingAttestations> {
+        self.attestations.conflicts()
+    }
+
+    /// What a quorum said against blocks that were made here, now or before a restart.
+    pub fn divergences(&self) -> &[Divergence] {
+        self.attestations.divergences()
+    }
+
     /// The first turn, after a start.
     pub(crate) fn begin(&mut self, now: Now) {
         self.now = now;
@@ -563,6 +573,7 @@ impl Replica {
             Ok(taken) => {
                 if let Some(conflict) = taken.conflict {
                     let height = conflict.first.height;
+                    self.append(Record::Conflict(conflict));
                     let what = format!("attested two heads at height {height}");
                     self.notice(Notice::Evidence { validator, what });
                 }
@@ -616,7 +627,10 @@ impl Replica {
 
     fn adopt_executed(&mut self, certified: Arc<CertifiedHead>) {
         match self.attestations.adopt(certified.clone()) {
-            Err(diverged) => self.diverged(&diverged),
+            Err(diverged) => {
+                self.keep_divergence(diverged.ours, certified.certificate.clone());
+                self.diverged(&diverged);
+            }
             Ok(true) => self.certified(certified),
             Ok(false) => {}
         }
@@ -645,7 +659,20 @@ impl Replica {
     }
 
     fn diverged(&mut self, diverged: &Diverged) {
+        if let Some(certificate) = self.attestations.certificate_against(diverged) {
+            self.keep_divergence(diverged.ours, certificate);
+        }
         self.halt(diverged.to_string());
+    }
+
+    /// What a quorum says against a block made here goes to the journal: whoever looks for the fault needs it
+    /// (replica.md §2).
+    fn keep_divergence(&mut self, ours: HeadId, certificate: Certificate) {
+        let divergence = Divergence { ours, certificate };
+        if self.attestations.keep_divergence(&divergence) {
+            self.append(Record::Divergence(Box::new(divergence)));
+            self.sync();
+        }
     }
 
     fn equivocation(&mut self, evidence: &Evidence) {

@@ -15,6 +15,7 @@ use violeta_consensus::{Now, UncheckedEvidence, trust_vertex};
 use violeta_types::seeded::{self, Bug};
 use violeta_types::{Attestation, CertifiedHead, Commit, Epoch, Height, Seal, decode};
 
+use crate::attestations::{ConflictingAttestations, Divergence};
 use crate::handover::Handover;
 use crate::limits::REATTESTED_HEIGHTS_MAX;
 use crate::machine::{Block, Position};
@@ -91,6 +92,16 @@ impl Replica {
                 let unchecked: UncheckedEvidence = decode(&bytes).map_err(broken)?;
                 let evidence = unchecked.check(&self.epoch).map_err(broken)?;
                 self.core.restore_evidence(evidence);
+            }
+            RecordKind::Conflict => {
+                let conflict: ConflictingAttestations = decode(&bytes).map_err(broken)?;
+                if !self.attestations.restore_conflict(conflict) {
+                    return Err(broken("two attestations that don't conflict"));
+                }
+            }
+            RecordKind::Divergence => {
+                let divergence: Divergence = decode(&bytes).map_err(broken)?;
+                self.attestations.restore_divergence(divergence);
             }
             RecordKind::Seal => {
                 let seal: Seal = decode(&bytes).map_err(broken)?;

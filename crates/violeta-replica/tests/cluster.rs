@@ -5,7 +5,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "the world of a test stops where it breaks"
 )]
 
@@ -15,7 +14,7 @@ use bytes::Bytes;
 use violeta_replica::limits::{ADOPTED_AHEAD_COMMITS_MAX, LAG_COMMITS_MAX};
 use violeta_replica::message::Heartbeat;
 use violeta_replica::{Message, RecordKind};
-use violeta_types::Height;
+use violeta_types::{Height, ValidatorIndex};
 use world::{Options, World};
 
 fn item(n: u64) -> Bytes {
@@ -345,6 +344,62 @@ fn a_vertex_that_is_here_is_not_judged_again_however_often_it_comes() {
     world.submit(2, vec![item(99)]);
     world.run_ms(2_000);
     assert_eq!(world.executed_items(0), 9);
+}
+
+#[test]
+fn the_proof_that_a_validator_attested_two_heads_is_kept_once_and_over_a_restart() {
+    let mut world = World::new(4, 25, Options::default());
+    world.submit(0, vec![item(1)]);
+    world.run_ms(2_000);
+    let height = world.status(0).certified;
+    let lie = |world: &mut World, n| {
+        let attestation = world.false_attestation(1, height, n);
+        world.inject(1, 0, Message::Attestation(attestation).to_bytes());
+        world.run_ms(100);
+    };
+    let kept = |world: &World| {
+        let kinds = world.records(0).into_iter();
+        kinds.filter(|kind| *kind == RecordKind::Conflict).count()
+    };
+    lie(&mut world, 1);
+    assert_eq!(kept(&world), 1);
+    world.stop(0);
+    world.restart(0);
+    lie(&mut world, 2);
+    world.submit(0, vec![item(2)]);
+    world.run_ms(2_000);
+    assert_eq!(kept(&world), 1, "one proof is enough");
+    let proofs: Vec<_> = world.replica(0).conflicts().collect();
+    let [proof] = proofs[..] else {
+        panic!("read back");
+    };
+    for attestation in [&proof.first, &proof.second] {
+        assert_eq!(attestation.height, height);
+        assert_eq!(attestation.validator, ValidatorIndex(1));
+    }
+    assert_ne!(proof.first.head, proof.second.head);
+    assert_eq!(world.executed_items(0), 2);
+}
+
+#[test]
+fn who_makes_another_block_than_a_quorum_stops_and_keeps_the_quorums_word() {
+    let mut world = World::new(4, 26, Options::default());
+    world.submit(0, vec![item(1)]);
+    world.run_ms(2_000);
+    world.spoil_machine(2);
+    world.submit(0, vec![item(2)]);
+    world.run_ms(3_000);
+    assert!(world.status(2).halted.is_some());
+    assert_eq!(world.executed_items(0), 2, "the others go on");
+    let kinds = world.records(2);
+    assert_eq!(kinds.last(), Some(&RecordKind::Divergence));
+    world.stop(2);
+    world.restart(2);
+    let [divergence] = world.replica(2).divergences() else {
+        panic!("read back");
+    };
+    assert_ne!(divergence.certificate.head, divergence.ours);
+    assert!(divergence.certificate.signatures.len() >= 3, "a quorum's");
 }
 
 #[test]

@@ -131,7 +131,9 @@ impl Storage {
             | RecordKind::Evidence
             | RecordKind::Seal
             | RecordKind::Provision
-            | RecordKind::Amnesia => {}
+            | RecordKind::Amnesia
+            | RecordKind::Conflict
+            | RecordKind::Divergence => {}
         }
         Ok(())
     }
@@ -158,7 +160,9 @@ impl Storage {
             | Record::Seal(_)
             | Record::Provision(_)
             | Record::Amnesia(_)
-            | Record::Rejoin(_) => {}
+            | Record::Rejoin(_)
+            | Record::Conflict(_)
+            | Record::Divergence(_) => {}
         }
         Ok(())
     }

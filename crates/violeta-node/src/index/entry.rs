@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use violeta_consensus::UncheckedEvidence;
+use violeta_replica::attestations::ConflictingAttestations;
 use violeta_replica::{Block, Record, RecordKind};
 use violeta_types::api::ChainEvent;
 use violeta_types::codec::decode_prefix;
 use violeta_types::{
-    CertifiedHead, ChainId, Commit, CommitIndex, DecodeError, Seal, SignedHeader, ValidatorIndex,
-    VertexId, decode,
+    Attestation, CertifiedHead, ChainId, Commit, CommitIndex, DecodeError, Seal, SignedHeader,
+    ValidatorIndex, VertexId, decode,
 };
 
 /// What is to be found by name.
@@ -47,7 +48,9 @@ impl Entry {
             Record::Attestation(_)
             | Record::Provision(_)
             | Record::Amnesia(_)
-            | Record::Rejoin(_) => Entry::Nothing,
+            | Record::Rejoin(_)
+            | Record::Divergence(_) => Entry::Nothing,
+            Record::Conflict(conflict) => conflict_entry(&conflict.first),
             Record::Block(block) => Entry::Block(block.clone()),
             Record::Certified(certified) => Entry::Certified(certified.clone()),
             Record::Evidence(evidence) => evidence_entry(&evidence.first().header),
@@ -73,7 +76,12 @@ impl Entry {
             RecordKind::Attestation
             | RecordKind::Provision
             | RecordKind::Amnesia
-            | RecordKind::Rejoin => Entry::Nothing,
+            | RecordKind::Rejoin
+            | RecordKind::Divergence => Entry::Nothing,
+            RecordKind::Conflict => {
+                let conflict: ConflictingAttestations = decode(bytes)?;
+                conflict_entry(&conflict.first)
+            }
             RecordKind::Block => Entry::Block(Arc::new(decode(bytes)?)),
             RecordKind::Certified => Entry::Certified(Arc::new(decode(bytes)?)),
             RecordKind::Evidence => {
@@ -90,6 +98,13 @@ impl Entry {
             Entry::Block(block) => Some(block),
             _ => None,
         }
+    }
+}
+
+fn conflict_entry(first: &Attestation) -> Entry {
+    Entry::Evidence {
+        validator: first.validator,
+        what: format!("two heads attested at height {}", first.height),
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct State {
     peaks: merkle::Peaks,
     position: Position,
     last_block_round: Round,
+    /// Whether its blocks are wrong.
+    faulty: bool,
 }
 
 pub(crate) struct Counter {
@@ -56,6 +58,14 @@ impl Counter {
             durable,
             effects: VecDeque::new(),
         }
+    }
+
+    pub(crate) fn spoil(&mut self) {
+        self.state.faulty = true;
+    }
+
+    pub(crate) fn is_faulty(&self) -> bool {
+        self.state.faulty
     }
 
     fn execute(&mut self, commit: &OrderedCommit) {
@@ -106,11 +116,14 @@ fn block(epoch: &EpochData, state: &mut State, commit: &OrderedCommit, ids: &[Tx
         time: commit.commit.time,
         transactions_root: merkle::TRANSACTIONS.root(ids.iter().map(|id| id.0)),
         results_root: merkle::RESULTS.root(outcomes.iter().map(Outcome::digest)),
-        state_root: state.seen.iter().fold(Digest::ZERO, |sum, id| {
-            let mut sum = sum;
-            sum.0.iter_mut().zip(id.0.0).for_each(|(a, b)| *a ^= b);
-            sum
-        }),
+        state_root: state
+            .seen
+            .iter()
+            .fold(Digest([u8::from(state.faulty); 32]), |sum, id| {
+                let mut sum = sum;
+                sum.0.iter_mut().zip(id.0.0).for_each(|(a, b)| *a ^= b);
+                sum
+            }),
         history_root: state.peaks.root(merkle::HISTORY),
         committee,
         next_committee: committee,

@@ -23,9 +23,9 @@ use violeta_replica::{
     Status, Workshop,
 };
 use violeta_types::{
-    Admission, CertifiedHead, Commit, CommitIndex, Committee, Digest, Domain, Epoch, Genesis,
-    Height, Member, NodePublicKey, OperatorPublicKey, Parameters, Stake, TimeMs, TxId,
-    ValidatorIndex, Vertex, VertexId, VertexRef, decode,
+    Admission, Attestation, CertifiedHead, Commit, CommitIndex, Committee, Digest, Domain, Epoch,
+    Genesis, HeadId, Height, Member, NodePublicKey, OperatorPublicKey, Parameters, Stake, TimeMs,
+    TxId, ValidatorIndex, Vertex, VertexId, VertexRef, decode,
 };
 
 const WALL: u64 = 1_700_000_000_000;
@@ -360,6 +360,27 @@ impl World {
         self.cut.insert(node);
     }
 
+    /// From now on, a node's machine makes other blocks than everybody's.
+    pub(crate) fn spoil_machine(&mut self, node: usize) {
+        self.nodes[node].machine.spoil();
+    }
+
+    /// A validator's attestation of a head that nobody made.
+    pub(crate) fn false_attestation(&self, validator: usize, height: Height, n: u8) -> Attestation {
+        let head = HeadId(Digest([n; 32]));
+        Attestation {
+            height,
+            head,
+            validator: ValidatorIndex(validator as u16),
+            signature: validator_key(validator).sign_attestation(&head),
+            seal_share: None,
+        }
+    }
+
+    pub(crate) fn replica(&self, node: usize) -> &Replica {
+        &self.nodes[node].replica
+    }
+
     /// Makes every machine slower, or faster, from now on.
     pub(crate) fn slow_down(&mut self, machine_us: u64) {
         self.options.machine_us = machine_us;
@@ -525,7 +546,10 @@ impl World {
             }
             Output::Refuse { peer, .. } => self.nodes[node].refused.push(peer),
             Output::Notice(notice) => self.notice(node, notice),
-            Output::Halt(reason) => panic!("validator {node} halted: {reason}"),
+            Output::Halt(reason) => {
+                let is_faulty = self.nodes[node].machine.is_faulty();
+                assert!(is_faulty, "validator {node} halted: {reason}");
+            }
         }
     }
 
