@@ -47,7 +47,9 @@ pub enum CommitteeError {
     GroupKey,
 }
 
-/// The validators of an epoch. Checked: at least one, distinct keys, stakes that add up.
+/// The validators of an epoch. Checked: at least one, stakes that add up, and for each purpose keys that differ from
+/// member to member. Across purposes they aren't compared: such keys have different types and sign in different domains,
+/// so a key used twice harms nobody but its holder.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, Serialize)]
 pub struct Committee {
     epoch: Epoch,
@@ -105,6 +107,7 @@ impl Committee {
             let shared = members[..i].iter().position(|other| {
                 other.validator_key == member.validator_key
                     || other.node_key == member.node_key
+                    || other.operator_key == member.operator_key
                     || (other.share_key.is_some() && other.share_key == member.share_key)
             });
             if let Some(other) = shared {
@@ -346,6 +349,17 @@ mod tests {
             refuse(vec![member(7, 1), member(7, 1)]),
             CommitteeError::SharedKey(ValidatorIndex(0), ValidatorIndex(1))
         );
+        let with = |change: fn(&mut Member)| {
+            let mut members = vec![member(7, 1), member(8, 1), member(9, 1)];
+            members.iter_mut().skip(1).for_each(change);
+            refuse(members)
+        };
+        let shared = CommitteeError::SharedKey(ValidatorIndex(1), ValidatorIndex(2));
+        assert_eq!(with(|m| m.validator_key.0 = [1; 32]), shared);
+        assert_eq!(with(|m| m.node_key.0 = [1; 32]), shared);
+        assert_eq!(with(|m| m.operator_key.0 = [1; 32]), shared);
+        let share = |m: &mut Member| m.share_key = Some(SharePublicKey([1; 96]));
+        assert_eq!(with(share), shared);
         let twins = (
             Epoch(0),
             vec![member(7, 1), member(7, 1)],

@@ -41,7 +41,7 @@ impl World {
                 validator_key: ValidatorPublicKey([i as u8; 32]),
                 share_key: None,
                 node_key: identity.public_key(),
-                operator_key: OperatorPublicKey([0; 32]),
+                operator_key: OperatorPublicKey([i as u8; 32]),
             })
             .collect();
         let listeners: Vec<_> = (0..n)
