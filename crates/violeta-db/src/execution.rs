@@ -13,7 +13,7 @@
 //! - *Everything else spends it and is recorded once*, refused or not. The nonce stays spent when the rest is undone.
 //! - On an open chain a key without an account founds one with its first transaction that lies in a new account's
 //!   window, whatever becomes of that transaction: else its refusal could be recorded twice.
-//! - A block records a bounded number of transactions and writes a bounded number of bytes. What a commit holds beyond
+//! - A block records a bounded number of transactions, and reads and writes a bounded number of bytes. What a commit holds beyond
 //!   that leaves no trace and spends no nonce: it can be submitted again.
 //! - Operations run in order, each seeing what those before it did; the first that fails names itself.
 //!
@@ -49,6 +49,8 @@ pub struct BlockContext {
     pub outcomes_max: usize,
     /// Bytes that a block may write before it records no more, its last transaction aside.
     pub written_bytes_max: usize,
+    /// Bytes that a block may read before it records no more, its last transaction aside.
+    pub read_bytes_max: usize,
 }
 
 /// The execution of one block.
@@ -140,6 +142,7 @@ impl<'a, S: State> Execution<'a, S> {
     fn is_full(&self) -> bool {
         self.outcomes.len() >= self.context.outcomes_max
             || self.overlay.written_bytes() > self.context.written_bytes_max
+            || self.overlay.block_read_bytes() > self.context.read_bytes_max
     }
 
     /// Ends the block: its outcomes, and its changes into `sink`.

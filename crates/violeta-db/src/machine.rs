@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use violeta_journal::Disk;
+use violeta_journal::{Disk, RECORD_BYTES_MAX};
 use violeta_replica::limits::BLOCK_OUTCOMES_MAX;
 use violeta_replica::{
     Effect, Event, ItemMeta, Machine, NotAdmitted, OrderedCommit, Position, Rules,
@@ -39,6 +39,13 @@ use crate::view::{View, block_record};
 /// Bytes that a block may write before it records no more, its last transaction aside.
 pub const BLOCK_WRITTEN_BYTES_MAX: usize = 512 << 20;
 
+/// Bytes that a block may read before it records no more, its last transaction aside: what every replica must read, hash
+/// and hold before it can attest.
+pub const BLOCK_READ_BYTES_MAX: usize = 256 << 20;
+
+/// The encoding of an outcome, at most: height, index, transaction, refusal with its operation.
+const OUTCOME_BYTES_MAX: usize = 8 + 4 + 32 + (1 + (1 + 4) + 1);
+
 /// No less than one transaction writes: each operation a namespace's record, and all bytes that it carries.
 const TRANSACTION_WRITTEN_BYTES_MAX: usize =
     OPERATIONS_MAX * (CHANGE_BYTES + 4_096) + TRANSACTION_BYTES_MAX;
@@ -51,6 +58,9 @@ const _: () = assert!(
 const _: () = assert!(
     BLOCK_WRITTEN_BYTES_MAX / CHANGE_BYTES + (1 << 20) < violeta_vlsm::limits::BATCH_OPERATIONS_MAX
 );
+
+// It fits one record of the journal too, with its head.
+const _: () = assert!(BLOCK_OUTCOMES_MAX * OUTCOME_BYTES_MAX + 4_096 < RECORD_BYTES_MAX);
 
 /// The Database machine.
 pub struct DbMachine {
@@ -204,6 +214,7 @@ impl DbMachine {
             time: commit.time,
             outcomes_max: BLOCK_OUTCOMES_MAX,
             written_bytes_max: BLOCK_WRITTEN_BYTES_MAX,
+            read_bytes_max: BLOCK_READ_BYTES_MAX,
         };
         let mut execution = Execution::new(context, &view);
         for item in &ordered.items {

@@ -59,7 +59,7 @@ struct NamespaceState {
 }
 
 /// Names a namespace that the overlay has loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NamespaceIndex(usize);
 
 enum Undo {
@@ -78,15 +78,21 @@ pub(crate) struct Overlay<'a, S> {
     keys: BTreeMap<ClientPublicKey, Slot<ClientId>>,
     names: BTreeMap<Bytes, NamespaceIndex>,
     namespaces: Vec<NamespaceState>,
+    /// What was found below of keys that the block looked at: each is read once, however often it is looked at.
+    found: BTreeMap<(NamespaceIndex, Bytes), Option<StoredValue>>,
     undo: Vec<Undo>,
-    /// Bytes of values read from below since the transaction began.
+    /// Bytes of values from below that the transaction looked at.
     read_bytes: usize,
+    /// What the block read from below; never taken back.
+    block_read_bytes: usize,
     /// No less than the bytes that the block will give out, keys and values; never taken back.
     written_bytes: usize,
 }
 
 /// What each change counts at least, however small: so that bytes bound the number of changes too.
 pub(crate) const CHANGE_BYTES: usize = 64;
+/// What each key that is looked up below counts at least, there or not.
+pub(crate) const READ_BYTES: usize = 256;
 /// No less than an account or the holder of a key takes.
 const ACCOUNT_BYTES: usize = 256;
 /// No less than a namespace's record and name take.
@@ -112,8 +118,10 @@ impl<'a, S: State> Overlay<'a, S> {
             keys: BTreeMap::new(),
             names: BTreeMap::new(),
             namespaces: Vec::new(),
+            found: BTreeMap::new(),
             undo: Vec::new(),
             read_bytes: 0,
+            block_read_bytes: 0,
             written_bytes: 0,
         }
     }
@@ -155,9 +163,14 @@ impl<'a, S: State> Overlay<'a, S> {
         }
     }
 
-    /// Bytes of values that the transaction made the overlay read from below.
+    /// Bytes of values from below that the transaction looked at: each look counts, as if it were the first.
     pub(crate) fn read_bytes(&self) -> usize {
         self.read_bytes
+    }
+
+    /// A bound on the bytes that the block made the store read: values and keys. Of transactions that were undone too.
+    pub(crate) fn block_read_bytes(&self) -> usize {
+        self.block_read_bytes
     }
 
     /// A bound on the bytes that the block will give out. What was undone counts as well: cheap, and the same
@@ -317,11 +330,21 @@ impl<'a, S: State> Overlay<'a, S> {
             None if body.fresh => return Ok(None),
             None => {}
         }
-        let Some(bytes) = self.base.get(name, key)? else {
-            return Ok(None);
+        let place = (at, Bytes::copy_from_slice(key));
+        let found = match self.found.entry(place) {
+            Entry::Occupied(found) => found.into_mut(),
+            Entry::Vacant(place) => {
+                let bytes = self.base.get(name, key)?;
+                let len = bytes.as_ref().map_or(0, Bytes::len);
+                self.block_read_bytes += READ_BYTES + key.len() + len;
+                let stored = bytes.map(|bytes| read_stored(name, key, &bytes));
+                place.insert(stored.transpose()?)
+            }
         };
-        self.read_bytes += bytes.len();
-        read_stored(name, key, &bytes).map(Some)
+        if let Some(stored) = found {
+            self.read_bytes += StoredValue::HEADER_BYTES + stored.value.len();
+        }
+        Ok(found.clone())
     }
 
     /// Gives a key a value.

@@ -4,8 +4,8 @@ use violeta_types::limits::{
     COMMIT_BYTES_MAX, MESSAGE_BYTES_MAX, VALIDATORS_MAX, VERTEX_BYTES_MAX,
 };
 
-/// Outcomes in a block.
-pub const BLOCK_OUTCOMES_MAX: usize = 1 << 22;
+/// Outcomes in a block. What a commit holds beyond that leaves no trace: a block must fit one record of the journal.
+pub const BLOCK_OUTCOMES_MAX: usize = 1 << 18;
 
 /// Bytes of records or vertices in one part of what a validator catches up with: the part ends with the one that
 /// reaches this. A part may so hold one more, of any size, and still fits a message.

@@ -34,6 +34,7 @@ impl World {
             time: TimeMs(START),
             outcomes_max: 1_000,
             written_bytes_max: 64 << 20,
+            read_bytes_max: 64 << 20,
         };
         World { state, context }
     }
@@ -427,6 +428,70 @@ fn a_transaction_reads_no_more_than_it_may() {
     let item = |nonce, keys| transaction(BOB, nonce, look(keys));
     let both = world.block(&[item(3, 0..20), item(4, 20..40)]);
     assert_eq!(both, [None, None], "each transaction has its own allowance");
+}
+
+/// Counts what is asked of the state before the block.
+struct Counting<'a>(&'a MapState, std::cell::RefCell<Vec<String>>);
+
+impl State for Counting<'_> {
+    fn get(&self, space: &[u8], key: &[u8]) -> Result<Option<Bytes>, DbError> {
+        if space == b"shop" {
+            let key = String::from_utf8_lossy(key).into_owned();
+            self.1.borrow_mut().push(key);
+        }
+        self.0.get(space, key)
+    }
+}
+
+#[test]
+fn what_many_transactions_of_a_block_look_at_is_read_once() {
+    let mut world = World::with_shop();
+    assert_eq!(world.one(ALICE, 2, vec![put("shop", "pear", "1")]), None);
+    world.context.height = world.context.height.next();
+    let state = Counting(&world.state, std::cell::RefCell::default());
+    let mut execution = Execution::new(world.context, &state);
+    for nonce in 1..50 {
+        let looks = vec![
+            require("shop", "pear", written_at(2)),
+            require("shop", "fig", Condition::Absent),
+        ];
+        execution.execute(&transaction(BOB, nonce, looks)).unwrap();
+    }
+    assert_eq!(execution.outcomes().len(), 49);
+    assert!(execution.outcomes().iter().all(|o| o.refused.is_none()));
+    assert_eq!(*state.1.borrow(), ["pear", "fig"]);
+}
+
+#[test]
+fn a_block_that_read_its_fill_leaves_the_rest_to_the_next() {
+    let mut world = World::with_shop();
+    world.context.read_bytes_max = 100_000;
+    let big = "x".repeat(60_000);
+    for i in 0..5 {
+        let operations = vec![put("shop", &i.to_string(), &big)];
+        assert_eq!(world.one(ALICE, 2 + i, operations), None);
+    }
+    let look = |i: u64| require("shop", &i.to_string(), written_at(2 + i));
+    let items: Vec<_> = (0..5)
+        .map(|i| transaction(BOB, 1 + i, vec![look(i)]))
+        .collect();
+    assert_eq!(world.block(&items), [None; 2], "60,000, then 120,000 bytes");
+    assert_eq!(world.block(&items), [None; 2]);
+    assert_eq!(world.block(&items), [None; 1]);
+    // The same again and again is one read, however often.
+    let items: Vec<_> = (6..30)
+        .map(|nonce| transaction(BOB, nonce, vec![look(0)]))
+        .collect();
+    assert_eq!(world.block(&items), [None; 24]);
+    // Keys that aren't there are looked for as well.
+    world.context.read_bytes_max = 2_000;
+    let items: Vec<_> = (30..60)
+        .map(|nonce| {
+            let absent = require("shop", &format!("no {nonce}"), Condition::Absent);
+            transaction(BOB, nonce, vec![absent])
+        })
+        .collect();
+    assert_eq!(world.block(&items), [None; 8], "of 261 bytes each");
 }
 
 // Namespaces and rights.

@@ -38,6 +38,24 @@ fn open(disk: &MemoryDisk) -> DbMachine {
     try_open(disk.clone()).unwrap()
 }
 
+#[test]
+fn no_outcome_is_longer_than_the_bound_on_a_block_s_record_reckons_with() {
+    for refused in [
+        None,
+        Some((None, Refusal::Expired)),
+        Some((Some(u32::MAX), Refusal::ReadsTooMuch)),
+    ] {
+        let outcome = violeta_types::Outcome {
+            height: Height(u64::MAX),
+            index: u32::MAX,
+            transaction: TxId(Digest([7; 32])),
+            refused,
+        };
+        let bytes = borsh::to_vec(&outcome).unwrap();
+        assert!(bytes.len() <= OUTCOME_BYTES_MAX, "{refused:?}");
+    }
+}
+
 /// Commits that try everything a little: blocks, empty commits, refusals, replays.
 fn busy_log() -> Log {
     let mut log = Log::default();
