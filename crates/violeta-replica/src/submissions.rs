@@ -149,6 +149,9 @@ fn bytes_of(items: &[Bytes]) -> usize {
 }
 
 fn queue(mempool: &mut Mempool, bytes: Bytes, meta: ItemMeta) -> Result<TxId, SubmitError> {
+    // A copy: the item is a part of the batch that it came in, and would hold all of it in memory for as long as it
+    // waits, uncounted.
+    let bytes = Bytes::copy_from_slice(&bytes);
     match mempool.insert(Pooled { meta, bytes }) {
         Ok(_) => Ok(meta.id),
         Err(Full::Pool) => Err(overloaded("the mempool is full")),
@@ -174,6 +177,31 @@ mod tests {
 
     fn good(n: u8) -> (Bytes, Result<ItemMeta, Rejection>) {
         (Bytes::from(vec![n]), Ok(meta(n)))
+    }
+
+    #[test]
+    fn what_waits_in_the_mempool_holds_nothing_of_the_batch_that_it_came_in() {
+        struct Received(
+            Vec<u8>,
+            #[expect(dead_code, reason = "counted")] std::sync::Arc<()>,
+        );
+        impl AsRef<[u8]> for Received {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+        let held = std::sync::Arc::new(());
+        let batch = Bytes::from_owner(Received(vec![1; 1 << 20], held.clone()));
+        let (mut submissions, mut mempool) = (Submissions::default(), Mempool::default());
+        submissions.open(7, 2);
+        let junk = (batch.slice(10..), Err(Rejection("junk".to_owned())));
+        let verdicts = vec![(batch.slice(..10), Ok(meta(1))), junk];
+        drop(batch);
+        submissions.judged(7, verdicts);
+        assert_eq!(std::sync::Arc::strong_count(&held), 2, "under check");
+        submissions.admitted(7, vec![Ok(())], &mut mempool).unwrap();
+        assert_eq!((mempool.len(), mempool.bytes()), (1, 10));
+        assert_eq!(std::sync::Arc::strong_count(&held), 1);
     }
 
     #[test]
