@@ -183,12 +183,15 @@ pub struct Replica {
     /// Shares of coins, signed before they were needed.
     coin_shares: BTreeMap<Round, ThresholdShare>,
     /// Blocks in the journal that the machine has yet to make durable (again): by height, what they must be.
+    /// Of the newest [`REATTESTED_HEIGHTS_MAX`](crate::limits::REATTESTED_HEIGHTS_MAX) only; those below aren't compared.
     pub(crate) recorded: BTreeMap<Height, HeadId>,
+    /// The height of the journal's last block.
+    pub(crate) journaled: Height,
     /// Verified certified heads above what was executed here.
     ahead: BTreeMap<Height, Arc<CertifiedHead>>,
     /// The machine's durable height.
     pub(crate) durable: Height,
-    /// The newest block's record, while the machine hasn't been asked to flush it.
+    /// The record of the first block that the machine hasn't been asked to flush, if there is one.
     flush_after: Option<u64>,
     flushing: bool,
     machine_pending: bool,
@@ -233,6 +236,7 @@ impl Replica {
             leaving: VecDeque::new(),
             coin_shares: BTreeMap::new(),
             recorded: BTreeMap::new(),
+            journaled: Height(0),
             ahead: BTreeMap::new(),
             durable: Height(0),
             flush_after: None,
@@ -375,17 +379,30 @@ impl Replica {
 
     /// Brings everything forward that an input may have made possible.
     pub(crate) fn turn(&mut self) {
-        self.timers();
+        let steps = [
+            Self::timers,
+            Self::tick_core,
+            Self::drain_core,
+            Self::hand_over,
+            Self::tell_wants,
+            Self::drain_core,
+            Self::judge_returned,
+            Self::ask_for_commits,
+            Self::flush_machine,
+            Self::make_seal,
+        ];
+        for step in steps {
+            // What was found wrong on the way ends it: nothing more is signed, sent or made durable.
+            if self.halted.is_some() {
+                return;
+            }
+            step(self);
+        }
+    }
+
+    fn tick_core(&mut self) {
         self.core.handle(self.now, violeta_consensus::Event::Tick);
         self.tell_wants();
-        self.drain_core();
-        self.hand_over();
-        self.tell_wants();
-        self.drain_core();
-        self.judge_returned();
-        self.ask_for_commits();
-        self.flush_machine();
-        self.make_seal();
     }
 
     fn timers(&mut self) {
@@ -1082,13 +1099,19 @@ impl Replica {
                     theirs,
                 });
             }
-            None => self.append(Record::Block(block.clone())),
+            // So is that of one too old to be compared.
+            None if height <= self.journaled => {}
+            None => {
+                self.journaled = height;
+                self.append(Record::Block(block.clone()));
+            }
         }
         for outcome in &block.outcomes {
             self.mempool.ordered(&outcome.transaction);
         }
         let mark = self.sync();
-        self.flush_after = Some(mark);
+        // The first of those that wait: with the last, blocks that come faster than syncs would put it off for ever.
+        self.flush_after.get_or_insert(mark);
         let completed = self
             .attestations
             .executed(&block, mark, self.epoch.committee());
@@ -1107,8 +1130,9 @@ impl Replica {
         }
     }
 
-    /// Asks the machine to make durable what it executed, once the journal has the blocks: so the store is never
-    /// ahead of the journal by more than a crash can leave, and one flush serves all blocks made meanwhile.
+    /// Asks the machine to make durable what it executed, once the journal has the first block that isn't: one flush
+    /// serves all blocks made meanwhile. The store may so get ahead of the journal by the blocks of one sync; if the
+    /// power goes then, it is rolled back ([`Replica::recorded_height`]).
     fn flush_machine(&mut self) {
         if let Some(mark) = self.flush_after
             && mark <= self.synced

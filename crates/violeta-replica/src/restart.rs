@@ -79,6 +79,7 @@ impl Replica {
             RecordKind::Block => {
                 let block: Block = decode(&bytes).map_err(broken)?;
                 self.recorded.insert(block.head.height, block.head.id());
+                self.journaled = self.journaled.max(block.head.height);
                 self.attestations.restore_block(block.head);
                 while self.recorded.len() > REATTESTED_HEIGHTS_MAX {
                     self.recorded.pop_first();
@@ -145,9 +146,7 @@ impl Replica {
     /// The height of the journal's last block: the store may be no further. One that is (the power went between two
     /// syncs) is rolled back before the start; what is rolled back is executed again.
     pub fn recorded_height(&self) -> Height {
-        self.recorded
-            .last_key_value()
-            .map_or(Height(0), |(height, _)| *height)
+        self.journaled
     }
 
     /// Begins to work, with a machine that stands at `position`.

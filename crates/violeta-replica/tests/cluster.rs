@@ -11,7 +11,7 @@
 mod world;
 
 use bytes::Bytes;
-use violeta_replica::limits::{ADOPTED_AHEAD_COMMITS_MAX, LAG_COMMITS_MAX};
+use violeta_replica::limits::{ADOPTED_AHEAD_COMMITS_MAX, LAG_COMMITS_MAX, REATTESTED_HEIGHTS_MAX};
 use violeta_replica::message::Heartbeat;
 use violeta_replica::{Message, RecordKind};
 use violeta_types::{Height, ValidatorIndex};
@@ -595,6 +595,61 @@ fn what_a_journal_put_back_from_a_copy_lacks_is_noticed_when_it_comes_back_and_i
         world.status(2).amnesia,
         "the vertices that came back don't count as kept"
     );
+    world.assert_agreement();
+}
+
+#[test]
+fn who_syncs_slower_than_blocks_come_attests_all_the_same() {
+    let mut world = World::new(
+        4,
+        330,
+        Options {
+            delay_us_max: 500,
+            slow_disk: Some((3, 50_000)),
+            ..Options::default()
+        },
+    );
+    // Something is ordered all the time: there is no pause between two blocks that is as long as a sync.
+    for n in 0..500 {
+        world.submit((n % 3) as usize, vec![item(n)]);
+        world.run_ms(2);
+    }
+    let blocks = world.status(3).executed;
+    assert!(blocks >= Height(100), "{blocks} in a second");
+    let records = world.records(3);
+    let attested = records
+        .iter()
+        .filter(|kind| **kind == RecordKind::Attestation);
+    assert!(attested.count() >= 8, "one for each sync or two");
+    world.run_ms(3_000);
+    world.assert_agreement();
+}
+
+#[test]
+fn a_store_that_was_lost_is_built_from_the_journal_which_says_nothing_twice() {
+    let mut world = World::new(4, 331, Options::default());
+    let blocks = REATTESTED_HEIGHTS_MAX as u64 + 50;
+    let mut n = 0;
+    while world.status(3).executed.0 < blocks {
+        n += 1;
+        world.submit((n % 4) as usize, vec![item(n)]);
+        world.run_ms(20);
+    }
+    world.run_ms(2_000);
+    let (executed, items) = (world.status(3).executed, world.executed_items(3));
+    world.stop(3);
+    world.lose_store(3);
+    let recorded = world.records(3);
+    let blocks_in = |records: &[RecordKind]| {
+        let blocks = records.iter().filter(|kind| **kind == RecordKind::Block);
+        blocks.count() as u64
+    };
+    assert_eq!(blocks_in(&recorded), executed.0, "each once");
+    world.restart(3);
+    world.run_ms(10_000);
+    assert!(world.status(3).executed >= executed);
+    assert_eq!(world.executed_items(3), items);
+    assert_eq!(blocks_in(&world.records(3)), world.status(3).executed.0);
     world.assert_agreement();
 }
 

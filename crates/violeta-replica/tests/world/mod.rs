@@ -34,6 +34,8 @@ pub(crate) struct Options {
     pub(crate) loss_percent: u64,
     pub(crate) duplicate_percent: u64,
     pub(crate) delay_us_max: u64,
+    /// Whose disk is slow, and how long a sync of its journal takes.
+    pub(crate) slow_disk: Option<(usize, u64)>,
     /// Bytes that a node asks for at once when it catches up.
     pub(crate) part_bytes_max: usize,
     /// How long the machine takes for what it is given, at least.
@@ -53,6 +55,7 @@ impl Default for Options {
             loss_percent: 0,
             duplicate_percent: 0,
             delay_us_max: 5_000,
+            slow_disk: None,
             part_bytes_max: PART_BYTES_MAX,
             machine_us: 20,
             liar: None,
@@ -235,6 +238,13 @@ impl World {
         assert!(!dead.up);
         dead.journal.clear();
         dead.synced = 0;
+        dead.machine.durable = State::default();
+    }
+
+    /// The store of a node that is down is gone; its journal is there.
+    pub(crate) fn lose_store(&mut self, node: usize) {
+        let dead = &mut self.nodes[node];
+        assert!(!dead.up);
         dead.machine.durable = State::default();
     }
 
@@ -522,7 +532,8 @@ impl World {
             }
             Output::Sync { mark } => {
                 let length = self.nodes[node].journal.len();
-                let delay = 100 + self.below(900);
+                let slow = self.options.slow_disk.filter(|(slow, _)| *slow == node);
+                let delay = slow.map_or(100, |(_, us)| us) + self.below(900);
                 self.schedule(node, delay, Happening::Synced { mark, length });
             }
             Output::Job(job) => {
