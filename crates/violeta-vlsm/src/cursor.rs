@@ -359,7 +359,7 @@ impl Cursor {
         run: impl FnOnce(&mut Self) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let result = run(self);
-        self.broken = result.is_err();
+        self.broken |= result.is_err();
         result
     }
 }
