@@ -1,4 +1,5 @@
-//! A validator that lies: for the demonstration, and for tests of what lies come to. Nothing else starts one.
+//! A validator that lies: for the demonstration, and for tests of what lies come to. Nothing else starts one: it ends
+//! with the process that started it, and doesn't start without one (`start --die-with`).
 //!
 //! ```text
 //!   honest replica ──▶ Equivocator ──▶ network

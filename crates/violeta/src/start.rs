@@ -48,8 +48,8 @@ pub(crate) struct StartArgs {
     /// End when this process does.
     #[arg(long, value_name = "PID", hide = true)]
     die_with: Option<i32>,
-    /// Lie: for the demonstration and tests of what lies come to.
-    #[arg(long, value_name = "WHAT", hide = true)]
+    /// Lie: for the demonstration and tests of what lies come to, which start it and end with it.
+    #[arg(long, value_name = "WHAT", hide = true, requires = "die_with")]
     adversary: Option<Adversary>,
 }
 

@@ -1,7 +1,7 @@
 //! A liar's answers, for demonstrations and tests.
 //!
-//! A node gets a forge only from whoever starts it in a program of their own (`Overrides`): no configuration, flag or
-//! request leads here. What it is for: to see that clients catch it. Only the value is forged; head, certificate and
+//! A node gets a forge only from the program that starts it (`Overrides`): no configuration or request leads here, and of
+//! the command line only what the demonstration gives to the validators that end with it. What it is for: to see that clients catch it. Only the value is forged; head, certificate and
 //! path stay true, since nobody can forge those.
 
 use bytes::Bytes;
