@@ -10,7 +10,7 @@ use futures::stream::FuturesUnordered;
 use reqwest::Url;
 use tokio::sync::OnceCell;
 use violeta_crypto::ClientSecretKey;
-use violeta_proof::{Trust, TrustedHead};
+use violeta_proof::{ProofError, Trust, TrustedHead};
 use violeta_types::api::{ErrorCode, StatusAnswer};
 use violeta_types::{ChainId, ClientId, Height, TimeMs, ValidatorIndex};
 
@@ -262,6 +262,14 @@ impl Client {
         }
     }
 
+    /// The query for a proof that this client can verify: who knows no committee needs a seal.
+    pub(crate) fn proof_query(&self) -> &'static str {
+        match self.0.trust.committee() {
+            Some(_) => "proof=true",
+            None => "proof=true&vouch=seal",
+        }
+    }
+
     /// An endpoint gave an answer that doesn't verify.
     pub(crate) fn caught(&self, at: usize, asked: &str, part: Part) -> Incident {
         let incident = Incident {
@@ -298,9 +306,20 @@ pub(crate) struct Failures {
     pub(crate) attempts: Vec<Attempt>,
     answer: Option<(String, violeta_types::api::ErrorDetail)>,
     pub(crate) incident: Option<Incident>,
+    not_judged: Option<(String, ProofError)>,
 }
 
 impl Failures {
+    /// An answer was refused. It is held against who gave it, unless it is this client that can't judge it.
+    pub(crate) fn refuse(&mut self, client: &Client, at: usize, asked: &str, part: Part) {
+        match part {
+            Part::Proof(error) if error.lacks_trust() => {
+                self.not_judged = Some((client.name(at), error));
+            }
+            part => self.incident = Some(client.caught(at, asked, part)),
+        }
+    }
+
     pub(crate) fn add(&mut self, client: &Client, at: usize, asked: &str, failure: Failure) {
         let validator = client.name(at);
         match failure {
@@ -320,8 +339,11 @@ impl Failures {
         }
     }
 
-    /// The error that says most: a lie over a no, a no over silence.
+    /// The error that says most: a lie over what can't be judged, that over a no, a no over silence.
     pub(crate) fn into_error(self) -> ClientError {
+        if let (None, Some((validator, reason))) = (&self.incident, self.not_judged) {
+            return ClientError::NotJudged { validator, reason };
+        }
         match (self.incident, self.answer) {
             (Some(incident), _) => ClientError::Unverified {
                 incident: Box::new(incident),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use violeta_proof::ProofError;
 use violeta_types::api::ErrorDetail;
 use violeta_types::{Height, Outcome, Refusal, TimeMs, TxId};
 
@@ -46,6 +47,14 @@ pub enum ClientError {
     Unverified {
         /// The last of them: which validator, and which part.
         incident: Box<Incident>,
+    },
+    /// Answers came that may be true, but this client's trust lacks the key to judge them with.
+    #[error("{validator} answers, but what this client trusts can't judge it: {reason}")]
+    NotJudged {
+        /// Who gave the last of them.
+        validator: String,
+        /// The key that is lacking.
+        reason: ProofError,
     },
     /// Nobody who answers has reached what this client has seen certified. They lag: that is no lie.
     #[error(

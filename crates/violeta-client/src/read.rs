@@ -11,7 +11,9 @@ use bytes::Bytes;
 use violeta_proof::{
     KeyProof, OutcomeProof, StoredValue, TrustedHead, VerifiedAnswer, Vouch, Vouchers,
 };
-use violeta_types::api::{HeadAnswer, HistoryAnswer, KeysAnswer, NamespaceAnswer};
+use violeta_types::api::{
+    ErrorCode, ErrorDetail, HeadAnswer, HistoryAnswer, KeysAnswer, NamespaceAnswer,
+};
 use violeta_types::limits::{KEY_BYTES_MAX, NAMESPACE_BYTES_MAX};
 use violeta_types::{ClientId, Height, TxId};
 
@@ -19,7 +21,7 @@ use crate::account::{ACCOUNTS, Account, KEYS};
 use crate::client::{Client, Failures};
 use crate::error::ClientError;
 use crate::http::{Failure, json};
-use crate::incident::{Incident, Part};
+use crate::incident::Part;
 use crate::limits::{FRESHNESS_TRIES_MAX, PAUSE_MS};
 use crate::submit::Receipt;
 use crate::transaction::Operations;
@@ -141,10 +143,10 @@ impl Client {
     }
 
     async fn ask_everybody(&self, question: &Question, wanted: Wanted) -> Asked {
-        let path = match wanted {
-            Wanted::AtLeast(_) => format!("{}?proof=true", question.path()),
-            Wanted::Exactly(height) => format!("{}?proof=true&at={height}", question.path()),
-        };
+        let mut path = format!("{}?{}", question.path(), self.proof_query());
+        if let Wanted::Exactly(height) = wanted {
+            path += &format!("&at={height}");
+        }
         let mut failures = Failures::default();
         let mut old = false;
         for at in self.order().await {
@@ -162,14 +164,12 @@ impl Client {
                         }));
                     }
                     Err(Part::Old { .. }) => old = true,
-                    Err(part) => {
-                        failures.incident = Some(self.caught(at, &question.to_string(), part));
-                    }
+                    Err(part) => failures.refuse(self, at, &question.to_string(), part),
                 },
                 // It has nothing certified yet: it lags like one whose answer is old.
                 Err(Failure::Answer(detail))
                     if matches!(wanted, Wanted::AtLeast(floor) if floor > Height(0))
-                        && detail.code == violeta_types::api::ErrorCode::NotYetCertified =>
+                        && detail.code == ErrorCode::NotYetCertified =>
                 {
                     old = true;
                 }
@@ -364,13 +364,15 @@ impl Client {
         for at in self.order().await {
             match self.outcome_from(at, transaction).await {
                 Ok(receipt) => return Ok(Some(receipt)),
-                Err(Ok(Failure::Answer(detail)))
-                    if detail.code == violeta_types::api::ErrorCode::NotFound =>
-                {
+                Err(NoOutcome::Failed(Failure::Answer(detail))) if has_no_proof_yet(&detail) => {
                     unknown = true;
                 }
-                Err(Ok(failure)) => failures.add(self, at, "a transaction", failure),
-                Err(Err(incident)) => failures.incident = Some(incident),
+                Err(NoOutcome::Failed(failure)) => {
+                    failures.add(self, at, "a transaction", failure);
+                }
+                Err(NoOutcome::Refused(part)) => {
+                    failures.refuse(self, at, &asked_outcome(transaction), part);
+                }
             }
         }
         match unknown && failures.incident.is_none() {
@@ -384,9 +386,10 @@ impl Client {
         &self,
         at: usize,
         transaction: TxId,
-    ) -> Result<Receipt, Result<Failure, Incident>> {
-        let path = format!("/v1/transactions/{transaction}?proof=true");
-        let answer = self.get_from(at, &path, true).await.map_err(Ok)?;
+    ) -> Result<Receipt, NoOutcome> {
+        let path = format!("/v1/transactions/{transaction}?{}", self.proof_query());
+        let answer = self.get_from(at, &path, true).await;
+        let answer = answer.map_err(NoOutcome::Failed)?;
         let check = || -> Result<Receipt, Part> {
             let proof = OutcomeProof::decode(&answer.bytes)?;
             if proof.outcome.transaction != transaction {
@@ -406,10 +409,7 @@ impl Client {
                 proof: Box::new(proof),
             })
         };
-        let receipt = check().map_err(|part| {
-            let asked = format!("transaction {transaction}");
-            Err(self.caught(at, &asked, part))
-        })?;
+        let receipt = check().map_err(NoOutcome::Refused)?;
         self.has_seen(&receipt.head);
         Ok(receipt)
     }
@@ -507,6 +507,24 @@ impl Client {
         let record = proved.value.as_ref().map(|stored| decode(&stored.value));
         Ok((record.transpose()?, proved.head))
     }
+}
+
+/// Why there is no proof of what became of a transaction.
+pub(crate) enum NoOutcome {
+    Failed(Failure),
+    Refused(Part),
+}
+
+pub(crate) fn asked_outcome(transaction: TxId) -> String {
+    format!("transaction {transaction}")
+}
+
+/// Whether a gateway says that there is nothing to prove, or not yet.
+pub(crate) fn has_no_proof_yet(detail: &ErrorDetail) -> bool {
+    matches!(
+        detail.code,
+        ErrorCode::NotFound | ErrorCode::NotYetCertified
+    )
 }
 
 enum Asked {

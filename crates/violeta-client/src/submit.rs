@@ -30,8 +30,9 @@ use violeta_types::{Bounded, Height, Nonce, Outcome, TimeMs, TxId};
 use crate::client::{Client, Failures, now_ms};
 use crate::error::ClientError;
 use crate::http::{Failure, is_busy, json};
-use crate::incident::Incident;
+use crate::incident::Part;
 use crate::limits::{NUDGE_MS, PAUSE_MS, READ_MS_MAX, RETRY_MS, SETTLE_MS_MAX, WAIT_MS};
+use crate::read::{NoOutcome, asked_outcome};
 use crate::transaction::{Operations, Signed, encoded_len, sign};
 
 const _: () = assert!(WAIT_MS <= WAIT_MS_MAX);
@@ -67,7 +68,7 @@ pub struct Pending {
 /// How sending to one validator ended.
 enum End {
     Done(Box<Receipt>),
-    Lied(Incident),
+    Refused(Part),
     /// It says that this transaction will never be taken.
     Rejected(ErrorDetail),
     Failed(Failure),
@@ -462,7 +463,9 @@ impl Pending {
                     holders.remove(&at);
                     match end {
                         End::Done(receipt) => return Ok(*receipt),
-                        End::Lied(incident) => failures.incident = Some(incident),
+                        End::Refused(part) => {
+                            failures.refuse(client, at, &asked_outcome(self.signed.id), part);
+                        }
                         End::SaysExpired => {}
                         End::Failed(failure) => {
                             later.push(again(at, &failure));
@@ -541,10 +544,19 @@ impl Pending {
     }
 
     async fn fetch_proof(&self, at: usize) -> End {
-        match self.client.outcome_from(at, self.signed.id).await {
-            Ok(receipt) => End::Done(Box::new(receipt)),
-            Err(Err(incident)) => End::Lied(incident),
-            Err(Ok(failure)) => End::Failed(failure),
+        loop {
+            return match self.client.outcome_from(at, self.signed.id).await {
+                Ok(receipt) => End::Done(Box::new(receipt)),
+                // Certified, but not sealed: to who knows only the group's key it isn't proved before it is.
+                Err(NoOutcome::Failed(Failure::Answer(detail)))
+                    if detail.code == ErrorCode::NotYetCertified =>
+                {
+                    tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
+                    continue;
+                }
+                Err(NoOutcome::Failed(failure)) => End::Failed(failure),
+                Err(NoOutcome::Refused(part)) => End::Refused(part),
+            };
         }
     }
 

@@ -99,6 +99,29 @@ async fn every_lie_is_refused_with_its_part_and_the_next_validator_tells_the_tru
 }
 
 #[tokio::test]
+async fn a_word_that_the_client_has_no_key_for_is_nobody_s_lie() {
+    let cluster = Cluster::honest().await;
+    let writer = cluster.client().await;
+    writer.put(SPACE, "alice", "1").await.unwrap();
+    let mut config = cluster.config();
+    (config.key, config.state_path) = (None, None);
+    let group_key = violeta_types::GroupPublicKey([1; 96]);
+    config.trust = violeta_proof::Trust::in_group(writer.chain(), group_key);
+    let reader = Client::new(config).unwrap();
+    // These gateways answer with certificates, whatever they are asked for.
+    let error = reader.get(SPACE, "alice", At::Certified).await.unwrap_err();
+    let lacking = matches!(
+        error,
+        ClientError::NotJudged {
+            reason: ProofError::NoCommittee,
+            ..
+        }
+    );
+    assert!(lacking, "{error}");
+    assert_eq!(reader.incidents(), []);
+}
+
+#[tokio::test]
 async fn an_old_head_is_no_lie_and_no_answer_either() {
     let (_cluster, client) = with_liar(ServesOldHeads).await;
     let value = client.get(SPACE, "alice", At::Certified).await.unwrap();

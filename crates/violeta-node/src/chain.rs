@@ -302,6 +302,20 @@ impl Chain {
         self.decoded(self.index.seal(height)?, RecordKind::Seal)
     }
 
+    /// The seal of the lowest sealed height at or above this one: it vouches for it.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn sealed_from(&self, height: Height) -> Result<Option<Seal>, ChainError> {
+        if let Some((_, position)) = self.index.sealed_from(height)? {
+            return self.decoded(Some(position), RecordKind::Seal);
+        }
+        // Those in memory that the index lacks are higher.
+        let recent = lock::read(&self.recent);
+        let (_, found) = recent.seals.range(height..).next().unzip();
+        Ok(found.cloned())
+    }
+
     /// The way from an older head to a newer one's history root (replica.md §7); none if heads between aren't known
     /// here.
     ///

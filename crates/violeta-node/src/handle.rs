@@ -432,6 +432,14 @@ impl Handle {
         self.shared.chain.certified_from(height)
     }
 
+    /// The seal of the lowest sealed height at or above this one. May touch the disk.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn sealed_from(&self, height: Height) -> Result<Option<Seal>, ChainError> {
+        self.shared.chain.sealed_from(height)
+    }
+
     /// The way from an older head to a newer one's history root. May touch the disk.
     ///
     /// # Errors

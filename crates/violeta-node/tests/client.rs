@@ -18,7 +18,7 @@ use violeta_node::http::forge::ForgedValue;
 use violeta_node::http::limits::WRITE_STALL_MS_MAX;
 use violeta_node::node::{Node, Overrides};
 use violeta_node::testnet::{self, Options, Testnet};
-use violeta_proof::ProofError;
+use violeta_proof::{ProofError, Vouchers};
 use violeta_types::api::{EventKind, HealthAnswer, StatusAnswer};
 use violeta_types::transaction::Condition;
 use violeta_types::{Blob, ChainId, Height, Refusal, ValidatorIndex};
@@ -464,4 +464,48 @@ fn a_client_of_another_chain_believes_nobody() {
     );
     assert_eq!(stranger.incidents().len(), 4);
     assert_eq!(stranger.seen(), Height(0));
+}
+
+/// A client that knows the group's one key and no validator, as the smallest clients do.
+#[test]
+fn who_trusts_the_seal_s_key_alone_writes_and_reads_and_accuses_nobody() {
+    let world = World::new();
+    let genesis = &world.net.genesis;
+    let group_key = genesis.committee.group_key().unwrap();
+    let client = Client::new(ClientConfig {
+        trust: Trust::in_group(genesis.chain_id(), *group_key),
+        ..world.config("bank")
+    })
+    .unwrap();
+    let run = |operations| {
+        world
+            .runtime
+            .block_on(client.transaction(operations))
+            .unwrap()
+    };
+    run(Operations::new().create_namespace("bank").unwrap());
+    let puts: Vec<_> = (0..8)
+        .map(|i| {
+            run(Operations::new()
+                .put("bank", "alice", i.to_string())
+                .unwrap())
+        })
+        .collect();
+    assert!(puts.iter().all(|put| put.vouchers == Vouchers::Group));
+    world.runtime.block_on(async {
+        let proved = client.get_proved("bank", "alice", At::Certified).await;
+        let proved = proved.unwrap();
+        assert_eq!(&proved.value.unwrap().value[..], b"7");
+        assert_eq!(proved.vouchers, Vouchers::Group);
+        // Seals skip heights: some are vouched for by the next one.
+        for (i, put) in puts.iter().enumerate() {
+            let at = At::Height(put.outcome.height);
+            let value = client.get("bank", "alice", at).await.unwrap().unwrap();
+            assert_eq!(value, i.to_string());
+        }
+        let absent = client.get("bank", "nobody", At::Linearizable).await;
+        assert_eq!(absent.unwrap(), None);
+    });
+    assert_eq!(client.incidents(), []);
+    assert_eq!(client.unresolved(), 0);
 }

@@ -111,3 +111,10 @@ pub enum ProofError {
     #[error("the trust file is no ground for trust: {0}")]
     Trust(&'static str),
 }
+
+impl ProofError {
+    /// Whether nothing was found wrong: the verifier lacks the key for this word, and whoever gave the proof is no liar.
+    pub fn lacks_trust(&self) -> bool {
+        matches!(self, ProofError::NoCommittee | ProofError::NoGroupKey)
+    }
+}

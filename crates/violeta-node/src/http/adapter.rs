@@ -1,8 +1,8 @@
 //! A running node, by its [`Handle`], as a [`Source`].
 //!
 //! Puts proofs together: the path from the store's snapshot, the head's vouch from the chain. A head that has a
-//! certificate of its own is vouched for by that, else by its seal; one that has neither can't be proved against
-//! directly, and the answer names the next that can.
+//! certificate of its own is vouched for by that, else by its seal, else by the next head that has a certificate and the
+//! path between the two. Who knows only the group's key asks for a seal: the head's own, or that of the next one sealed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use violeta_replica::SubmitError;
 use violeta_types::api::{
     AccountAnswer, BatchVerdict, BlockSummary, Cursor, ErrorCode, ErrorDetail, GrantEntry,
     HeadAnswer, HealthAnswer, HistoryAnswer, KeyVersion, KeysAnswer, NamespaceAnswer, Readable,
-    StatusAnswer, TransactionStatus, Wait, WrittenValue,
+    StatusAnswer, TransactionStatus, VouchKind, Wait, WrittenValue,
 };
 use violeta_types::transaction::{Key, NamespaceName};
 use violeta_types::{
@@ -39,8 +39,15 @@ fn reader(handle: &Handle) -> Result<Arc<DbReader>, SourceError> {
     handle.reader().ok_or(SourceError::NoDatabase)
 }
 
-/// Whose word there is for a head: its own, or that of the next one that has a certificate.
-fn vouch(handle: &Handle, head: &Head) -> Result<Vouch, SourceError> {
+/// Whose word there is for a head: its own, or that of the next one that has such a word.
+fn vouch(handle: &Handle, head: &Head, kind: VouchKind) -> Result<Vouch, SourceError> {
+    match kind {
+        VouchKind::Any => any_vouch(handle, head),
+        VouchKind::Seal => sealed_vouch(handle, head),
+    }
+}
+
+fn any_vouch(handle: &Handle, head: &Head) -> Result<Vouch, SourceError> {
     let height = head.height;
     if let Some(certified) = handle.certified_head(height)? {
         return Ok(Vouch::Certificate(certified.certificate.clone()));
@@ -66,6 +73,29 @@ fn vouch(handle: &Handle, head: &Head) -> Result<Vouch, SourceError> {
         (newer, _) => Err(SourceError::NoCertificate {
             height,
             next: newer.map(|newer| newer.head.height),
+        }),
+    }
+}
+
+fn sealed_vouch(handle: &Handle, head: &Head) -> Result<Vouch, SourceError> {
+    let height = head.height;
+    let Some(seal) = handle.sealed_from(height)? else {
+        let newest = handle.sealed_height();
+        return Err(SourceError::NotYetSealed { height, newest });
+    };
+    if seal.height == height {
+        return Ok(Vouch::Seal(seal));
+    }
+    let newer = handle.head(seal.height)?;
+    match (newer, handle.history_path(height, seal.height)?) {
+        (Some(newer), Some(path)) => Ok(Vouch::Successor(Box::new(Successor {
+            head: newer,
+            word: Word::Seal(seal),
+            path,
+        }))),
+        _ => Err(SourceError::NoCertificate {
+            height,
+            next: Some(seal.height),
         }),
     }
 }
@@ -233,6 +263,14 @@ impl Source for Handle {
         self.block_time()
     }
 
+    fn sealed_height(&self) -> Height {
+        let sealed = self.tip().sealed;
+        match self.reader() {
+            Some(reader) => sealed.min(reader.latest_height()),
+            None => sealed,
+        }
+    }
+
     fn submit(
         &self,
         items: Vec<Bytes>,
@@ -263,12 +301,12 @@ impl Source for Handle {
         async move { Ok(handle.wait(id, wait, at_most).await?) }.boxed()
     }
 
-    fn outcome_proof(&self, id: TxId) -> Result<OutcomeProof, SourceError> {
+    fn outcome_proof(&self, id: TxId, kind: VouchKind) -> Result<OutcomeProof, SourceError> {
         let (outcome, block) = self.outcome(&id)?.ok_or_else(|| match self.finds_all() {
             true => SourceError::NotFound(format!("outcome of transaction {id}")),
             false => SourceError::NotIndexed(id),
         })?;
-        let vouch = vouch(self, &block.head)?;
+        let vouch = vouch(self, &block.head, kind)?;
         let leaves: Vec<_> = block.outcomes.iter().map(|o| o.digest()).collect();
         let path = merkle::RESULTS
             .path(&leaves, outcome.index as usize)
@@ -331,9 +369,10 @@ impl Source for Handle {
         namespace: &NamespaceName,
         key: &Key,
         at: Height,
+        kind: VouchKind,
     ) -> Result<KeyProof, SourceError> {
         let read = reader(self)?.prove(namespace, key, At::Height(at))?;
-        let vouch = vouch(self, &read.head)?;
+        let vouch = vouch(self, &read.head, kind)?;
         Ok(KeyProof {
             namespace: namespace.clone(),
             key: key.clone(),

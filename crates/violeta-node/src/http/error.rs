@@ -83,6 +83,15 @@ impl ApiError {
         )
         .retry_in(RETRY_MS)
     }
+
+    pub(crate) fn no_sealed_head() -> Self {
+        ApiError::new(
+            ErrorCode::NotYetCertified,
+            "no block of this chain is sealed here yet",
+            "wait: a seal comes some time after the certificate; without a group key there are none",
+        )
+        .retry_in(RETRY_MS)
+    }
 }
 
 impl From<SourceError> for ApiError {
@@ -99,7 +108,8 @@ impl From<SourceError> for ApiError {
                 message,
                 format!("ask for height {oldest} or above, or ask an archive"),
             ),
-            SourceError::NotYetCertified { newest, .. } => not_yet_certified(message, newest),
+            SourceError::NotYetCertified { newest, .. }
+            | SourceError::NotYetSealed { newest, .. } => not_yet_certified(message, newest),
             SourceError::NoCertificate { next, .. } => ApiError::new(
                 ErrorCode::NotFound,
                 message,

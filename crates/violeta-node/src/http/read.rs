@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Deserialize;
-use violeta_types::api::{Consistency, KeyAnswer, Readable};
+use violeta_types::api::{Consistency, KeyAnswer, Readable, VouchKind};
 use violeta_types::limits::{KEY_BYTES_MAX, NAMESPACE_BYTES_MAX};
 use violeta_types::transaction::{Key, NamespaceName};
 use violeta_types::{ClientId, Height};
@@ -23,6 +23,8 @@ struct KeyQuery {
     consistency: Option<Consistency>,
     #[serde(default)]
     proof: bool,
+    #[serde(default)]
+    vouch: VouchKind,
 }
 
 #[derive(Deserialize)]
@@ -46,8 +48,11 @@ struct KeysQuery {
     limit: Option<u32>,
 }
 
-/// The height that a request is about: certified, always.
-async fn version(app: &App, at: At) -> Result<Height, ApiError> {
+/// The height that a request is about: certified, always; and sealed, or below one that is, if a seal is to vouch.
+async fn version(app: &App, at: At, vouch: VouchKind) -> Result<Height, ApiError> {
+    if vouch == VouchKind::Seal {
+        return sealed_version(app, at);
+    }
     if at == At::Newest(Consistency::Linearizable) {
         app.barrier().await?;
     }
@@ -56,15 +61,32 @@ async fn version(app: &App, at: At) -> Result<Height, ApiError> {
         _ if newest == Height(0) => Err(ApiError::no_certified_head()),
         At::Newest(_) => Ok(newest),
         At::Height(height) if height <= newest && height > Height(0) => Ok(height),
-        At::Height(Height(0)) => {
-            Err(SourceError::NotFound("height 0: the first is 1".into()).into())
-        }
+        At::Height(Height(0)) => Err(no_height_0()),
         At::Height(height) => Err(SourceError::NotYetCertified { height, newest }.into()),
     }
 }
 
+fn sealed_version(app: &App, at: At) -> Result<Height, ApiError> {
+    let newest = app.source.sealed_height();
+    match at {
+        At::Newest(Consistency::Linearizable) => Err(ApiError::invalid(
+            "no seal vouches for a barrier's block at once",
+            "order a barrier of your own, and ask until its height is sealed",
+        )),
+        _ if newest == Height(0) => Err(ApiError::no_sealed_head()),
+        At::Newest(_) => Ok(newest),
+        At::Height(Height(0)) => Err(no_height_0()),
+        At::Height(height) if height <= newest => Ok(height),
+        At::Height(height) => Err(SourceError::NotYetSealed { height, newest }.into()),
+    }
+}
+
+fn no_height_0() -> ApiError {
+    SourceError::NotFound("height 0: the first is 1".into()).into()
+}
+
 async fn version_at(app: &App, at: Option<&str>) -> Result<Height, ApiError> {
-    version(app, At::of(at, None)?).await
+    version(app, At::of(at, None)?, VouchKind::Any).await
 }
 
 fn names(namespace: &str, key: &str) -> Result<(NamespaceName, Key), ApiError> {
@@ -84,10 +106,10 @@ pub(crate) async fn key(
     let wanted: KeyQuery = query(&uri)?;
     let (namespace, key) = names(&namespace, &key)?;
     let at = At::of(wanted.at.as_deref(), wanted.consistency)?;
-    let height = version(&app, at).await?;
+    let height = version(&app, at, wanted.vouch).await?;
     if wanted.proof {
         let mut proof = app
-            .on_store(move |s| s.prove(&namespace, &key, height))
+            .on_store(move |s| s.prove(&namespace, &key, height, wanted.vouch))
             .await?;
         if let Some(forge) = &app.forge {
             forge_proof(&**forge, &mut proof);

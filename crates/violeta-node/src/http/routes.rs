@@ -112,6 +112,12 @@ const PROOF: Parameter = Parameter {
     what: "true: the answer is a proof",
 };
 
+const VOUCH: Parameter = Parameter {
+    name: "vouch",
+    what: "of a proof: any word for its head (the default), or seal: for who knows only the group's key. Where no seal \
+           vouches for a height yet, it isn't proved",
+};
+
 use ErrorCode::*;
 const READ: &[ErrorCode] = &[
     InvalidRequest,
@@ -171,11 +177,17 @@ pub(crate) const ROUTES: &[Route] = &[
     Route {
         path: "/v1/transactions/{id}",
         what: "What became of a transaction.",
-        query: &[PROOF],
+        query: &[PROOF, VOUCH],
         answer: Answer::Json(JsonOf::of::<api::TransactionAnswer>()),
         proof: Some("OutcomeProof"),
         binary: true,
-        errors: &[InvalidRequest, NotFound, NotIndexed, Overloaded],
+        errors: &[
+            InvalidRequest,
+            NotFound,
+            NotYetCertified,
+            NotIndexed,
+            Overloaded,
+        ],
         handler: || get(submit::status),
         ..PLAIN
     },
@@ -227,6 +239,7 @@ pub(crate) const ROUTES: &[Route] = &[
                 what: "certified (the default), or linearizable: a barrier is ordered first",
             },
             PROOF,
+            VOUCH,
         ],
         answer: Answer::Json(JsonOf::of::<api::KeyAnswer>()),
         proof: Some("KeyProof"),

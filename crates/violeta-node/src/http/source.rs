@@ -17,7 +17,7 @@ use futures::stream::BoxStream;
 use violeta_proof::{KeyProof, OutcomeProof};
 use violeta_types::api::{
     AccountAnswer, BatchVerdict, BlockSummary, ChainEvent, Cursor, HeadAnswer, HealthAnswer,
-    HistoryAnswer, KeysAnswer, NamespaceAnswer, StatusAnswer, TransactionStatus, Wait,
+    HistoryAnswer, KeysAnswer, NamespaceAnswer, StatusAnswer, TransactionStatus, VouchKind, Wait,
     WrittenValue,
 };
 use violeta_types::transaction::{Key, NamespaceName};
@@ -43,6 +43,14 @@ pub enum SourceError {
     /// The version is too new.
     #[error("height {height} isn't certified yet; {newest} is")]
     NotYetCertified {
+        /// What was asked for.
+        height: Height,
+        /// The newest that there is.
+        newest: Height,
+    },
+    /// No seal vouches for the version yet.
+    #[error("height {height} isn't sealed yet; {newest} is")]
+    NotYetSealed {
         /// What was asked for.
         height: Height,
         /// The newest that there is.
@@ -98,6 +106,8 @@ pub trait Source: Send + Sync + 'static {
     fn certified_height(&self) -> Height;
     /// The time of the newest block in memory; 0 for none.
     fn block_time(&self) -> TimeMs;
+    /// The newest height that a seal vouches for; 0 for none.
+    fn sealed_height(&self) -> Height;
 
     /// Submits items; verdicts come in order.
     fn submit(
@@ -125,7 +135,7 @@ pub trait Source: Send + Sync + 'static {
     ///
     /// # Errors
     /// If it has none, or none that is provable yet.
-    fn outcome_proof(&self, id: TxId) -> Result<OutcomeProof, SourceError>;
+    fn outcome_proof(&self, id: TxId, vouch: VouchKind) -> Result<OutcomeProof, SourceError>;
 
     /// A head and whose word there is for it.
     ///
@@ -162,12 +172,13 @@ pub trait Source: Send + Sync + 'static {
     /// The same with what convinces of it.
     ///
     /// # Errors
-    /// If the version isn't there, or has no certificate of its own.
+    /// If the version isn't there, or nobody vouches for it yet.
     fn prove(
         &self,
         namespace: &NamespaceName,
         key: &Key,
         at: Height,
+        vouch: VouchKind,
     ) -> Result<KeyProof, SourceError>;
     /// A key's versions at and below a height, newest first.
     ///

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use violeta_types::api::{
     BATCH_BYTES_MAX, BatchVerdict, ErrorCode, ErrorDetail, TransactionAnswer, TransactionStatus,
-    WAIT_MS_DEFAULT, WAIT_MS_MAX, Wait, decode_batch,
+    VouchKind, WAIT_MS_DEFAULT, WAIT_MS_MAX, Wait, decode_batch,
 };
 use violeta_types::limits::TRANSACTION_BYTES_MAX;
 use violeta_types::{Transaction, TxId};
@@ -192,6 +192,8 @@ pub(crate) async fn batch(
 struct StatusQuery {
     #[serde(default)]
     proof: bool,
+    #[serde(default)]
+    vouch: VouchKind,
 }
 
 /// `GET /v1/transactions/{id}`.
@@ -206,7 +208,7 @@ pub(crate) async fn status(
     let transaction: TxId = request::parse("transaction id", &id)?;
     if wanted.proof {
         let proof = app
-            .on_store_costly(peer, move |s| s.outcome_proof(transaction))
+            .on_store_costly(peer, move |s| s.outcome_proof(transaction, wanted.vouch))
             .await?;
         return Ok(encoded(&headers, &proof));
     }

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use violeta_crypto::signing::ClientSecretKey;
 use violeta_proof::tree::Place;
-use violeta_proof::{KeyProof, OutcomeProof, StoredValue, TreeProof};
+use violeta_proof::{KeyProof, OutcomeProof, StoredValue, TreeProof, Vouch};
 use violeta_types::api::*;
 use violeta_types::merkle;
 use violeta_types::transaction::{Key, NamespaceName};
@@ -64,6 +64,8 @@ pub(super) struct Chain {
     pub(super) overloaded: std::sync::atomic::AtomicBool,
     /// Whether it can say of a transaction that it was never recorded.
     pub(super) indexes: std::sync::atomic::AtomicBool,
+    /// The newest sealed height.
+    pub(super) sealed: std::sync::atomic::AtomicU64,
 }
 
 pub(super) fn client_key() -> ClientSecretKey {
@@ -102,6 +104,7 @@ impl Chain {
             stalls: false.into(),
             overloaded: false.into(),
             indexes: true.into(),
+            sealed: 0.into(),
         })
     }
 
@@ -288,6 +291,20 @@ impl Chain {
         }
     }
 
+    /// The gateway passes it on: whether it is good is judged by clients.
+    fn vouch(&self, head: &Head, kind: VouchKind) -> Result<Vouch, SourceError> {
+        let (height, newest) = (head.height, Height(self.sealed.load(SeqCst)));
+        match kind {
+            VouchKind::Any => Ok(Vouch::Certificate(Chain::certificate(head))),
+            VouchKind::Seal if height > newest => Err(SourceError::NotYetSealed { height, newest }),
+            VouchKind::Seal => Ok(Vouch::Seal(Seal {
+                height,
+                head: head.id(),
+                signature: ThresholdSignature([7; 48]),
+            })),
+        }
+    }
+
     fn head_at(self: &Arc<Self>, height: Height) -> Result<Head, SourceError> {
         self.block(height).map(|block| block.head.clone())
     }
@@ -319,7 +336,7 @@ impl Source for Arc<Chain> {
             commit_index: CommitIndex(height.0),
             height,
             certified_height: height,
-            sealed_height: Height(0),
+            sealed_height: self.sealed_height(),
             mempool_count: 0,
             mempool_bytes: 0,
             peers: vec![ValidatorIndex(0), ValidatorIndex(1)],
@@ -348,6 +365,10 @@ impl Source for Arc<Chain> {
     fn block_time(&self) -> TimeMs {
         let state = self.state.lock().unwrap();
         state.blocks.last().map_or(TimeMs(0), |b| b.head.time)
+    }
+
+    fn sealed_height(&self) -> Height {
+        Height(self.sealed.load(SeqCst))
     }
 
     fn submit(
@@ -400,14 +421,14 @@ impl Source for Arc<Chain> {
         .boxed()
     }
 
-    fn outcome_proof(&self, id: TxId) -> Result<OutcomeProof, SourceError> {
+    fn outcome_proof(&self, id: TxId, kind: VouchKind) -> Result<OutcomeProof, SourceError> {
         let state = self.state.lock().unwrap();
         let outcome = state.outcomes.get(&id).cloned();
         let outcome = outcome.ok_or_else(|| SourceError::NotFound(format!("transaction {id}")))?;
         let head = state.blocks[outcome.height.0 as usize - 1].head.clone();
         Ok(OutcomeProof {
             path: merkle::RESULTS.path(&[outcome.digest()], 0).unwrap(),
-            vouch: violeta_proof::Vouch::Certificate(Chain::certificate(&head)),
+            vouch: self.vouch(&head, kind)?,
             outcome,
             head,
         })
@@ -483,6 +504,7 @@ impl Source for Arc<Chain> {
         namespace: &NamespaceName,
         key: &Key,
         at: Height,
+        kind: VouchKind,
     ) -> Result<KeyProof, SourceError> {
         let head = self.head_at(at)?;
         let value = self.read(namespace, key, at)?;
@@ -498,7 +520,7 @@ impl Source for Arc<Chain> {
                 place: Place::Empty,
                 ..no_tree()
             },
-            vouch: violeta_proof::Vouch::Certificate(Chain::certificate(&head)),
+            vouch: self.vouch(&head, kind)?,
             head,
         })
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use violeta_proof::{KeyProof, OutcomeProof};
+use violeta_proof::{KeyProof, OutcomeProof, Vouch};
 use violeta_types::api::*;
 use violeta_types::{Genesis, Height, Nonce, Operation, TxId};
 
@@ -148,6 +148,37 @@ async fn proofs_come_as_json_and_as_borsh() {
     assert_eq!(Fixture::error(response).await.0, 404);
     let status: TransactionAnswer = f.json(&format!("/v1/transactions/{unknown}")).await;
     assert_eq!(status.status, TransactionStatus::Unknown);
+}
+
+#[tokio::test]
+async fn who_asks_for_seals_gets_them_or_is_told_how_far_they_are() {
+    let f = Fixture::new().await;
+    let ids = [f.put(1, b"k", b"v").await, f.put(2, b"k", b"w").await].map(|put| put.transaction);
+    let key = "/v1/namespaces/bank/keys/k?proof=true&vouch=seal";
+    let refused = async |path: &str| {
+        let (status, error) = Fixture::error(f.get(path).await).await;
+        (status, error.code)
+    };
+    let not_yet = (409, ErrorCode::NotYetCertified);
+    assert_eq!(refused(key).await, not_yet, "nothing is sealed");
+    f.chain.sealed.store(1, std::sync::atomic::Ordering::SeqCst);
+    let proof: KeyProof = f.json(key).await;
+    assert_eq!(proof.head.height, Height(1), "the newest sealed height");
+    assert!(matches!(proof.vouch, Vouch::Seal(_)));
+    let at = |height: u64| format!("{key}&at={height}");
+    assert_eq!(f.json::<KeyProof>(&at(1)).await, proof);
+    assert_eq!(refused(&at(2)).await, not_yet);
+    assert_eq!(refused(&at(0)).await, (404, ErrorCode::NotFound));
+    let linearizable = format!("{key}&consistency=linearizable");
+    assert_eq!(
+        refused(&linearizable).await,
+        (400, ErrorCode::InvalidRequest)
+    );
+    let outcome = |id: TxId| format!("/v1/transactions/{id}?proof=true&vouch=seal");
+    let proof: OutcomeProof = f.json(&outcome(ids[0])).await;
+    assert!(matches!(proof.vouch, Vouch::Seal(_)));
+    assert_eq!(refused(&outcome(ids[1])).await, not_yet);
+    assert_eq!(refused(&format!("{key}s")).await.0, 400, "no such word");
 }
 
 #[tokio::test]

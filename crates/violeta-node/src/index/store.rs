@@ -456,6 +456,15 @@ impl Index {
         self.position(|t| &t.seals, &height.0.to_be_bytes())
     }
 
+    /// Where the seal of the lowest sealed height at or above a height is.
+    ///
+    /// # Errors
+    /// If LMDB says no.
+    pub fn sealed_from(&self, height: Height) -> Result<Option<(Height, u64)>, IndexError> {
+        self.first_from(|t| &t.seals, height.0)
+            .map(|found| found.map(|(height, position)| (Height(height), position)))
+    }
+
     /// A perfect subtree of the history, if all its heads were here when this was asked.
     ///
     /// # Errors

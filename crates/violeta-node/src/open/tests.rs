@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use violeta_crypto::signing::ClientSecretKey;
-use violeta_types::api::{Cursor, EventKind, TransactionStatus, Wait};
+use violeta_types::api::{Cursor, EventKind, TransactionStatus, VouchKind, Wait};
 use violeta_types::{
     Blob, ChainId, Head, Nonce, Operation, Round, TimeMs, Transaction, TransactionBody, TxId,
 };
@@ -487,10 +487,17 @@ fn who_was_away_proves_heights_without_certificates_by_the_history_of_newer_ones
     for restarted in [false, true] {
         let handle = world.handle(3);
         for (i, height) in heights.iter().enumerate() {
-            let proof = Source::prove(&handle, &name("things"), &name("k"), *height).unwrap();
+            let proof = Source::prove(
+                &handle,
+                &name("things"),
+                &name("k"),
+                *height,
+                VouchKind::Any,
+            )
+            .unwrap();
             let answer = proof.verify(&trust).unwrap();
             assert_eq!(answer.value.unwrap().value, name(&i.to_string()));
-            let outcome = Source::outcome_proof(&handle, id(&puts[i])).unwrap();
+            let outcome = Source::outcome_proof(&handle, id(&puts[i]), VouchKind::Any).unwrap();
             assert_eq!(outcome.verify(&trust).unwrap().outcome.height, *height);
             if answer.vouched_height > *height {
                 by_successor += 1;

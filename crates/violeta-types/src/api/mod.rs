@@ -72,6 +72,18 @@ pub enum Consistency {
     Linearizable,
 }
 
+/// Whose word a proof is to carry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum VouchKind {
+    /// A certificate, or a seal where there is none: for who knows the committee.
+    #[default]
+    Any,
+    /// A seal: for who knows the group's key alone. It comes some time after the certificate.
+    Seal,
+}
+
 /// What became of a transaction so far, as this validator knows it (replica.md §6).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
