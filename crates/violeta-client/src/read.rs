@@ -9,11 +9,9 @@ use std::time::Duration;
 use borsh::BorshDeserialize;
 use bytes::Bytes;
 use violeta_proof::{
-    KeyProof, OutcomeProof, StoredValue, TrustedHead, VerifiedAnswer, Vouch, Vouchers,
+    HeadProof, KeyProof, OutcomeProof, StoredValue, TrustedHead, VerifiedAnswer, Vouchers,
 };
-use violeta_types::api::{
-    ErrorCode, ErrorDetail, HeadAnswer, HistoryAnswer, KeysAnswer, NamespaceAnswer,
-};
+use violeta_types::api::{ErrorCode, ErrorDetail, HistoryAnswer, KeysAnswer, NamespaceAnswer};
 use violeta_types::limits::{KEY_BYTES_MAX, NAMESPACE_BYTES_MAX};
 use violeta_types::{ClientId, Height, TxId};
 
@@ -73,9 +71,24 @@ pub struct Entry {
 
 /// What must be true of the height of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
+pub(crate) enum Wanted {
     AtLeast(Height),
     Exactly(Height),
+}
+
+impl Wanted {
+    fn check(self, head: &TrustedHead) -> Result<(), Part> {
+        let found = head.head().height;
+        match self {
+            Wanted::Exactly(height) if found != height => Err(Part::OtherQuestion {
+                what: "height",
+                asked: height.to_string(),
+                found: found.to_string(),
+            }),
+            Wanted::AtLeast(seen) if found < seen => Err(Part::Old { found, seen }),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Client {
@@ -129,51 +142,74 @@ impl Client {
     }
 
     /// An answer to a question that may be believed, from whoever has one.
-    async fn answer(&self, question: &Question, wanted: Wanted) -> Result<Proved, ClientError> {
-        for _ in 0..FRESHNESS_TRIES_MAX {
-            match self.ask_everybody(question, wanted).await {
-                Asked::Answered(proved) => return Ok(*proved),
-                Asked::Failed(error) => return Err(error),
-                Asked::AllOld => tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await,
-            }
-        }
-        let (Wanted::AtLeast(height) | Wanted::Exactly(height)) = wanted;
-        let asked = question.to_string();
-        Err(ClientError::Behind { asked, height })
-    }
-
-    async fn ask_everybody(&self, question: &Question, wanted: Wanted) -> Asked {
+    pub(crate) async fn answer(
+        &self,
+        question: &Question,
+        wanted: Wanted,
+    ) -> Result<Proved, ClientError> {
         let mut path = format!("{}?{}", question.path(), self.proof_query());
         if let Wanted::Exactly(height) = wanted {
             path += &format!("&at={height}");
         }
+        let asked = question.to_string();
+        let check = |bytes: &[u8]| self.check(question, wanted, bytes);
+        let (at, (proof, verified)) = self.ask(&asked, &path, wanted, check).await?;
+        self.has_seen(&verified.head);
+        Ok(Proved {
+            value: verified.value,
+            head: verified.head,
+            vouchers: verified.vouchers,
+            vouched_height: verified.vouched_height,
+            validator: self.name(at),
+            proof,
+        })
+    }
+
+    /// Asks everybody until an answer passes `check`, and says whose it is. While all that answer are behind what is
+    /// wanted, asks again.
+    async fn ask<T>(
+        &self,
+        asked: &str,
+        path: &str,
+        wanted: Wanted,
+        check: impl Fn(&[u8]) -> Result<T, Part>,
+    ) -> Result<(usize, T), ClientError> {
+        let (Wanted::AtLeast(height) | Wanted::Exactly(height)) = wanted;
+        for _ in 0..FRESHNESS_TRIES_MAX {
+            match self.ask_everybody(asked, path, height, &check).await {
+                Asked::Answered(at, answer) => return Ok((at, answer)),
+                Asked::Failed(error) => return Err(error),
+                Asked::AllOld => tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await,
+            }
+        }
+        let asked = asked.to_owned();
+        Err(ClientError::Behind { asked, height })
+    }
+
+    async fn ask_everybody<T>(
+        &self,
+        asked: &str,
+        path: &str,
+        height: Height,
+        check: impl Fn(&[u8]) -> Result<T, Part>,
+    ) -> Asked<T> {
         let mut failures = Failures::default();
         let mut old = false;
         for at in self.order().await {
-            match self.get_from(at, &path, true).await {
-                Ok(answer) => match self.check(question, wanted, &answer.bytes) {
-                    Ok((proof, verified)) => {
-                        self.has_seen(&verified.head);
-                        return Asked::Answered(Box::new(Proved {
-                            value: verified.value,
-                            head: verified.head,
-                            vouchers: verified.vouchers,
-                            vouched_height: verified.vouched_height,
-                            validator: self.name(at),
-                            proof,
-                        }));
-                    }
+            match self.get_from(at, path, true).await {
+                Ok(answer) => match check(&answer.bytes) {
+                    Ok(answer) => return Asked::Answered(at, answer),
                     Err(Part::Old { .. }) => old = true,
-                    Err(part) => failures.refuse(self, at, &question.to_string(), part),
+                    Err(part) => failures.refuse(self, at, asked, part),
                 },
-                // It has nothing certified yet: it lags like one whose answer is old.
+                // This client has seen it certified: who hasn't yet lags, like one whose answer is old.
                 Err(Failure::Answer(detail))
-                    if matches!(wanted, Wanted::AtLeast(floor) if floor > Height(0))
+                    if (Height(1)..=self.seen()).contains(&height)
                         && detail.code == ErrorCode::NotYetCertified =>
                 {
                     old = true;
                 }
-                Err(failure) => failures.add(self, at, &question.to_string(), failure),
+                Err(failure) => failures.add(self, at, asked, failure),
             }
         }
         match old {
@@ -199,86 +235,42 @@ impl Client {
             return Err(other("key", readable(&question.key), readable(&proof.key)));
         }
         let verified = proof.verify(&self.0.trust)?;
-        let found = verified.head.head().height;
-        match wanted {
-            Wanted::Exactly(height) if found != height => {
-                Err(other("height", height.to_string(), found.to_string()))
-            }
-            Wanted::AtLeast(seen) if found < seen => Err(Part::Old { found, seen }),
-            _ => Ok((proof, verified)),
-        }
+        wanted.check(&verified.head)?;
+        Ok((proof, verified))
     }
 
-    /// The newest certified head, verified.
+    /// The newest certified head, verified: none older than this client has seen.
     ///
     /// # Errors
     /// If no validator gives one that verifies.
     pub async fn head(&self) -> Result<TrustedHead, ClientError> {
-        let (head, _) = self.head_from("/v1/head", self.seen()).await?;
+        let (head, _) = self.head_as(Wanted::AtLeast(self.seen())).await?;
         Ok(head)
     }
 
-    /// The head at a height, verified, and whose word was taken.
+    /// The head at a height, verified, and whose word was taken: its own, or that for a newer head whose history leads
+    /// to it.
     ///
     /// # Errors
     /// If no validator gives one that verifies.
     pub async fn head_at(&self, height: Height) -> Result<(TrustedHead, Vouchers), ClientError> {
-        let path = format!("/v1/heads/{height}");
-        let (head, vouchers) = self.head_from(&path, height).await?;
-        match head.head().height == height {
-            true => Ok((head, vouchers)),
-            false => Err(ClientError::Invalid(format!("height {height} isn't one"))),
-        }
+        self.head_as(Wanted::Exactly(height)).await
     }
 
-    async fn head_from(
-        &self,
-        path: &str,
-        floor: Height,
-    ) -> Result<(TrustedHead, Vouchers), ClientError> {
-        let mut failures = Failures::default();
-        for at in self.order().await {
-            let answer = match self.get_from(at, path, false).await {
-                Ok(answer) => json::<HeadAnswer>(&answer),
-                Err(failure) => Err(failure),
-            };
-            let answer = match answer {
-                Ok(answer) => answer,
-                Err(failure) => {
-                    failures.add(self, at, path, failure);
-                    continue;
-                }
-            };
-            match self.check_head(answer, floor) {
-                Ok(good) => {
-                    self.has_seen(&good.0);
-                    return Ok(good);
-                }
-                Err(part) => failures.incident = Some(self.caught(at, path, part)),
-            }
-        }
-        Err(failures.into_error())
-    }
-
-    fn check_head(
-        &self,
-        answer: HeadAnswer,
-        floor: Height,
-    ) -> Result<(TrustedHead, Vouchers), Part> {
-        let vouch = match (answer.certificate, answer.seal) {
-            (Some(certificate), _) if self.0.trust.committee().is_some() => {
-                Vouch::Certificate(certificate)
-            }
-            (_, Some(seal)) => Vouch::Seal(seal),
-            (Some(certificate), None) => Vouch::Certificate(certificate),
-            (None, None) => return Err(Part::Form("a head without certificate or seal".into())),
+    async fn head_as(&self, wanted: Wanted) -> Result<(TrustedHead, Vouchers), ClientError> {
+        let (asked, path) = match wanted {
+            Wanted::AtLeast(_) => ("the newest head".to_owned(), "/v1/head".to_owned()),
+            Wanted::Exactly(height) => (format!("head {height}"), format!("/v1/heads/{height}")),
         };
-        let (head, vouchers) = self.0.trust.head(&answer.head, &vouch)?;
-        let found = head.head().height;
-        match found < floor {
-            true => Err(Part::Old { found, seen: floor }),
-            false => Ok((head, vouchers)),
-        }
+        let path = format!("{path}?{}", self.proof_query());
+        let check = |bytes: &[u8]| {
+            let good = HeadProof::decode(bytes)?.verify(&self.0.trust)?;
+            wanted.check(&good.0)?;
+            Ok(good)
+        };
+        let (_, good) = self.ask(&asked, &path, wanted, check).await?;
+        self.has_seen(&good.0);
+        Ok(good)
     }
 
     /// A key's versions, newest first, at most `limit`. Each is proved where a validator can; that none was left out between two proved values isn't.
@@ -335,8 +327,8 @@ impl Client {
             }
             above = height;
             let value = version.value.map(|value| Bytes::from(value.0));
-            let proved = self.ask_everybody(question, Wanted::Exactly(height)).await;
-            if let Asked::Answered(proved) = &proved {
+            let proved = self.answer(question, Wanted::Exactly(height)).await;
+            if let Ok(proved) = &proved {
                 let found = proved.value.as_ref();
                 let same = found.map(|v| &v.value[..]) == value.as_deref()
                     && found.is_none_or(|v| v.written_at == height);
@@ -348,7 +340,7 @@ impl Client {
             entries.push(Entry {
                 height,
                 value,
-                proved: matches!(proved, Asked::Answered(_)),
+                proved: proved.is_ok(),
             });
         }
         Ok(entries)
@@ -527,8 +519,9 @@ pub(crate) fn has_no_proof_yet(detail: &ErrorDetail) -> bool {
     )
 }
 
-enum Asked {
-    Answered(Box<Proved>),
+enum Asked<T> {
+    /// By whom, and what.
+    Answered(usize, T),
     /// Everybody who answered is behind what this client has seen.
     AllOld,
     Failed(ClientError),
@@ -539,13 +532,13 @@ fn readable(bytes: &[u8]) -> String {
 }
 
 /// A namespace and a key, within their bounds.
-struct Question {
+pub(crate) struct Question {
     namespace: Vec<u8>,
     key: Vec<u8>,
 }
 
 impl Question {
-    fn new(namespace: &[u8], key: &[u8]) -> Result<Self, ClientError> {
+    pub(crate) fn new(namespace: &[u8], key: &[u8]) -> Result<Self, ClientError> {
         let check = |what: &str, len: usize, max: usize| match len <= max {
             true => Ok(()),
             false => Err(ClientError::Invalid(format!(
@@ -561,7 +554,7 @@ impl Question {
     }
 
     /// Hexadecimal: libraries for URLs rewrite paths like `..` behind one's back.
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         let (namespace, key) = (hex::encode(&self.namespace), hex::encode(&self.key));
         format!("/v1/namespaces/hex:{namespace}/keys/hex:{key}")
     }

@@ -18,7 +18,7 @@ use violeta_crypto::ValidatorSecretKey;
 use violeta_proof::tree::{
     Branch, End, FANOUT, KeyPath, Place, SpaceRecord, leaf_hash, node_hash, slots_root, top_hash,
 };
-use violeta_proof::{KeyProof, OutcomeProof, StoredValue, TreeProof, Trust, Vouch};
+use violeta_proof::{HeadProof, KeyProof, OutcomeProof, StoredValue, TreeProof, Trust, Vouch};
 use violeta_types::api::*;
 use violeta_types::merkle::RESULTS;
 use violeta_types::*;
@@ -440,20 +440,27 @@ async fn key(
     bytes.into_response()
 }
 
-async fn newest_head(State(gateway): Shared) -> Response {
+async fn newest_head(gateway: Shared) -> Response {
+    let newest = match gateway.manner() {
+        Manner::ServesOldHeads => 1,
+        _ => gateway.chain.height(),
+    };
+    head_at(gateway, Path(newest)).await
+}
+
+async fn head_at(State(gateway): Shared, Path(height): Path<u64>) -> Response {
     let blocks = gateway.chain.blocks.lock().unwrap();
-    let Some(block) = blocks.last() else {
+    let block = height.checked_sub(1).and_then(|i| blocks.get(i as usize));
+    let Some(block) = block else {
         return error(ErrorCode::NotYetCertified);
     };
     let mut head = block.head.clone();
     if gateway.manner() == Manner::FabricatesCertificates {
         head.time = TimeMs(7);
     }
-    axum::Json(HeadAnswer {
-        id: head.id(),
-        certificate: Some(certificate(&block.head, secret)),
+    violeta_types::encode(&HeadProof {
+        vouch: Vouch::Certificate(certificate(&block.head, secret)),
         head,
-        seal: None,
     })
     .into_response()
 }
@@ -516,6 +523,7 @@ impl Cluster {
             let router = Router::new()
                 .route("/v1/status", get(status))
                 .route("/v1/head", get(newest_head))
+                .route("/v1/heads/{height}", get(head_at))
                 .route("/v1/transactions", post(take))
                 .route("/v1/batch", post(take_batch))
                 .route("/v1/transactions/{id}", get(outcome))

@@ -140,6 +140,17 @@ async fn an_old_head_is_no_lie_and_no_answer_either() {
 }
 
 #[tokio::test]
+async fn an_old_newest_head_is_no_lie_and_no_answer_either() {
+    let (_cluster, client) = with_liar(ServesOldHeads).await;
+    assert_eq!(client.head().await.unwrap().head().height, Height(3));
+    let (head, _) = client.head_at(Height(2)).await.unwrap();
+    assert_eq!(head.head().height, Height(2));
+    assert_eq!(client.incidents(), []);
+    let error = client.head_at(Height(9)).await.unwrap_err();
+    assert!(matches!(error, ClientError::Answer { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn where_all_lie_nothing_is_believed() {
     let cluster = Cluster::honest().await;
     let client = cluster.client().await;

@@ -14,6 +14,7 @@
 
 pub mod error;
 pub mod head;
+pub mod head_proof;
 pub mod history;
 mod json;
 pub mod key_proof;
@@ -29,6 +30,7 @@ pub use head::{
     TrustedHead, Vouch, Vouchers, check_attestation, check_certificate, check_seal,
     check_seal_with_key,
 };
+pub use head_proof::HeadProof;
 pub use history::{HistoryPath, Successor, Word};
 pub use key_proof::{KeyProof, VerifiedAnswer};
 pub use outcome_proof::{OutcomeProof, VerifiedOutcome};

@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use violeta_db::reader::{At, DbReader};
 use violeta_db::{DbError, records};
-use violeta_proof::{KeyProof, OutcomeProof, Successor, Vouch, Word};
+use violeta_proof::{HeadProof, KeyProof, OutcomeProof, Successor, Vouch, Word};
 use violeta_replica::SubmitError;
 use violeta_types::api::{
     AccountAnswer, BatchVerdict, BlockSummary, Cursor, ErrorCode, ErrorDetail, GrantEntry,
@@ -335,6 +335,16 @@ impl Source for Handle {
             certificate: certified.map(|certified| certified.certificate.clone()),
             seal: self.seal(height)?,
         })
+    }
+
+    fn head_proof(&self, height: Height, kind: VouchKind) -> Result<HeadProof, SourceError> {
+        let newest = self.tip().certified;
+        if height > newest {
+            return Err(SourceError::NotYetCertified { height, newest });
+        }
+        let HeadAnswer { head, .. } = Source::head(self, height)?;
+        let vouch = vouch(self, &head, kind)?;
+        Ok(HeadProof { head, vouch })
     }
 
     fn block(&self, height: Height) -> Result<Arc<Block>, SourceError> {

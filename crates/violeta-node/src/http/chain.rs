@@ -3,15 +3,15 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use violeta_types::Height;
-use violeta_types::api::{BlockAnswer, BlocksAnswer, CommitteeAnswer};
+use violeta_types::api::{BlockAnswer, BlocksAnswer, CommitteeAnswer, VouchKind};
 
 use super::App;
 use super::error::ApiError;
-use super::request::{height, page, query};
+use super::request::{encoded, height, page, query};
 use super::source::SourceError;
 
 #[derive(Deserialize)]
@@ -21,24 +21,61 @@ struct PageQuery<T> {
     limit: Option<u32>,
 }
 
-/// `GET /v1/head`: the newest certified head.
-pub(crate) async fn newest_head(State(app): State<App>) -> Result<Response, ApiError> {
-    let newest = app.source.certified_height();
-    if newest == Height(0) {
-        return Err(ApiError::no_certified_head());
-    }
-    let answer = app.on_store(move |s| s.head(newest)).await?;
-    Ok(Json(answer).into_response())
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HeadQuery {
+    #[serde(default)]
+    proof: bool,
+    #[serde(default)]
+    vouch: VouchKind,
 }
 
-/// `GET /v1/heads/{height}`: a head with certificate and seal, as far as there are.
+/// `GET /v1/head`: the newest certified head; or the newest sealed one, if a seal is to vouch for it.
+pub(crate) async fn newest_head(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let wanted: HeadQuery = query(&uri)?;
+    let newest = match wanted.vouch {
+        VouchKind::Any => app.source.certified_height(),
+        VouchKind::Seal => app.source.sealed_height(),
+    };
+    match (newest, wanted.vouch) {
+        (Height(0), VouchKind::Any) => Err(ApiError::no_certified_head()),
+        (Height(0), VouchKind::Seal) => Err(ApiError::no_sealed_head()),
+        _ => answer_head(&app, newest, &wanted, &headers).await,
+    }
+}
+
+/// `GET /v1/heads/{height}`: a head with certificate and seal, as far as there are; or a proof of it.
 pub(crate) async fn head(
     State(app): State<App>,
     Path(text): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let at = height(&text)?;
-    let answer = app.on_store(move |s| s.head(at)).await?;
-    Ok(Json(answer).into_response())
+    let wanted: HeadQuery = query(&uri)?;
+    answer_head(&app, height(&text)?, &wanted, &headers).await
+}
+
+async fn answer_head(
+    app: &App,
+    at: Height,
+    wanted: &HeadQuery,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let kind = wanted.vouch;
+    match wanted.proof {
+        true => {
+            let proof = app.on_store(move |s| s.head_proof(at, kind)).await?;
+            Ok(encoded(headers, &proof))
+        }
+        false => {
+            let answer = app.on_store(move |s| s.head(at)).await?;
+            Ok(Json(answer).into_response())
+        }
+    }
 }
 
 /// `GET /v1/blocks?from=&limit=`: summaries by rising height; without `from`, the newest. Where blocks are large,

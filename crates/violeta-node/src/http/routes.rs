@@ -273,17 +273,24 @@ pub(crate) const ROUTES: &[Route] = &[
     },
     Route {
         path: "/v1/head",
-        what: "The newest certified head.",
+        what: "The newest certified head; with vouch=seal, the newest sealed one.",
+        query: &[PROOF, VOUCH],
         answer: Answer::Json(JsonOf::of::<api::HeadAnswer>()),
-        errors: &[NotYetCertified],
+        proof: Some("HeadProof"),
+        binary: true,
+        errors: &[InvalidRequest, NotYetCertified],
         handler: || get(chain::newest_head),
         ..PLAIN
     },
     Route {
         path: "/v1/heads/{height}",
-        what: "A head, with certificate and seal as far as there are.",
+        what: "A head, with certificate and seal as far as there are; with proof=true, with the word of a newer head if \
+               it has none of its own.",
+        query: &[PROOF, VOUCH],
         answer: Answer::Json(JsonOf::of::<api::HeadAnswer>()),
-        errors: &[InvalidRequest, NotFound],
+        proof: Some("HeadProof"),
+        binary: true,
+        errors: &[InvalidRequest, NotFound, NotYetCertified],
         handler: || get(chain::head),
         ..PLAIN
     },

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use violeta_proof::{KeyProof, OutcomeProof};
+use violeta_proof::{HeadProof, KeyProof, OutcomeProof};
 use violeta_types::api::{
     AccountAnswer, BatchVerdict, BlockSummary, ChainEvent, Cursor, HeadAnswer, HealthAnswer,
     HistoryAnswer, KeysAnswer, NamespaceAnswer, StatusAnswer, TransactionStatus, VouchKind, Wait,
@@ -142,6 +142,11 @@ pub trait Source: Send + Sync + 'static {
     /// # Errors
     /// If there is none.
     fn head(&self, height: Height) -> Result<HeadAnswer, SourceError>;
+    /// The same as a proof; of a head that has no word of its own too, as long as a newer one has.
+    ///
+    /// # Errors
+    /// If there is none, or nobody vouches for it yet.
+    fn head_proof(&self, height: Height, vouch: VouchKind) -> Result<HeadProof, SourceError>;
     /// A block.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use violeta_crypto::signing::ClientSecretKey;
 use violeta_proof::tree::Place;
-use violeta_proof::{KeyProof, OutcomeProof, StoredValue, TreeProof, Vouch};
+use violeta_proof::{HeadProof, KeyProof, OutcomeProof, StoredValue, TreeProof, Vouch};
 use violeta_types::api::*;
 use violeta_types::merkle;
 use violeta_types::transaction::{Key, NamespaceName};
@@ -442,6 +442,12 @@ impl Source for Arc<Chain> {
             head,
             seal: None,
         })
+    }
+
+    fn head_proof(&self, height: Height, kind: VouchKind) -> Result<HeadProof, SourceError> {
+        let head = self.head_at(height)?;
+        let vouch = self.vouch(&head, kind)?;
+        Ok(HeadProof { head, vouch })
     }
 
     fn block(&self, height: Height) -> Result<Arc<Block>, SourceError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use violeta_proof::{KeyProof, OutcomeProof, Vouch};
+use violeta_proof::{HeadProof, KeyProof, OutcomeProof, Vouch};
 use violeta_types::api::*;
 use violeta_types::{Genesis, Height, Nonce, Operation, TxId};
 
@@ -178,6 +178,14 @@ async fn who_asks_for_seals_gets_them_or_is_told_how_far_they_are() {
     let proof: OutcomeProof = f.json(&outcome(ids[0])).await;
     assert!(matches!(proof.vouch, Vouch::Seal(_)));
     assert_eq!(refused(&outcome(ids[1])).await, not_yet);
+    for path in ["/v1/head", "/v1/heads/1"] {
+        let proof: HeadProof = f.json(&format!("{path}?proof=true&vouch=seal")).await;
+        assert_eq!(proof.head.height, Height(1));
+        assert!(matches!(proof.vouch, Vouch::Seal(_)));
+    }
+    assert_eq!(refused("/v1/heads/2?proof=true&vouch=seal").await, not_yet);
+    let newest: HeadProof = f.json("/v1/head?proof=true").await;
+    assert_eq!(newest.head.height, Height(2));
     assert_eq!(refused(&format!("{key}s")).await.0, 400, "no such word");
 }
 

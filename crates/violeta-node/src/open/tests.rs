@@ -499,6 +499,8 @@ fn who_was_away_proves_heights_without_certificates_by_the_history_of_newer_ones
             assert_eq!(answer.value.unwrap().value, name(&i.to_string()));
             let outcome = Source::outcome_proof(&handle, id(&puts[i]), VouchKind::Any).unwrap();
             assert_eq!(outcome.verify(&trust).unwrap().outcome.height, *height);
+            let head = Source::head_proof(&handle, *height, VouchKind::Any).unwrap();
+            assert_eq!(head.verify(&trust).unwrap().0, answer.head);
             if answer.vouched_height > *height {
                 by_successor += 1;
                 if !std::mem::replace(&mut bent, true) {
