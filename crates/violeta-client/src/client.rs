@@ -253,6 +253,12 @@ impl Client {
         }
     }
 
+    /// Whether one of these endpoints is honest.
+    pub(crate) fn exceeds_faults(&self, endpoints: impl IntoIterator<Item = usize>) -> bool {
+        let committee = self.0.trust.committee();
+        self.roster().exceeds_faults(endpoints, committee)
+    }
+
     /// How an endpoint is called in messages.
     pub(crate) fn name(&self, at: usize) -> String {
         let url = self.0.endpoints[at].url.as_str().trim_end_matches('/');

@@ -35,6 +35,14 @@ pub enum Part {
         /// The height that the client knows to be certified.
         seen: Height,
     },
+    /// It says of a key's history what is proved not to be so.
+    #[error("it says that the key lost its value at height {height}: {reason}")]
+    History {
+        /// The height.
+        height: Height,
+        /// What is proved instead.
+        reason: &'static str,
+    },
     /// It isn't the form of an answer at all.
     #[error("it can't be read: {0}")]
     Form(String),

@@ -26,6 +26,7 @@ mod account;
 mod client;
 mod error;
 mod events;
+mod history;
 mod http;
 mod incident;
 pub mod keys;
@@ -44,8 +45,9 @@ mod transaction;
 pub use client::{Client, ClientConfig, Endpoint};
 pub use error::{Attempt, ClientError};
 pub use events::EventStream;
+pub use history::Entry;
 pub use incident::{Incident, Part};
-pub use read::{At, Entry, Proved};
+pub use read::{At, Proved};
 pub use submit::{Pending, Receipt};
 pub use transaction::Operations;
 

@@ -28,6 +28,8 @@ pub const SETTLE_MS_MAX: u64 = 10_000;
 pub const NUDGE_MS: u64 = 1_000;
 /// How often a read looks for a version that is new enough.
 pub const FRESHNESS_TRIES_MAX: usize = 20;
+/// Pages of a key's history that one validator is asked for to find where the key lost its value.
+pub const HISTORY_PAGES_MAX: usize = 16;
 /// Incidents kept.
 pub const INCIDENTS_MAX: usize = 256;
 /// Endpoints of a client.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use violeta_proof::{
     HeadProof, KeyProof, OutcomeProof, StoredValue, TrustedHead, VerifiedAnswer, Vouchers,
 };
-use violeta_types::api::{ErrorCode, ErrorDetail, HistoryAnswer, KeysAnswer, NamespaceAnswer};
+use violeta_types::api::{ErrorCode, ErrorDetail, KeysAnswer, NamespaceAnswer};
 use violeta_types::limits::{KEY_BYTES_MAX, NAMESPACE_BYTES_MAX};
 use violeta_types::{ClientId, Height, TxId};
 
@@ -56,17 +56,6 @@ pub struct Proved {
     pub validator: String,
     /// The proof itself: whoever has the trust can check it again.
     pub proof: KeyProof,
-}
-
-/// One version in a key's history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The height at which the key got this value, or lost it.
-    pub height: Height,
-    /// The value; none if it was deleted.
-    pub value: Option<Bytes>,
-    /// Whether that was proved. If no validator could, it is one's word.
-    pub proved: bool,
 }
 
 /// What must be true of the height of an answer.
@@ -271,79 +260,6 @@ impl Client {
         let (_, good) = self.ask(&asked, &path, wanted, check).await?;
         self.has_seen(&good.0);
         Ok(good)
-    }
-
-    /// A key's versions, newest first, at most `limit`. Each is proved where a validator can; that none was left out between two proved values isn't.
-    ///
-    /// # Errors
-    /// If no validator gives a history, or none that holds true.
-    pub async fn history(
-        &self,
-        namespace: impl AsRef<[u8]>,
-        key: impl AsRef<[u8]>,
-        limit: u32,
-    ) -> Result<Vec<Entry>, ClientError> {
-        let question = Question::new(namespace.as_ref(), key.as_ref())?;
-        let path = format!("{}/history?limit={limit}", question.path());
-        let mut failures = Failures::default();
-        for at in self.order().await {
-            let answer = match self.get_from(at, &path, false).await {
-                Ok(answer) => json::<HistoryAnswer>(&answer),
-                Err(failure) => Err(failure),
-            };
-            match answer {
-                Ok(answer) => match self.check_history(&question, limit, answer).await {
-                    Ok(entries) => return Ok(entries),
-                    Err(part) => {
-                        failures.incident = Some(self.caught(at, &question.to_string(), part));
-                    }
-                },
-                Err(failure) => failures.add(self, at, &path, failure),
-            }
-        }
-        Err(failures.into_error())
-    }
-
-    async fn check_history(
-        &self,
-        question: &Question,
-        limit: u32,
-        answer: HistoryAnswer,
-    ) -> Result<Vec<Entry>, Part> {
-        // Each costs a question to everybody.
-        if answer.versions.len() > limit as usize {
-            let reason = format!(
-                "{} versions, and {limit} were asked for",
-                answer.versions.len()
-            );
-            return Err(Part::Form(reason));
-        }
-        let mut entries = Vec::new();
-        let mut above = Height(u64::MAX);
-        for version in answer.versions {
-            let height = version.height;
-            if height >= above {
-                return Err(Part::Form("versions out of order".into()));
-            }
-            above = height;
-            let value = version.value.map(|value| Bytes::from(value.0));
-            let proved = self.answer(question, Wanted::Exactly(height)).await;
-            if let Ok(proved) = &proved {
-                let found = proved.value.as_ref();
-                let same = found.map(|v| &v.value[..]) == value.as_deref()
-                    && found.is_none_or(|v| v.written_at == height);
-                if !same {
-                    let reason = format!("at height {height} another value is proved");
-                    return Err(Part::Form(reason));
-                }
-            }
-            entries.push(Entry {
-                height,
-                value,
-                proved: proved.is_ok(),
-            });
-        }
-        Ok(entries)
     }
 
     /// What became of a transaction, proved; none if no validator has a proof of it (yet).

@@ -58,6 +58,12 @@ pub(crate) enum Manner {
     ProvesAnotherKey,
     /// Says of every key that there is none.
     DeniesKeys,
+    /// Says of keys that have no value that they lost one just now.
+    InventsDeletions,
+    /// Says that a key has a version that lies far ahead.
+    InventsVersions,
+    /// Says that no key was ever there.
+    ForgetsHistory,
     /// Says of every executed transaction that it was refused.
     ForgesOutcomes,
     /// Takes requests, and never answers submissions.
@@ -440,6 +446,44 @@ async fn key(
     bytes.into_response()
 }
 
+/// Where a key got or lost a value, from a height down.
+async fn history(
+    State(gateway): Shared,
+    Path((namespace, key)): Path<(String, String)>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Response {
+    let (namespace, key) = (namespace.parse::<Readable>(), key.parse::<Readable>());
+    let (namespace, key) = (namespace.unwrap(), key.unwrap());
+    let [at, limit] = ["at", "limit"].map(|name| query[name].parse::<u64>().unwrap());
+    let blocks = gateway.chain.blocks.lock().unwrap();
+    let value = |height: u64| {
+        let block = blocks.get(height.checked_sub(1)? as usize)?;
+        block.state.get(&key.0).map(|v| Readable(v.value.to_vec()))
+    };
+    let version = |height, value| KeyVersion {
+        height: Height(height),
+        value,
+    };
+    let changes = (1..=at).rev().filter(|&h| value(h) != value(h - 1));
+    let versions = match gateway.manner() {
+        Manner::InventsDeletions => vec![version(at, None)],
+        Manner::InventsVersions => vec![version(1_000_000_000, Some(key.clone()))],
+        Manner::ForgetsHistory => vec![],
+        _ => changes
+            .take(limit as usize)
+            .map(|h| version(h, value(h)))
+            .collect(),
+    };
+    axum::Json(HistoryAnswer {
+        namespace,
+        key,
+        height: Height(at),
+        versions,
+        next: None,
+    })
+    .into_response()
+}
+
 async fn newest_head(gateway: Shared) -> Response {
     let newest = match gateway.manner() {
         Manner::ServesOldHeads => 1,
@@ -528,6 +572,10 @@ impl Cluster {
                 .route("/v1/batch", post(take_batch))
                 .route("/v1/transactions/{id}", get(outcome))
                 .route("/v1/namespaces/{namespace}/keys/{key}", get(key))
+                .route(
+                    "/v1/namespaces/{namespace}/keys/{key}/history",
+                    get(history),
+                )
                 .layer(axum::middleware::from_fn_with_state(
                     gateway.clone(),
                     say_who,

@@ -150,6 +150,63 @@ async fn an_old_newest_head_is_no_lie_and_no_answer_either() {
     assert!(matches!(error, ClientError::Answer { .. }), "{error}");
 }
 
+/// Alice's value is set, overwritten, taken away and set again, with others' blocks between; of what the first gateway
+/// says of that nothing is believed that isn't proved, and nothing that is left out goes unnoticed.
+#[tokio::test]
+async fn a_history_is_what_is_proved_whatever_the_first_validator_says_of_it() {
+    type Expected = fn(&Part) -> bool;
+    let table: [(Manner, Expected); 4] = [
+        (Honest, |_| false),
+        (InventsDeletions, |p| matches!(p, Part::History { .. })),
+        (InventsVersions, |p| matches!(p, Part::Form(_))),
+        (ForgetsHistory, |_| false),
+    ];
+    for (manner, expected) in table {
+        let (cluster, client) = with_liar(Honest).await;
+        client.delete(SPACE, "alice").await.unwrap();
+        client.put(SPACE, "bob", "21").await.unwrap();
+        client.put(SPACE, "alice", "7").await.unwrap();
+        client.put(SPACE, "bob", "22").await.unwrap();
+        cluster.gateways[0].becomes(manner);
+        let history = async |limit| {
+            let entries = client.history(SPACE, "alice", limit).await.unwrap();
+            let entries = entries.into_iter();
+            let entries = entries.map(|e| (e.height.0, e.value.map(|v| v.to_vec())));
+            entries.collect::<Vec<_>>()
+        };
+        let value = |text: &str| Some(text.as_bytes().to_vec());
+        let all = [
+            (6, value("7")),
+            (4, None),
+            (3, value("1000")),
+            (1, value("500")),
+        ];
+        assert_eq!(history(10).await, all, "{manner:?}");
+        assert_eq!(history(2).await, all[..2], "{manner:?}");
+        assert_eq!(history(0).await, [], "{manner:?}");
+        let incidents = client.incidents();
+        let caught = incidents.iter().filter(|i| expected(&i.part)).count();
+        assert_eq!(caught, incidents.len(), "{manner:?}: {incidents:?}");
+        let lied = matches!(manner, InventsDeletions | InventsVersions);
+        assert_eq!(caught > 0, lied, "{manner:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_was_never_there_has_no_history_even_if_somebody_invents_one() {
+    let (cluster, client) = with_liar(InventsDeletions).await;
+    assert_eq!(client.history(SPACE, "nobody", 10).await.unwrap(), []);
+    assert!(matches!(
+        client.incidents().pop().unwrap().part,
+        Part::History { .. }
+    ));
+    for gateway in &cluster.gateways {
+        gateway.becomes(InventsVersions);
+    }
+    let error = client.history(SPACE, "nobody", 10).await.unwrap_err();
+    assert!(matches!(error, ClientError::Unverified { .. }), "{error}");
+}
+
 #[tokio::test]
 async fn where_all_lie_nothing_is_believed() {
     let cluster = Cluster::honest().await;

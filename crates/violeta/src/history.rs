@@ -15,7 +15,7 @@ use crate::terminal::{Terminal, Tone, shortened, table};
 
 const VALUE_CHARACTERS: usize = 60;
 /// Columns of the others, with heights up to ten digits and the widest verdict.
-const OTHERS_WIDTH: usize = 37;
+const OTHERS_WIDTH: usize = 27;
 const VALUE_CHARACTERS_MIN: usize = 12;
 
 /// Arguments of `violeta history`.
@@ -23,8 +23,8 @@ const VALUE_CHARACTERS_MIN: usize = 12;
 #[command(after_help = "Examples:
   violeta history packages openssl
 
-Each version is verified on its own, at the height that wrote it; where that height has no certificate of its own, \
-the version is marked as a validator's word. That no version was left out isn't proved.")]
+Each version is proved, and that between two values none was left out. That there was nothing while the key had no \
+value, and before its first one, is what validators of more than f of the stake say.")]
 pub(crate) struct HistoryArgs {
     /// The namespace.
     namespace: Readable,
@@ -47,7 +47,7 @@ pub(crate) struct VersionView {
     pub(crate) height: Height,
     /// The value; none if it was deleted.
     pub(crate) value: Option<Readable>,
-    /// Whether it was proved.
+    /// Always: what isn't proved isn't listed.
     pub(crate) proved: bool,
 }
 
@@ -56,7 +56,7 @@ impl From<&Entry> for VersionView {
         VersionView {
             height: entry.height,
             value: entry.value.as_ref().map(|v| Readable(v.to_vec())),
-            proved: entry.proved,
+            proved: true,
         }
     }
 }
@@ -125,10 +125,7 @@ pub(crate) fn show(versions: &[VersionView], characters: usize, terminal: &Termi
             Some(value) => shortened(&value.to_string(), characters),
             None => terminal.paint(Tone::Faint, "(deleted)"),
         };
-        let verified = match version.proved {
-            true => terminal.paint(Tone::Good, "✓ proved"),
-            false => terminal.paint(Tone::Warn, "a validator's word"),
-        };
+        let verified = terminal.paint(Tone::Good, "✓ proved");
         shown.add_row([version.height.to_string(), value, verified]);
         terminal.object(version)?;
     }
@@ -145,11 +142,7 @@ mod tests {
         let characters = value_characters(Some(80));
         let mut shown = table(&["height", "value", "verified"], &[0]);
         let height = 1_234_567_890.to_string();
-        shown.add_row([
-            height,
-            shortened(&value, characters),
-            "a validator's word".into(),
-        ]);
+        shown.add_row([height, shortened(&value, characters), "✓ proved".into()]);
         let widest = shown
             .lines(Some(80))
             .iter()

