@@ -18,7 +18,8 @@
 //! two machines, is beyond what a file can guard.
 //!
 //! A file that is lost: the next one begins [`CLIENT_NONCE_SPREAD`] above the highest nonce that the chain has seen,
-//! which is above all that the lost one can have signed, once any of it was executed ([`Nonces::begin_above`]).
+//! which is above all that the lost one can have signed, once any of it was executed ([`Nonces::begin_above`]). How far
+//! the chain has seen isn't left to one validator, who may lag or serve an old state, but asked of a quorum.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};

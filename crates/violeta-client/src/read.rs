@@ -272,13 +272,13 @@ impl Client {
         for at in self.order().await {
             match self.outcome_from(at, transaction).await {
                 Ok(receipt) => return Ok(Some(receipt)),
-                Err(NoOutcome::Failed(Failure::Answer(detail))) if has_no_proof_yet(&detail) => {
+                Err(NoProof::Failed(Failure::Answer(detail))) if has_no_proof_yet(&detail) => {
                     unknown = true;
                 }
-                Err(NoOutcome::Failed(failure)) => {
+                Err(NoProof::Failed(failure)) => {
                     failures.add(self, at, "a transaction", failure);
                 }
-                Err(NoOutcome::Refused(part)) => {
+                Err(NoProof::Refused(part)) => {
                     failures.refuse(self, at, &asked_outcome(transaction), part);
                 }
             }
@@ -294,10 +294,10 @@ impl Client {
         &self,
         at: usize,
         transaction: TxId,
-    ) -> Result<Receipt, NoOutcome> {
+    ) -> Result<Receipt, NoProof> {
         let path = format!("/v1/transactions/{transaction}?{}", self.proof_query());
         let answer = self.get_from(at, &path, true).await;
-        let answer = answer.map_err(NoOutcome::Failed)?;
+        let answer = answer.map_err(NoProof::Failed)?;
         let check = || -> Result<Receipt, Part> {
             let proof = OutcomeProof::decode(&answer.bytes)?;
             if proof.outcome.transaction != transaction {
@@ -317,7 +317,7 @@ impl Client {
                 proof: Box::new(proof),
             })
         };
-        let receipt = check().map_err(NoOutcome::Refused)?;
+        let receipt = check().map_err(NoProof::Refused)?;
         self.has_seen(&receipt.head);
         Ok(receipt)
     }
@@ -398,6 +398,52 @@ impl Client {
         }
     }
 
+    /// This client's account as one validator's newest certified state has it, however old that is.
+    pub(crate) async fn account_from(&self, at: usize) -> Result<Option<Account>, NoProof> {
+        let signer = self.signer().map_err(NoProof::not_asked)?;
+        let account = self
+            .record_from(at, ACCOUNTS, signer.client.as_ref())
+            .await?;
+        if account.is_some() {
+            return Ok(account);
+        }
+        // A key that came by rotation acts for another client than its own.
+        let key = signer.key.public_key();
+        match self.record_from::<ClientId>(at, KEYS, &key.0).await? {
+            Some(holder) => self.record_from(at, ACCOUNTS, holder.as_ref()).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn record_from<T: BorshDeserialize>(
+        &self,
+        at: usize,
+        space: &[u8],
+        key: &[u8],
+    ) -> Result<Option<T>, NoProof> {
+        let question = Question::new(space, key).map_err(NoProof::not_asked)?;
+        let path = format!("{}?{}", question.path(), self.proof_query());
+        let answer = match self.get_from(at, &path, true).await {
+            Ok(answer) => answer,
+            // On a chain without a block nobody has executed anything.
+            Err(Failure::Answer(detail)) if detail.code == ErrorCode::NotYetCertified => {
+                return Ok(None);
+            }
+            Err(failure) => return Err(NoProof::Failed(failure)),
+        };
+        let (_, verified) = self
+            .check(&question, Wanted::AtLeast(Height(0)), &answer.bytes)
+            .map_err(NoProof::Refused)?;
+        self.has_seen(&verified.head);
+        let decode = |stored: StoredValue| {
+            violeta_types::decode(&stored.value).map_err(|e| {
+                let reason = format!("{question} has a form that isn't known here: {e}");
+                NoProof::not_asked(ClientError::Invalid(reason))
+            })
+        };
+        verified.value.map(decode).transpose()
+    }
+
     /// A record of the chain's own, as a certified state has it.
     async fn record<T: BorshDeserialize>(
         &self,
@@ -417,10 +463,17 @@ impl Client {
     }
 }
 
-/// Why there is no proof of what became of a transaction.
-pub(crate) enum NoOutcome {
+/// Why one validator gave no proof.
+pub(crate) enum NoProof {
     Failed(Failure),
     Refused(Part),
+}
+
+impl NoProof {
+    /// It is this client that couldn't ask, or couldn't read the answer.
+    fn not_asked(error: ClientError) -> Self {
+        NoProof::Failed(Failure::NotSent(error.to_string()))
+    }
 }
 
 pub(crate) fn asked_outcome(transaction: TxId) -> String {

@@ -92,13 +92,34 @@ impl Roster {
             let faulty = (self.seen.len().max(1) - 1) / 3;
             return endpoints.into_iter().count() > faulty;
         };
+        self.tally(endpoints, committee).exceeds_faults(committee)
+    }
+
+    /// Whether these endpoints are a quorum: then one of them is honest and took part in any other quorum. Counts as
+    /// [`exceeds_faults`](Self::exceeds_faults) does.
+    pub(crate) fn is_quorum(
+        &self,
+        endpoints: impl IntoIterator<Item = usize>,
+        committee: Option<&Committee>,
+    ) -> bool {
+        match committee {
+            Some(committee) => self.tally(endpoints, committee).is_quorum(committee),
+            None => 3 * endpoints.into_iter().count() > 2 * self.seen.len(),
+        }
+    }
+
+    fn tally(
+        &self,
+        endpoints: impl IntoIterator<Item = usize>,
+        committee: &Committee,
+    ) -> StakeTally {
         let mut tally = StakeTally::default();
         for at in endpoints {
             if let Some(validator) = self.seen[at].validator {
                 tally.add(committee, validator);
             }
         }
-        tally.exceeds_faults(committee)
+        tally
     }
 }
 
@@ -141,6 +162,10 @@ mod tests {
         assert!(exceeds(&[2, 0]));
         assert!(!exceeds(&[2, 2]), "one validator counts once");
         assert!(!roster.exceeds_faults([1], None) && roster.exceeds_faults([1, 2], None));
+        for committee in [None, Some(&committee)] {
+            assert!(!roster.is_quorum([0, 3], committee), "two of four");
+            assert!(roster.is_quorum([0, 3, 1], committee), "three of four");
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ use crate::error::ClientError;
 use crate::http::{Failure, is_busy, json};
 use crate::incident::Part;
 use crate::limits::{NUDGE_MS, PAUSE_MS, READ_MS_MAX, RETRY_MS, SETTLE_MS_MAX, WAIT_MS};
-use crate::read::{NoOutcome, asked_outcome};
+use crate::read::{NoProof, asked_outcome};
 use crate::transaction::{Operations, Signed, encoded_len, sign};
 
 const _: () = assert!(WAIT_MS <= WAIT_MS_MAX);
@@ -283,16 +283,43 @@ impl Client {
                 if !signer.nonces.is_fresh() {
                     return Ok(());
                 }
-                let highest = match self.account().await {
-                    Ok((account, _)) => account.map_or(Nonce(0), |account| account.highest),
-                    Err(error) if is_empty_chain(&error) => Nonce(0),
-                    Err(error) => return Err(error),
-                };
-                signer.nonces.begin_above(highest)?;
+                signer.nonces.begin_above(self.highest_nonce().await?)?;
                 Ok(())
             })
             .await
             .copied()
+    }
+
+    /// The highest nonce that the chain has seen of this key. One validator alone, who lags or lies, would have an old
+    /// state to prove, and nonces above its highest may have been signed: so the highest of a quorum counts; of more
+    /// than f of the stake, if no more can be reached; of all that this client was told of, if they hold less.
+    async fn highest_nonce(&self) -> Result<Nonce, ClientError> {
+        let committee = self.0.trust.committee();
+        let mut failures = Failures::default();
+        let order = self.order().await;
+        let asked = order.len();
+        let mut asks: FuturesUnordered<_> = (order.into_iter())
+            .map(|at| async move { (at, self.account_from(at).await) })
+            .collect();
+        let (mut answered, mut highest) = (BTreeSet::new(), Nonce(0));
+        while let Some((at, account)) = asks.next().await {
+            match account {
+                Ok(account) => {
+                    answered.insert(at);
+                    highest = highest.max(account.map_or(Nonce(0), |account| account.highest));
+                }
+                Err(NoProof::Failed(failure)) => failures.add(self, at, "an account", failure),
+                Err(NoProof::Refused(part)) => failures.refuse(self, at, "an account", part),
+            }
+            if self.roster().is_quorum(answered.iter().copied(), committee) {
+                break;
+            }
+        }
+        let enough = self.exceeds_faults(answered.iter().copied()) || answered.len() == asked;
+        match enough {
+            true => Ok(highest),
+            false => Err(failures.into_error()),
+        }
     }
 
     /// Learns from a certified state which nonces are resolved.
@@ -325,11 +352,6 @@ fn again(at: usize, failure: &Failure) -> impl Future<Output = usize> + use<> {
         tokio::time::sleep(pause).await;
         at
     }
-}
-
-/// On a chain without a block nobody has executed anything.
-fn is_empty_chain(error: &ClientError) -> bool {
-    matches!(error, ClientError::Answer { detail, .. } if detail.code == ErrorCode::NotYetCertified)
 }
 
 /// Cuts a list into batches within the bounds of one request.
@@ -548,14 +570,14 @@ impl Pending {
             return match self.client.outcome_from(at, self.signed.id).await {
                 Ok(receipt) => End::Done(Box::new(receipt)),
                 // Certified, but not sealed: to who knows only the group's key it isn't proved before it is.
-                Err(NoOutcome::Failed(Failure::Answer(detail)))
+                Err(NoProof::Failed(Failure::Answer(detail)))
                     if detail.code == ErrorCode::NotYetCertified =>
                 {
                     tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
                     continue;
                 }
-                Err(NoOutcome::Failed(failure)) => End::Failed(failure),
-                Err(NoOutcome::Refused(part)) => End::Refused(part),
+                Err(NoProof::Failed(failure)) => End::Failed(failure),
+                Err(NoProof::Refused(part)) => End::Refused(part),
             };
         }
     }

@@ -88,6 +88,8 @@ struct Block {
 pub(crate) struct Chain {
     blocks: Mutex<Vec<Block>>,
     clock: Mutex<u64>,
+    /// The one space that there is.
+    pub(crate) space: Mutex<&'static [u8]>,
     /// Transactions are refused instead of executed.
     pub(crate) refuses: Mutex<Option<Refusal>>,
 }
@@ -101,8 +103,13 @@ impl Chain {
         Arc::new(Chain {
             blocks: Mutex::default(),
             clock: Mutex::new(crate::client::now_ms().0),
+            space: Mutex::new(SPACE),
             refuses: Mutex::default(),
         })
+    }
+
+    fn space(&self) -> &'static [u8] {
+        *self.space.lock().unwrap()
     }
 
     /// Time of the blocks to come.
@@ -152,7 +159,7 @@ impl Chain {
         };
         let time = TimeMs(*self.clock.lock().unwrap());
         let head = Head {
-            state_root: top_hash(&record(&state).leaf_hash(SPACE)),
+            state_root: top_hash(&record(&state).leaf_hash(self.space())),
             results_root: RESULTS.root([outcome.digest()]),
             ..head(height, chain_id(), &committee(4), time)
         };
@@ -179,13 +186,13 @@ impl Chain {
         let blocks = self.blocks.lock().unwrap();
         let block = blocks.get(height.checked_sub(1)? as usize)?;
         let record = record(&block.state);
-        let (value, place) = match namespace == SPACE {
+        let (value, place) = match namespace == self.space() {
             true => place(&block.state, key),
             // The one space is alone in the top tree: its leaf is in every other one's place.
             false => (
                 None,
                 Place::Other {
-                    name: SPACE.try_into().unwrap(),
+                    name: self.space().try_into().unwrap(),
                     record,
                 },
             ),

@@ -207,6 +207,57 @@ async fn a_key_that_was_never_there_has_no_history_even_if_somebody_invents_one(
     assert!(matches!(error, ClientError::Unverified { .. }), "{error}");
 }
 
+/// A block of a chain of accounts that says that the client's nonces have got this far.
+fn spend(cluster: &Cluster, client: &Client, highest: u64) {
+    let key = violeta_crypto::ClientSecretKey::from_seed([9; 32]).public_key();
+    let account = crate::account::encoded(key, highest, &[highest]);
+    let put = violeta_types::Operation::Put {
+        namespace: crate::account::ACCOUNTS.try_into().unwrap(),
+        key: client.id().unwrap().as_ref().try_into().unwrap(),
+        value: account[..].try_into().unwrap(),
+    };
+    let body = violeta_types::TransactionBody {
+        chain: client.chain(),
+        key,
+        nonce: violeta_types::Nonce(highest),
+        expires: TimeMs(u64::MAX),
+        operations: vec![put].try_into().unwrap(),
+    };
+    let signature = violeta_types::ClientSignature([0; 64]);
+    cluster.chain.execute(&Transaction { body, signature });
+}
+
+#[tokio::test]
+async fn with_its_nonces_lost_a_client_begins_above_what_a_quorum_knows_and_not_what_one_says() {
+    let mut cluster = Cluster::honest().await;
+    *cluster.chain.space.lock().unwrap() = crate::account::ACCOUNTS;
+    cluster.gateways[0].becomes(ServesOldHeads);
+    let client = cluster.client().await;
+    spend(&cluster, &client, 3);
+    spend(&cluster, &client, 2_000);
+    for at in 1..4 {
+        cluster.kill(at);
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    // What it proves is true, and old: above 3 the lost file may have signed.
+    let error = client.submit(Operations::new()).await.err().unwrap();
+    assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn one_who_lags_doesn_t_make_a_client_sign_a_nonce_again() {
+    let cluster = Cluster::honest().await;
+    *cluster.chain.space.lock().unwrap() = crate::account::ACCOUNTS;
+    cluster.gateways[0].becomes(ServesOldHeads);
+    let client = cluster.client().await;
+    spend(&cluster, &client, 3);
+    spend(&cluster, &client, 2_000);
+    let pending = client.submit(Operations::new()).await.unwrap();
+    let spread = violeta_types::limits::CLIENT_NONCE_SPREAD;
+    assert_eq!(pending.nonce().0, 2_000 + spread);
+    assert_eq!(client.incidents(), [], "to lag is no lie");
+}
+
 #[tokio::test]
 async fn where_all_lie_nothing_is_believed() {
     let cluster = Cluster::honest().await;
