@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::Url;
-use violeta_client::{At, Client, ClientConfig, ClientError, Endpoint, Proved, Receipt};
+use violeta_client::{At, Client, ClientConfig, ClientError, Endpoint, Part, Proved, Receipt};
+use violeta_proof::ProofError;
 use violeta_types::{ChainId, Height, Refusal};
 
 use crate::context::ContextArgs;
@@ -15,6 +16,9 @@ use violeta_types::api::{ErrorCode, Readable};
 
 /// How long a transaction stays valid: as long as a person waits.
 const EXPIRY: Duration = Duration::from_secs(30);
+/// What to do where neither a proof is false nor the trust wrong: one is of another kind than the other.
+pub(crate) const TRUST_LACKS_KEY: &str = "nothing is known to be wrong: get a trust file with the key that is lacking, \
+                                          or a proof that was asked for with this one";
 /// Digits of the chain's id in the name of a nonce file.
 const CHAIN_DIGITS: usize = 8;
 
@@ -74,8 +78,12 @@ impl From<ClientError> for CliError {
                         "`violeta status` shows which validators answer; is it the right network?",
                     )
             }
-            ClientError::Unverified { .. } => CliError::unverified(message).help(
-                "no answer was believed; if --trust is right, the validators that were asked lie",
+            ClientError::Unverified { incident } => {
+                CliError::unverified(message).help(unverified_help(&incident.part))
+            }
+            ClientError::NotJudged { .. } => CliError::unverified(message).help(TRUST_LACKS_KEY),
+            ClientError::Behind { .. } => CliError::failed(message).help(
+                "that is no lie: `violeta status` shows how far each validator is; wait, or name more of them",
             ),
             ClientError::Unresolved { transaction, .. } => CliError::failed(message).help(format!(
                 "this tells what became of it: violeta outcome {transaction}"
@@ -93,6 +101,16 @@ impl From<ClientError> for CliError {
             }
             _ => CliError::failed(message),
         }
+    }
+}
+
+/// Who is to be doubted: whoever answered, or first the trust file.
+fn unverified_help(part: &Part) -> &'static str {
+    match part {
+        Part::Proof(ProofError::OtherChain { .. } | ProofError::UnknownCommittee { .. }) => {
+            "is --trust the trust file of this network? If it is, the validators that were asked lie"
+        }
+        _ => "no answer was believed: the validators that were asked lie, or are broken",
     }
 }
 
@@ -226,6 +244,12 @@ mod tests {
             CliError::from(unreachable).cause,
             crate::error::Cause::Unreachable
         );
+        let not_judged = CliError::from(ClientError::NotJudged {
+            validator: "v0".into(),
+            reason: ProofError::NoCommittee,
+        });
+        assert_eq!(not_judged.cause, crate::error::Cause::Unverified);
+        assert_eq!(not_judged.help.as_deref(), Some(TRUST_LACKS_KEY));
         let invalid = ClientError::Invalid("x".into());
         assert_eq!(CliError::from(invalid).cause, crate::error::Cause::Usage);
         assert_eq!(
@@ -247,5 +271,16 @@ mod tests {
             assert!(error.message.contains("greetings"), "{error}");
             assert!(error.help.unwrap().contains(flag));
         }
+    }
+
+    #[test]
+    fn validators_are_called_liars_only_where_no_other_trust_file_could_clear_them() {
+        let help = |error: ProofError| unverified_help(&Part::Proof(error));
+        let other = ProofError::OtherChain {
+            expected: ChainId::default(),
+            found: ChainId::default(),
+        };
+        assert!(help(other).starts_with("is --trust"));
+        assert!(!help(ProofError::BadSeal).contains("--trust"));
     }
 }

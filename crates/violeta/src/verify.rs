@@ -6,6 +6,7 @@ use clap::Args;
 use violeta_proof::{KeyProof, OutcomeProof, ProofError, Trust};
 use violeta_types::api::Readable;
 
+use crate::connect::TRUST_LACKS_KEY;
 use crate::context::{ContextArgs, read_trust};
 use crate::error::{CliError, CliResult};
 use crate::proof_view::{AnswerView, OutcomeView};
@@ -23,7 +24,7 @@ const PROOF_FILE_BYTES_MAX: u64 = 8 << 20;
 It reads two files and asks nobody. The trust file must come from somebody whom you believe about who the \
 validators are; the proof file may come from anybody.
 
-Exit code 4 if the proof is false; it says which part.")]
+Exit code 4 if the proof is false; it says which part. Also if the trust file lacks the key that it takes to tell.")]
 pub(crate) struct VerifyArgs {
     /// The proof: JSON, or the binary form.
     file: PathBuf,
@@ -60,10 +61,7 @@ pub(crate) fn run(args: &VerifyArgs, terminal: &Terminal) -> CliResult {
         })?,
     };
     let bytes = read(&args.file)?;
-    let false_proof = |error: ProofError| {
-        CliError::unverified(format!("{} is false: {error}", args.file.display()))
-            .help("don't believe what it says; ask another validator, or whoever gave you the file")
-    };
+    let false_proof = |error: ProofError| not_proved(&args.file, error);
     match parse(&bytes).map_err(false_proof)? {
         Proof::Key(proof) => {
             let view = AnswerView::from(&proof.verify(&trust).map_err(false_proof)?);
@@ -81,6 +79,20 @@ pub(crate) fn run(args: &VerifyArgs, terminal: &Terminal) -> CliResult {
             ))?;
             view.show_steps(trust.committee(), terminal)
         }
+    }
+}
+
+/// A proof that isn't good; or that nothing can be said of with this trust.
+fn not_proved(file: &Path, error: ProofError) -> CliError {
+    let file = file.display();
+    match error.lacks_trust() {
+        true => CliError::unverified(format!(
+            "{file} can't be judged with this trust file: {error}"
+        ))
+        .help(TRUST_LACKS_KEY),
+        false => CliError::unverified(format!("{file} is false: {error}")).help(
+            "don't believe what it says; ask another validator, or whoever gave you the file",
+        ),
     }
 }
 
@@ -167,6 +179,16 @@ mod tests {
         fn garbage_is_no_proof_and_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(parse(&bytes).is_err());
         }
+    }
+
+    #[test]
+    fn a_proof_that_the_trust_file_has_no_key_for_isnt_called_false() {
+        let said = |error| not_proved(Path::new("k.proof"), error);
+        let lacking = said(ProofError::NoCommittee);
+        assert!(!lacking.message.contains("is false"), "{}", lacking.message);
+        assert_eq!(lacking.cause, crate::error::Cause::Unverified);
+        let bad = said(ProofError::BadSeal);
+        assert!(bad.message.contains("is false"), "{}", bad.message);
     }
 
     #[test]
