@@ -219,13 +219,13 @@ impl Process {
         let Some(mut life) = self.life.take() else {
             return;
         };
-        self.lost_at = Some(life.storage.ends());
         if life.syncing.is_some() && self.dice.coin() {
             self.faulty
                 .fail_next(Operation::Sync, std::io::ErrorKind::Other);
             // It fails, and nobody is left to be told.
-            drop(life.storage.sync());
+            drop(life.storage.tear(self.dice.coin()));
         }
+        self.lost_at = Some(life.storage.ends());
         if life.machine_busy && self.dice.coin() {
             self.faulty
                 .fail_next(Operation::Sync, std::io::ErrorKind::Other);

@@ -2,9 +2,13 @@
 //!
 //! ```text
 //!   Append ──▶ journal (buffered) ── Sync ──▶ disk          index: where vertices, commits, certified heads
-//!                                              │                   and outcomes lie. Never stored: rebuilt at
-//!   Load ◀── index ── position ── read ◀───────┘                   each start, as LMDB may be (replica.md §3)
+//!      │          ▲ when it ends               │                   and outcomes lie. Never stored: rebuilt at
+//!      └─────▶ held, during a sync             │                   each start, as LMDB may be (replica.md §3)
+//!   Load ◀── index ── place ── read ◀──────────┘
 //! ```
+//!
+//! A sync takes time, and makes durable what was appended when it began. What is appended meanwhile waits, as it waits
+//! for the journal's thread in the node: who takes a sync that began before its append for its own is found out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,13 +35,17 @@ fn text(error: impl std::fmt::Display) -> StorageError {
     error.to_string()
 }
 
+/// A record of this journal: the number of those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place(usize);
+
 /// Where things lie.
 #[derive(Default)]
 struct Index {
-    vertices: BTreeMap<VertexRef, Position>,
-    commits: BTreeMap<CommitIndex, Position>,
+    vertices: BTreeMap<VertexRef, Place>,
+    commits: BTreeMap<CommitIndex, Place>,
     /// Certified heads by the commit that made their block.
-    certified: BTreeMap<CommitIndex, Position>,
+    certified: BTreeMap<CommitIndex, Place>,
     certified_height: Height,
     outcomes: BTreeMap<TxId, Outcome>,
 }
@@ -46,8 +54,12 @@ struct Index {
 pub(crate) struct Storage {
     journal: Journal,
     index: Index,
+    /// The positions of the records that the journal has taken, in order.
+    positions: Vec<Position>,
     /// What was appended and can't be read from the journal before it is durable.
-    unsynced: BTreeMap<Position, Bytes>,
+    unsynced: BTreeMap<Place, Bytes>,
+    /// While a sync is under way: what was appended since it began, in order.
+    held: Option<Vec<(RecordKind, Bytes)>>,
     chain: ChainId,
 }
 
@@ -79,7 +91,9 @@ impl Storage {
         let mut storage = Storage {
             journal,
             index: Index::default(),
+            positions: Vec::new(),
             unsynced: BTreeMap::new(),
+            held: None,
             chain,
         };
         let mut recovered = Recovered::default();
@@ -88,7 +102,9 @@ impl Storage {
             let kind = RecordKind::from_number(record.kind)
                 .ok_or_else(|| format!("a record of unknown kind {}", record.kind))?;
             let bytes = Bytes::from(record.bytes);
-            storage.note(kind, &bytes, record.position, me, &mut recovered)?;
+            let place = storage.next_place();
+            storage.positions.push(record.position);
+            storage.note(kind, &bytes, place, me, &mut recovered)?;
             restore(kind, bytes)?;
             recovered.records += 1;
         }
@@ -100,7 +116,7 @@ impl Storage {
         &mut self,
         kind: RecordKind,
         bytes: &Bytes,
-        position: Position,
+        place: Place,
         me: ValidatorIndex,
         recovered: &mut Recovered,
     ) -> Result<(), StorageError> {
@@ -111,12 +127,12 @@ impl Storage {
                 if reference.author == me {
                     recovered.own.push(reference);
                 }
-                self.index.vertices.insert(reference, position);
+                self.index.vertices.insert(reference, place);
             }
             RecordKind::Commit => {
                 let commit: Commit = decode(bytes).map_err(text)?;
                 recovered.commits = commit.index.0;
-                self.index.commits.insert(commit.index, position);
+                self.index.commits.insert(commit.index, place);
             }
             RecordKind::Block => {
                 let block: Block = decode(bytes).map_err(text)?;
@@ -124,7 +140,7 @@ impl Storage {
             }
             RecordKind::Certified => {
                 let certified: CertifiedHead = decode(bytes).map_err(text)?;
-                self.index.certified(&certified, position);
+                self.index.certified(&certified, place);
             }
             RecordKind::Rejoin => recovered.rejoined = true,
             RecordKind::Attestation
@@ -140,21 +156,22 @@ impl Storage {
 
     /// Appends a record.
     pub(crate) fn append(&mut self, record: &Record) -> Result<(), StorageError> {
-        let bytes = record.to_bytes();
-        let position = self
-            .journal
-            .append(record.kind() as u8, &bytes)
-            .map_err(text)?;
-        self.unsynced.insert(position, bytes);
+        let (kind, bytes) = (record.kind(), record.to_bytes());
+        let place = self.next_place();
+        self.unsynced.insert(place, bytes.clone());
+        match &mut self.held {
+            Some(held) => held.push((kind, bytes)),
+            None => self.write(kind, &bytes)?,
+        }
         match record {
             Record::Vertex(vertex) => {
-                self.index.vertices.insert(*vertex.reference(), position);
+                self.index.vertices.insert(*vertex.reference(), place);
             }
             Record::Commit { commit, .. } => {
-                self.index.commits.insert(commit.index, position);
+                self.index.commits.insert(commit.index, place);
             }
             Record::Block(block) => self.index.block(block),
-            Record::Certified(certified) => self.index.certified(certified, position),
+            Record::Certified(certified) => self.index.certified(certified, place),
             Record::Attestation(_)
             | Record::Evidence(_)
             | Record::Seal(_)
@@ -167,10 +184,51 @@ impl Storage {
         Ok(())
     }
 
-    /// Makes durable what was appended.
-    pub(crate) fn sync(&mut self) -> Result<(), StorageError> {
+    /// Where the next record to be appended will lie.
+    fn next_place(&self) -> Place {
+        Place(self.positions.len() + self.held.as_ref().map_or(0, Vec::len))
+    }
+
+    /// Gives a record to the journal.
+    fn write(&mut self, kind: RecordKind, bytes: &[u8]) -> Result<(), StorageError> {
+        let position = self.journal.append(kind as u8, bytes).map_err(text)?;
+        self.positions.push(position);
+        Ok(())
+    }
+
+    /// Gives to the journal what waited for a sync.
+    fn write_held(&mut self) -> Result<(), StorageError> {
+        let held = self.held.take().unwrap_or_default();
+        (held.into_iter()).try_for_each(|(kind, bytes)| self.write(kind, &bytes))
+    }
+
+    /// A sync begins: it will cover what was appended so far.
+    pub(crate) fn begin_sync(&mut self) {
+        assert!(self.held.is_none(), "one sync at a time");
+        self.held = Some(Vec::new());
+    }
+
+    /// The sync ends: what was appended when it began is durable, and nothing else.
+    pub(crate) fn end_sync(&mut self) -> Result<(), StorageError> {
+        assert!(self.held.is_some(), "what ends has begun");
         self.journal.sync().map_err(text)?;
-        self.unsynced.clear();
+        self.unsynced = self.unsynced.split_off(&Place(self.positions.len()));
+        self.write_held()
+    }
+
+    /// Makes durable what was appended, in no time.
+    pub(crate) fn sync(&mut self) -> Result<(), StorageError> {
+        self.begin_sync();
+        self.end_sync()
+    }
+
+    /// The power goes in the midst of a sync, which the disk is about to fail: what it was to cover has been written, and
+    /// may be there in any part; so may what waited, if `held_too`.
+    pub(crate) fn tear(&mut self, held_too: bool) -> Result<(), StorageError> {
+        if held_too {
+            self.write_held()?;
+        }
+        self.journal.sync().map_err(text)?;
         Ok(())
     }
 
@@ -208,8 +266,8 @@ impl Storage {
             }
             LoadRequest::Vertices { references, .. } => {
                 for reference in references {
-                    if let Some(position) = self.index.vertices.get(&reference) {
-                        loaded.vertices.push(self.read(*position)?);
+                    if let Some(place) = self.index.vertices.get(&reference) {
+                        loaded.vertices.push(self.read(*place)?);
                     }
                 }
             }
@@ -217,16 +275,18 @@ impl Storage {
         Ok(loaded)
     }
 
-    fn read(&self, position: Position) -> Result<Bytes, StorageError> {
-        if let Some(bytes) = self.unsynced.get(&position) {
+    fn read(&self, place: Place) -> Result<Bytes, StorageError> {
+        if let Some(bytes) = self.unsynced.get(&place) {
             return Ok(bytes.clone());
         }
-        let record = self.journal.read(position).map_err(text)?;
+        let position = self.positions.get(place.0);
+        let position = position.ok_or_else(|| format!("{place:?} isn't in the journal"))?;
+        let record = self.journal.read(*position).map_err(text)?;
         Ok(record.bytes.into())
     }
 
-    fn decoded<T: BorshDeserialize>(&self, position: Position) -> Result<T, StorageError> {
-        decode(&self.read(position)?).map_err(text)
+    fn decoded<T: BorshDeserialize>(&self, place: Place) -> Result<T, StorageError> {
+        decode(&self.read(place)?).map_err(text)
     }
 
     fn commits(
@@ -236,7 +296,7 @@ impl Storage {
     ) -> Result<Vec<LoadedCommit>, StorageError> {
         let mut commits = Vec::new();
         let mut bytes = 0;
-        for (index, position) in self.index.commits.range(after.next()..) {
+        for (index, place) in self.index.commits.range(after.next()..) {
             if !commits.is_empty() && bytes >= bytes_max {
                 break;
             }
@@ -244,13 +304,13 @@ impl Storage {
             if *index != expected {
                 break;
             }
-            let commit: Commit = self.decoded(*position)?;
+            let commit: Commit = self.decoded(*place)?;
             let mut vertices = Vec::with_capacity(commit.vertices.len());
             for reference in &commit.vertices {
-                let position = self.index.vertices.get(reference);
-                let position = position
+                let place = self.index.vertices.get(reference);
+                let place = place
                     .ok_or_else(|| format!("commit {index} holds {reference:?}, not journaled"))?;
-                vertices.push(self.read(*position)?);
+                vertices.push(self.read(*place)?);
             }
             bytes += commit.encoded_len() + vertices.iter().map(Bytes::len).sum::<usize>();
             commits.push(LoadedCommit { commit, vertices });
@@ -263,13 +323,13 @@ impl Ledger for Storage {
     type Error = StorageError;
 
     fn record(&self, index: CommitIndex) -> Result<Option<Commit>, StorageError> {
-        let position = self.index.commits.get(&index);
-        position.map(|position| self.decoded(*position)).transpose()
+        let place = self.index.commits.get(&index);
+        place.map(|place| self.decoded(*place)).transpose()
     }
 
     fn vertex(&self, reference: &VertexRef) -> Result<Option<Bytes>, StorageError> {
-        let position = self.index.vertices.get(reference);
-        position.map(|position| self.read(*position)).transpose()
+        let place = self.index.vertices.get(reference);
+        place.map(|place| self.read(*place)).transpose()
     }
 
     fn certified_upto(&self, index: CommitIndex) -> Result<Option<CommitIndex>, StorageError> {
@@ -283,8 +343,8 @@ impl Ledger for Storage {
     }
 
     fn certified_head(&self, index: CommitIndex) -> Result<Option<CertifiedHead>, StorageError> {
-        let position = self.index.certified.get(&index);
-        position.map(|position| self.decoded(*position)).transpose()
+        let place = self.index.certified.get(&index);
+        place.map(|place| self.decoded(*place)).transpose()
     }
 }
 
@@ -295,8 +355,8 @@ impl Index {
         }
     }
 
-    fn certified(&mut self, certified: &CertifiedHead, position: Position) {
-        self.certified.insert(certified.head.commit_index, position);
+    fn certified(&mut self, certified: &CertifiedHead, place: Place) {
+        self.certified.insert(certified.head.commit_index, place);
         self.certified_height = self.certified_height.max(certified.head.height);
     }
 }
@@ -431,6 +491,57 @@ mod tests {
         assert_eq!(recovered.own, [*own.reference()]);
         assert_eq!(load(&storage, &own), [own.bytes().clone()]);
         assert!(load(&storage, &other).is_empty(), "it was never durable");
+    }
+
+    /// What survives a loss of power of a journal to which one record was appended before a sync, and one while it was
+    /// under way; `ends`: whether it also ended.
+    fn survivors(ends: bool, tears: Option<bool>, random: u64) -> Vec<VertexRef> {
+        let (cast, disk) = (cast(), MemoryDisk::new());
+        let faulty = violeta_journal::FaultyDisk::new(Arc::new(disk.clone()));
+        let chain = cast.genesis.chain_id();
+        let (mut storage, _) =
+            Storage::open(Arc::new(faulty.clone()), chain, ME, &mut |_, _| Ok(())).unwrap();
+        let (before, during) = (vertex(&cast, 0), vertex(&cast, 1));
+        storage.append(&Record::Vertex(before.clone())).unwrap();
+        storage.begin_sync();
+        storage.append(&Record::Vertex(during.clone())).unwrap();
+        let here = |storage: &Storage, vertex: &ValidVertex| {
+            let found = storage.vertex(vertex.reference()).unwrap();
+            assert!(found.is_none_or(|bytes| bytes == *vertex.bytes()));
+        };
+        here(&storage, &before);
+        here(&storage, &during);
+        if ends {
+            storage.end_sync().unwrap();
+            assert!(storage.vertex(before.reference()).unwrap().is_some());
+            assert!(storage.vertex(during.reference()).unwrap().is_some());
+        }
+        if let Some(held_too) = tears {
+            faulty.fail_next(violeta_journal::Operation::Sync, std::io::ErrorKind::Other);
+            storage.tear(held_too).unwrap_err();
+        }
+        drop(storage);
+        disk.crash(&mut || random);
+        let (storage, _) = open(&disk, &cast);
+        storage.index.vertices.into_keys().collect()
+    }
+
+    #[test]
+    fn a_sync_makes_durable_what_was_appended_when_it_began_and_nothing_else() {
+        let cast = cast();
+        let before = *vertex(&cast, 0).reference();
+        let during = *vertex(&cast, 1).reference();
+        // The numbers: of what wasn't synced, a crash keeps nothing (0) or all (1).
+        assert_eq!(survivors(false, None, 1), [], "it was never written");
+        assert_eq!(survivors(true, None, 0), [before]);
+        assert_eq!(
+            survivors(true, None, 1),
+            [before],
+            "the other waits for a sync of its own"
+        );
+        assert_eq!(survivors(false, Some(false), 0), []);
+        assert_eq!(survivors(false, Some(false), 1), [before]);
+        assert_eq!(survivors(false, Some(true), 1), [before, during]);
     }
 
     #[test]

@@ -205,6 +205,7 @@ impl World<'_> {
             return;
         }
         life.syncing = Some(mark);
+        life.storage.begin_sync();
         self.queue.push(self.now + takes, Event::Synced(who, mark));
         self.meet_doom(process, takes);
     }
@@ -226,7 +227,7 @@ impl World<'_> {
         let Some(life) = &mut self.processes[process].life else {
             return Ok(());
         };
-        let synced = life.storage.sync();
+        let synced = life.storage.end_sync();
         life.syncing = None;
         let wanted = life.sync_wanted.take();
         self.storage_verdict(process, synced)?;
