@@ -8,14 +8,15 @@ use violeta_types::{Digest, Height};
 
 use crate::batch::{Action, SpaceChanges};
 use crate::error::StoreError;
-use crate::limits::{RELEASE_STEPS, UNSYNCED_NODE_BYTES, UNWRITTEN_VERSIONS_MAX};
+use crate::limits::{FREEZE_BYTES, RELEASE_STEPS, UNSYNCED_NODE_BYTES, UNWRITTEN_VERSIONS_MAX};
 use crate::log::{Draft, LogWriter, NO_PREVIOUS};
-use crate::nodes::NodeWriter;
+use crate::page::{Noted, Pages, Scribe, Seq, TailWriter, freeze, split};
+use crate::records::RecordWriter;
 use crate::space::Space;
 use crate::store::{Shared, State, Version};
 use crate::superblock::{Superblock, Superblocks};
 use crate::tree::{
-    At, Change, Child, Entry, Heap, Made, NodeSink, Seating, Tree, Usher, encode_tree, update,
+    At, Change, Child, Entry, Heap, Made, Seating, SharedNode, Tree, encode_tree, update,
 };
 use crate::versions::VersionEntry;
 
@@ -23,18 +24,39 @@ use crate::versions::VersionEntry;
 #[derive(Debug)]
 pub(crate) struct Cursor {
     pub(crate) log: LogWriter,
-    pub(crate) nodes: NodeWriter,
+    /// Records of the top tree's nodes.
+    pub(crate) tops: RecordWriter,
+    /// Records of pages.
+    pub(crate) records: RecordWriter,
+    /// What pages' newest versions changed.
+    pub(crate) tail: TailWriter,
+    pub(crate) pages: Pages,
+    /// The number of the next version.
+    pub(crate) next_seq: Seq,
     pub(crate) superblocks: Superblocks,
     /// The one that counts now.
     pub(crate) superblock: Superblock,
     /// Entries that the index on the disk doesn't have yet.
     pub(crate) unindexed: Vec<VersionEntry>,
-    /// What the superblock will say once what it says is durable: a checkpoint is under way.
-    pub(crate) pending: Option<Superblock>,
+    /// How far the checkpoint is that is under way, if one is.
+    pub(crate) checkpoint: Option<Checkpoint>,
     /// Who sits where in memory.
     pub(crate) seating: Seating,
     /// Whether a sync failed.
     pub(crate) broken: bool,
+}
+
+/// A checkpoint that is under way.
+///
+/// ```text
+///  turn ──▶ Freezing ─ pages of the older generation, step by step ─▶ Written ─ log, records, index synced ─▶ done
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Checkpoint {
+    /// Pages are being frozen. What the superblock will say of the version up to which they are.
+    Freezing(Superblock),
+    /// All is written, and will be said once it is durable.
+    Written(Superblock),
 }
 
 /// A batch applied to the newest version, in memory only: what the next version will be. Dropping it costs nothing.
@@ -48,7 +70,8 @@ pub struct Staged {
     at: At,
     nodes: Vec<u8>,
     entries: Made,
-    spaces: Heap<Space>,
+    noted: Noted,
+    spaces: Vec<(Digest, SharedNode<Space>)>,
 }
 
 impl Staged {
@@ -79,27 +102,30 @@ impl Cursor {
     ) -> Result<Staged, StoreError> {
         let base = Arc::clone(&shared.state.load().latest);
         let mut draft = Draft::new(self.log.end(), self.log.spare.take());
-        let mut sink = self.nodes.sink();
-        let (mut entries, mut spaces) = (self.seating.usher(), Heap::new());
+        let usher = self.seating.usher(self.next_seq);
+        let (nodes, seq) = (&shared.nodes, self.next_seq);
+        let mut scribe = Scribe::new(nodes, &self.pages, &self.tail, usher, seq);
+        let mut heap = Heap::new(self.tops.sink());
         let mut top = Vec::with_capacity(changes.len());
         for changes in changes {
             let old = base.find_space(shared, &changes.name)?;
-            let old = old.as_ref();
-            let new = stage_space(shared, old, changes, &mut draft, &mut sink, &mut entries)?;
+            let new = stage_space(shared, old.as_ref(), changes, &mut draft, &mut scribe)?;
             let leaf = new.map(|space| (space.digest(), space));
             top.push(Change::new(changes.path, leaf));
         }
-        let top = update(&base.top, &mut top, &shared.nodes, &mut sink, &mut spaces)?;
-        let (at, ()) = sink.record(|out| encode_tree(&top, out));
+        let top = update(&base.top, &mut top, nodes, &mut heap)?;
+        let (at, ()) = heap.sink.record(|out| encode_tree(&top, out));
+        let (entries, noted) = scribe.finish();
         Ok(Staged {
             base,
             draft,
             root: top_hash(&top.digest()),
             top,
             at,
-            nodes: sink.finish(),
-            entries: entries.finish(),
-            spaces,
+            nodes: heap.sink.finish(),
+            entries,
+            noted,
+            spaces: heap.nodes,
         })
     }
 
@@ -141,7 +167,13 @@ impl Cursor {
         log: LogWriter,
         staged: Staged,
     ) -> Result<(), StoreError> {
-        if self.nodes.is_full() || self.unindexed.len() >= UNWRITTEN_VERSIONS_MAX {
+        if self.tail.young_bytes() >= shared.options.tail_bytes as u64 {
+            // Without a checkpoint: what is replayed isn't durable yet.
+            self.turn(shared)?;
+            while self.freeze_some(shared)? {}
+            self.drop_frozen(shared);
+        }
+        if self.is_full() {
             self.write_nodes(shared)?;
         }
         self.log = log;
@@ -150,15 +182,21 @@ impl Cursor {
     }
 
     fn publish(&mut self, shared: &Shared, version: Height, staged: Staged) {
-        // Records are found before the nodes whose seats others take.
-        self.nodes.append(&shared.nodes, staged.nodes);
-        self.seating.seat(&shared.nodes.arena, staged.entries);
-        for (digest, node) in staged.spaces.nodes() {
-            shared.nodes.keep_space_node(digest, node);
+        let (nodes, seq) = (&shared.nodes, self.next_seq);
+        // What the version changed is found before the nodes whose seats others take; and a page is split once the nodes
+        // sit that have to be told.
+        self.tops.append(&nodes.tops, staged.nodes);
+        let noted = self.pages.publish(nodes, &mut self.tail, staged.noted);
+        self.seating.seat(&nodes.arena, staged.entries);
+        split(nodes, &mut self.tail, &mut self.pages, &noted, shared.options.page_items);
+        for (digest, node) in &staged.spaces {
+            nodes.keep_space_node(digest, node);
         }
+        self.next_seq = seq.next();
         let (root, top) = (staged.root, staged.top);
         self.unindexed.push(VersionEntry {
             version,
+            seq,
             at: staged.at,
             log_end: self.log.end(),
             root,
@@ -178,11 +216,25 @@ impl Cursor {
     /// Keeps what is in memory, and what a recovery would replay, within bounds.
     fn make_room(&mut self, shared: &Shared) -> Result<(), StoreError> {
         if self.log_since_checkpoint() >= shared.options.checkpoint_bytes {
-            self.checkpoint(shared)?;
-        } else if self.nodes.is_full() || self.unindexed.len() >= UNWRITTEN_VERSIONS_MAX {
+            return self.checkpoint(shared);
+        }
+        if self.tail.young_bytes() >= shared.options.tail_bytes as u64 {
+            // The older generation has to make room for the younger.
+            while self.checkpoint.is_some() {
+                self.checkpoint_step(shared)?;
+            }
+            self.turn(shared)?;
+        }
+        if self.is_full() {
             self.write_nodes(shared)?;
         }
         Ok(())
+    }
+
+    /// Whether it's time to write what is in memory.
+    pub(crate) fn is_full(&self) -> bool {
+        let versions = self.unindexed.len() >= UNWRITTEN_VERSIONS_MAX;
+        self.tops.is_full() || self.records.is_full() || versions
     }
 
     pub(crate) fn log_since_checkpoint(&self) -> u64 {
@@ -198,9 +250,10 @@ impl Cursor {
         Ok(latest)
     }
 
-    /// Writes the nodes and index entries that are only in memory, without making them durable.
+    /// Writes the records and index entries that are only in memory, without making them durable.
     pub(crate) fn write_nodes(&mut self, shared: &Shared) -> Result<(), StoreError> {
-        self.nodes.write(&shared.nodes)?;
+        self.records.write(&shared.nodes.pages)?;
+        self.tops.write(&shared.nodes.tops)?;
         let state = shared.state.load();
         shared.versions.write(state.indexed, &self.unindexed)?;
         shared.state.store(Arc::new(State {
@@ -212,45 +265,111 @@ impl Cursor {
         Ok(())
     }
 
-    /// Makes nodes and index durable and says so in the superblock: recovery goes on from here.
+    /// Freezes all pages, makes records and index durable, and says so in the superblock: recovery goes on from here.
     pub(crate) fn checkpoint(&mut self, shared: &Shared) -> Result<(), StoreError> {
         self.sync(shared)?;
-        self.write_nodes(shared)?;
-        let superblock = self.checkpoint_here(shared);
-        self.finish_checkpoint(shared, superblock)
+        while self.checkpoint.is_some() {
+            self.checkpoint_step(shared)?;
+        }
+        self.turn(shared)?;
+        while self.checkpoint.is_some() {
+            self.checkpoint_step(shared)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a checkpoint is due, if there is time.
+    fn is_due(&self, shared: &Shared) -> bool {
+        self.tail.young_bytes() >= shared.options.tail_bytes as u64
+            || self.log_since_checkpoint() >= shared.options.checkpoint_bytes / 2
     }
 
     /// Does a part of a checkpoint, if one is due or under way: versions may be appended between the parts. Returns
     /// whether it did something.
     pub(crate) fn checkpoint_step(&mut self, shared: &Shared) -> Result<bool, StoreError> {
-        match self.pending {
-            None if self.log_since_checkpoint() < shared.options.checkpoint_bytes / 2 => {
-                return Ok(false);
+        match self.checkpoint {
+            None if !self.is_due(shared) => return Ok(false),
+            None => self.turn(shared)?,
+            Some(Checkpoint::Freezing(then)) => {
+                if self.freeze_some(shared)? {
+                    if self.records.is_full() {
+                        self.write_nodes(shared)?;
+                    }
+                } else {
+                    self.write_checkpoint(shared, then)?;
+                }
             }
-            None => {
-                self.write_nodes(shared)?;
-                self.pending = Some(self.checkpoint_here(shared));
-            }
-            Some(pending) if self.log.durable() < pending.log_position => {
+            Some(Checkpoint::Written(then)) if self.log.durable() < then.log_position => {
                 self.sync(shared)?;
             }
-            Some(pending) => self.finish_checkpoint(shared, pending)?,
+            Some(Checkpoint::Written(then)) => self.finish_checkpoint(shared, then)?,
         }
         Ok(true)
     }
 
-    /// What the superblock says once everything so far is durable. All of it is written.
-    fn checkpoint_here(&self, shared: &Shared) -> Superblock {
-        assert!(self.unindexed.is_empty(), "written before");
-        assert_eq!(self.nodes.written(), self.nodes.end(), "written before");
-        Superblock {
+    /// Begins a checkpoint of all there is now.
+    fn turn(&mut self, shared: &Shared) -> Result<(), StoreError> {
+        assert!(self.checkpoint.is_none(), "one at a time");
+        assert_eq!(self.pages.unfrozen(), 0, "one at a time");
+        self.pages.turn(&mut self.tail);
+        self.checkpoint = Some(Checkpoint::Freezing(Superblock {
             generation: self.superblock.generation,
             era: self.log.era(),
-            versions: shared.state.load().indexed,
-            nodes_end: self.nodes.end(),
+            versions: shared.state.load().count(),
             log_position: self.log.end(),
             link: self.log.link(),
+            next_seq: self.next_seq,
+            next_page: self.pages.next(),
+            // Known when all is written.
+            nodes_end: 0,
+            pages_end: 0,
+            directory: None,
+        }));
+        Ok(())
+    }
+
+    /// Freezes a few pages of the older generation. Returns whether there were any.
+    fn freeze_some(&mut self, shared: &Shared) -> Result<bool, StoreError> {
+        if self.pages.unfrozen() == 0 {
+            return Ok(false);
         }
+        let (nodes, sink) = (&shared.nodes, self.records.sink());
+        let (frozen, sink) = freeze(nodes, &self.tail, &self.pages, sink, FREEZE_BYTES)?;
+        self.records.append(&nodes.pages, sink.finish());
+        frozen.publish(nodes, &mut self.pages);
+        Ok(true)
+    }
+
+    /// Lets go of the older generation, all of which is in the page files.
+    fn drop_frozen(&mut self, shared: &Shared) {
+        assert_eq!(self.pages.unfrozen(), 0, "all of it");
+        self.tail.drop_old(&shared.nodes.tail);
+        self.checkpoint = None;
+    }
+
+    /// Writes the directory of the pages, all of which are frozen.
+    fn write_checkpoint(
+        &mut self,
+        shared: &Shared,
+        then: Superblock,
+    ) -> Result<(), StoreError> {
+        let directory = self.write_directory(shared);
+        self.write_nodes(shared)?;
+        self.drop_frozen(shared);
+        self.checkpoint = Some(Checkpoint::Written(Superblock {
+            nodes_end: self.tops.written(),
+            pages_end: self.records.written(),
+            directory,
+            ..then
+        }));
+        Ok(())
+    }
+
+    fn write_directory(&mut self, shared: &Shared) -> Option<At> {
+        let (nodes, mut sink) = (&shared.nodes, self.records.sink());
+        let at = self.pages.write(&nodes.directory, &nodes.void.load(), &mut sink);
+        self.records.append(&nodes.pages, sink.finish());
+        at
     }
 
     fn finish_checkpoint(
@@ -263,10 +382,10 @@ impl Cursor {
             "synced before"
         );
         assert!(
-            superblock.nodes_end <= self.nodes.written(),
+            superblock.pages_end <= self.records.written(),
             "written before"
         );
-        self.pending = None;
+        self.checkpoint = None;
         self.fatal(|cursor| {
             cursor.sync_nodes(shared)?;
             cursor.write_superblock(superblock)
@@ -276,10 +395,14 @@ impl Cursor {
     /// Makes written nodes durable ahead of a checkpoint, if there are many that aren't: so that a checkpoint never
     /// waits for a lot at once.
     pub(crate) fn sync_some_nodes(&mut self) -> Result<bool, StoreError> {
-        if self.nodes.unsynced_bytes() < UNSYNCED_NODE_BYTES {
+        let unsynced = self.tops.unsynced_bytes() + self.records.unsynced_bytes();
+        if unsynced < UNSYNCED_NODE_BYTES {
             return Ok(false);
         }
-        self.fatal(|cursor| cursor.nodes.sync())?;
+        self.fatal(|cursor| {
+            cursor.tops.sync()?;
+            cursor.records.sync()
+        })?;
         Ok(true)
     }
 
@@ -294,8 +417,11 @@ impl Cursor {
         shared: &Shared,
         target: Option<(u64, VersionEntry)>,
     ) -> Result<(), StoreError> {
-        assert!(self.unindexed.is_empty(), "written before");
-        self.pending = None;
+        assert!(self.checkpoint.is_none(), "a checkpoint was made");
+        assert_eq!(self.tail.young_bytes(), 0, "a checkpoint was made");
+        let seq = target.map_or(Seq::default(), |(_, entry)| entry.seq);
+        let void = shared.nodes.void.load().and_above(seq, self.next_seq);
+        let void = Arc::new(void.ok_or(StoreError::TooManyRollbacks)?);
         let (latest, versions, log_end, link) = match target {
             None => (Version::empty(), 0, 0, Digest::ZERO),
             Some((index, entry)) => {
@@ -310,22 +436,29 @@ impl Cursor {
                 (latest, index + 1, entry.log_end, link)
             }
         };
-        let superblock = Superblock {
-            generation: self.superblock.generation,
-            era: self.log.era() + 1,
-            versions,
-            nodes_end: self.nodes.end(),
-            log_position: log_end,
-            link,
-        };
+        let before = shared.nodes.void.swap(void);
         self.fatal(|cursor| {
-            cursor.log.sync()?;
+            let directory = cursor.write_directory(shared);
+            cursor.records.write(&shared.nodes.pages)?;
+            let superblock = Superblock {
+                generation: cursor.superblock.generation,
+                era: cursor.log.era() + 1,
+                versions,
+                nodes_end: cursor.tops.written(),
+                pages_end: cursor.records.written(),
+                log_position: log_end,
+                next_seq: cursor.next_seq,
+                next_page: cursor.pages.next(),
+                directory,
+                link,
+            };
             cursor.sync_nodes(shared)?;
             // Both: the older one's log is about to be cut.
             cursor.write_superblock(superblock)?;
             cursor.write_superblock(superblock)?;
             cursor.log.cut(log_end, superblock.era, link)
-        })?;
+        })
+        .inspect_err(|_| shared.nodes.void.store(before))?;
         shared.durable.store(latest.version.0, Ordering::Release);
         shared.state.store(Arc::new(State {
             latest: Arc::new(latest),
@@ -333,11 +466,13 @@ impl Cursor {
             recent: Vec::new(),
         }));
         self.seating.clear(&shared.nodes.arena);
+        self.pages.forget_counts();
         Ok(())
     }
 
     fn sync_nodes(&mut self, shared: &Shared) -> Result<(), StoreError> {
-        self.nodes.sync()?;
+        self.tops.sync()?;
+        self.records.sync()?;
         shared.versions.sync()?;
         Ok(shared.disk.sync_dir(&shared.dir)?)
     }
@@ -370,14 +505,13 @@ fn stage_space(
     old: Option<&Space>,
     changes: &SpaceChanges<'_>,
     draft: &mut Draft,
-    sink: &mut NodeSink,
-    usher: &mut Usher<'_>,
+    scribe: &mut Scribe<'_>,
 ) -> Result<Option<Space>, StoreError> {
     let entries = draft.space(changes);
     if changes.action != Action::Keep
         && let Some((_, Child::Node(root))) = old.and_then(|old| old.tree().root.as_ref())
     {
-        usher.dropped(*root);
+        scribe.dropped(*root);
     }
     let old = match changes.action {
         Action::Keep => old,
@@ -397,7 +531,7 @@ fn stage_space(
             Change::new(change.path, leaf)
         })
         .collect();
-    let tree = update(tree, &mut leaves, &shared.nodes, sink, usher)?;
+    let tree = update(tree, &mut leaves, &shared.nodes, scribe)?;
     let mut count = count;
     for (change, entry) in leaves.iter().zip(&entries) {
         let previous = change.previous.map_or(NO_PREVIOUS, |p| p.position);

@@ -6,7 +6,7 @@ use violeta_types::Height;
 use violeta_types::codec::TooLong;
 
 use crate::limits::{
-    BATCH_BYTES_MAX, STORE_KEY_BYTES_MAX, STORE_SPACE_BYTES_MAX, STORE_VALUE_BYTES_MAX,
+    BATCH_BYTES_MAX, STORE_KEY_BYTES_MAX, STORE_SPACE_BYTES_MAX, STORE_VALUE_BYTES_MAX, VOID_RANGES_MAX,
 };
 
 /// Names of spaces and keys in messages: as text where they are, shortened.
@@ -89,6 +89,15 @@ pub enum StoreError {
     /// A value is too long.
     #[error("a value has at most {STORE_VALUE_BYTES_MAX} bytes, this one has {0}")]
     ValueTooLong(usize),
+    /// All numbers of pages are used.
+    #[error("the store has used all numbers of pages: start again in an empty directory")]
+    NoPageLeft,
+    /// Too many rollbacks, each behind the other.
+    #[error(
+        "the store keeps at most {VOID_RANGES_MAX} ranges of versions that were rolled back, and has that many: roll \
+         back further, or start again in an empty directory"
+    )]
+    TooManyRollbacks,
     /// A batch is too large.
     #[error("a batch has at most {BATCH_BYTES_MAX} bytes, this one has more: split it")]
     BatchTooLarge,

@@ -36,6 +36,8 @@ mod history;
 pub mod limits;
 mod log;
 mod nodes;
+mod page;
+mod records;
 mod recovery;
 mod snapshot;
 mod space;

@@ -26,9 +26,22 @@ pub(crate) const RELEASE_STEPS: usize = 4_096;
 /// Bytes of buffers of one kind that are kept for versions to come, and how many there are.
 pub(crate) const SPARE_BYTES_MAX: usize = 8 << 20;
 pub(crate) const SPARE_BUFFERS_MAX: usize = 4;
-/// Bytes of one node file.
-pub(crate) const NODE_FILE_BYTES: u64 = 256 << 20;
-/// Open files kept for reading, of the log and of the nodes each.
+/// Bytes of one file of node or page records.
+pub(crate) const RECORD_FILE_BYTES: u64 = 256 << 20;
+/// Items (leaves, and pages below) of a page; with more, it is split. A page has 256 places for pages below.
+pub const PAGE_ITEMS_MAX: usize = 256;
+/// Ranges of versions that were rolled back: what one rollback adds, unless it reaches back to the one before.
+pub const VOID_RANGES_MAX: usize = 1_024;
+/// Deltas of a page since its last base; one more, and there is another base.
+pub(crate) const CHAIN_RECORDS_MAX: u32 = 8;
+/// Items in them, or twice as many as the page has.
+pub(crate) const CHAIN_ITEMS_MAX: usize = 512;
+/// Items of one delta, and their bytes.
+pub(crate) const DELTA_ITEMS_MAX: usize = 256;
+pub(crate) const DELTA_BYTES_MAX: usize = 32 << 10;
+/// Bytes of page records that one step of what is done when there is time makes.
+pub(crate) const FREEZE_BYTES: usize = 256 << 10;
+/// Open files kept for reading, of the log, of the top tree's nodes and of pages each.
 pub const OPEN_FILES_MAX: usize = 64;
 
 // An operation's length fits its field (20 bytes of header).
@@ -47,11 +60,16 @@ pub struct Options {
     pub log_segment_bytes: u64,
     /// How much log a recovery replays at most, roughly: a checkpoint is due each time this much was written.
     pub checkpoint_bytes: u64,
-    /// Historical nodes (and nodes read after a start) that are cached, in number. A node takes about 1 KiB.
-    pub cache_nodes: usize,
+    /// Bytes of pages of older versions (and of pages read after a start) that are cached.
+    pub cache_bytes: usize,
     /// Bytes of nodes of the newest version that stay in memory; above, parts of it are read when needed. A key takes
     /// about 170.
     pub resident_bytes: usize,
+    /// Bytes of what the newest versions changed that come together in memory before they are written to the page
+    /// files; twice as much is held while that is being done. A changed key takes about 100.
+    pub tail_bytes: usize,
+    /// Items at which a page is split: [`PAGE_ITEMS_MAX`] at most, less for tests, which have few keys.
+    pub page_items: usize,
 }
 
 impl Default for Options {
@@ -59,8 +77,10 @@ impl Default for Options {
         Options {
             log_segment_bytes: 64 << 20,
             checkpoint_bytes: 64 << 20,
-            cache_nodes: 16 << 10,
+            cache_bytes: 16 << 20,
             resident_bytes: 256 << 20,
+            tail_bytes: 16 << 20,
+            page_items: PAGE_ITEMS_MAX,
         }
     }
 }

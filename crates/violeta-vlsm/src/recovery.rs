@@ -20,7 +20,9 @@ use crate::error::StoreError;
 use crate::files::in_dir;
 use crate::limits::Options;
 use crate::log::{Log, LogWriter, Record, Scan, Segment};
-use crate::nodes::{NodeFiles, NodeWriter};
+use crate::nodes::Nodes;
+use crate::page::{Pages, TailWriter};
+use crate::records::{RecordWriter, Stream};
 use crate::store::{Shared, State, Version};
 use crate::superblock::{Superblock, Superblocks};
 use crate::tree::Seating;
@@ -48,7 +50,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, dir: &str, options: Options) -> Result<S
     };
     let log = Arc::new(Log::new(Arc::clone(&disk), dir, segments));
     let shared = Shared {
-        nodes: NodeFiles::new(Arc::clone(&disk), dir, &options),
+        nodes: Nodes::new(&disk, dir, &options),
         versions: Versions::new(versions),
         state: ArcSwap::from_pointee(State {
             latest: Arc::new(Version::empty()),
@@ -64,14 +66,15 @@ pub(crate) fn open(disk: Arc<dyn Disk>, dir: &str, options: Options) -> Result<S
         _lock: lock,
     };
     restore_checkpoint(&shared, &superblock)?;
-    let cursor = replay(&shared, superblocks, superblock)?;
+    let pages = restore_pages(&shared.nodes, &superblock)?;
+    let cursor = replay(&shared, superblocks, superblock, pages)?;
     *shared.cursor() = Some(cursor);
     Ok(shared)
 }
 
 /// Makes an empty store: both superblocks are there before anything else is.
 fn create(disk: &dyn Disk, dir: &str, superblocks: &Superblocks) -> Result<Superblock, StoreError> {
-    let mut superblock = Superblock::default();
+    let mut superblock = Superblock::empty();
     for generation in [1, 2] {
         superblock.generation = generation;
         superblocks.write(&superblock)?;
@@ -108,11 +111,19 @@ fn restore_checkpoint(shared: &Shared, superblock: &Superblock) -> Result<(), St
     Ok(())
 }
 
+fn restore_pages(nodes: &Nodes, superblock: &Superblock) -> Result<Pages, StoreError> {
+    let (root, next) = (superblock.directory, superblock.next_page);
+    let (pages, void) = Pages::read(&nodes.directory, &nodes.pages, root, next)?;
+    nodes.void.store(Arc::new(void));
+    Ok(pages)
+}
+
 /// Applies the log from the checkpoint on, and cuts what was never acknowledged.
 fn replay(
     shared: &Shared,
     superblocks: Superblocks,
     superblock: Superblock,
+    pages: Pages,
 ) -> Result<Cursor, StoreError> {
     let Superblock {
         era,
@@ -124,13 +135,19 @@ fn replay(
         let bytes = shared.options.log_segment_bytes;
         LogWriter::new(Arc::clone(&shared.log), bytes, end, era, link)
     };
+    let records =
+        |stream, end| RecordWriter::new(Arc::clone(&shared.disk), &shared.dir, stream, end);
     let mut cursor = Cursor {
         log: writer(log_position, link),
-        nodes: NodeWriter::new(Arc::clone(&shared.disk), &shared.dir, superblock.nodes_end),
+        tops: records(Stream::Nodes, superblock.nodes_end),
+        records: records(Stream::Pages, superblock.pages_end),
+        tail: TailWriter::new(),
+        pages,
+        next_seq: superblock.next_seq,
         superblocks,
         superblock,
         unindexed: Vec::new(),
-        pending: None,
+        checkpoint: None,
         seating: Seating::new(&shared.nodes.arena),
         broken: false,
     };

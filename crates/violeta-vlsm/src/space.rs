@@ -10,7 +10,7 @@ use bytes::Bytes;
 use violeta_proof::tree::{KeyPath, SpaceKind, SpaceRecord};
 use violeta_types::Digest;
 
-use crate::tree::{Entry, Leaf, Tree, decode_tree, encode_tree, take};
+use crate::tree::{At, Entry, Leaf, Recorded, Tree, decode_tree, encode_tree, take};
 
 /// A space at one version. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -63,6 +63,9 @@ impl Space {
 }
 
 impl Leaf for Space {
+    type Link = At;
+    type Note = Recorded;
+
     fn path(&self) -> &KeyPath {
         &self.0.path
     }

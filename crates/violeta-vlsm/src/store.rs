@@ -21,7 +21,7 @@ use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::limits::Options;
 use crate::log::Log;
-use crate::nodes::NodeFiles;
+use crate::nodes::Nodes;
 use crate::snapshot::Snapshot;
 use crate::space::Space;
 use crate::tree::{At, Entry, Tree};
@@ -78,7 +78,7 @@ pub(crate) struct Shared {
     pub(crate) dir: String,
     pub(crate) options: Options,
     pub(crate) log: Arc<Log>,
-    pub(crate) nodes: NodeFiles,
+    pub(crate) nodes: Nodes,
     pub(crate) versions: Versions,
     pub(crate) state: ArcSwap<State>,
     /// The newest version that is durable.
@@ -122,7 +122,7 @@ impl Shared {
     pub(crate) fn top_tree(&self, at: At, root: &Digest) -> Result<Tree<Space>, StoreError> {
         let top = self.nodes.top_tree(at)?;
         if violeta_proof::tree::top_hash(&top.digest()) != *root {
-            return Err(self.nodes.corrupt(at, "not the root that the index names"));
+            return Err(self.nodes.tops.corrupt(at, "not the root that the index names"));
         }
         Ok(top)
     }

@@ -3,12 +3,14 @@
 //! ```text
 //!  files "super-a" and "super-b", written in turn: a torn write leaves the other
 //!
-//!  magic 8 │ generation │ era │ versions │ nodes end │ log position │ last record's checksum 32 │ checksum 32
+//!  magic 8 │ generation │ era │ versions │ nodes end │ pages end │ log position │ next seq │ next page │ directory │
+//!                                                                    last record's checksum 32 │ checksum 32
 //! ```
 //!
 //! Numbers are little-endian and of 64 bits; `checksum = H_file(all before it)`. The newer of the two that are whole
-//! counts. It says: the first `versions` entries of the index, the node files below `nodes end` and the log below
-//! `log position` are durable and belong together.
+//! counts. It says: the first `versions` entries of the index, the node files below `nodes end`, the page files below
+//! `pages end` and the log below `log position` are durable and belong together. `directory` is where the root of the
+//! page directory lies, 0 if there are no pages.
 
 use std::sync::Arc;
 
@@ -17,14 +19,18 @@ use violeta_types::{Digest, Domain};
 
 use crate::error::StoreError;
 use crate::files::in_dir;
-use crate::tree::take;
+use crate::page::Seq;
+use crate::tree::{At, take};
 
-const MAGIC: [u8; 8] = *b"vlsmsup2";
-const CHECKED_BYTES: usize = 80;
+const MAGIC: [u8; 8] = *b"vlsmsup3";
+/// What all formats begin with.
+const MAGIC_START: &[u8] = b"vlsmsup";
+const NUMBERS_END: usize = 8 + 9 * 8;
+const CHECKED_BYTES: usize = NUMBERS_END + 32;
 const SUPERBLOCK_BYTES: usize = CHECKED_BYTES + 32;
 
 /// What is durable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Superblock {
     /// Rises with every one that is written.
     pub(crate) generation: u64,
@@ -34,28 +40,56 @@ pub(crate) struct Superblock {
     pub(crate) versions: u64,
     /// Bytes of the node files.
     pub(crate) nodes_end: u64,
+    /// Bytes of the page files.
+    pub(crate) pages_end: u64,
     /// Bytes of the log.
     pub(crate) log_position: u64,
+    /// The number of the next version, in the order in which they are made.
+    pub(crate) next_seq: Seq,
+    /// The number of the next page, 0 if there are no more.
+    pub(crate) next_page: u32,
+    /// Where the root of the page directory lies; none if there are no pages.
+    pub(crate) directory: Option<At>,
     /// Checksum of the last record before that position, zero if there is none.
     pub(crate) link: Digest,
 }
 
 impl Superblock {
+    /// Of a store that nothing was ever written to.
+    pub(crate) fn empty() -> Self {
+        Superblock {
+            generation: 0,
+            era: 0,
+            versions: 0,
+            nodes_end: 0,
+            // No record lies at 0, which stands for none.
+            pages_end: 1,
+            log_position: 0,
+            next_seq: Seq::FIRST,
+            next_page: 1,
+            directory: None,
+            link: Digest::ZERO,
+        }
+    }
+
     fn encode(&self) -> [u8; SUPERBLOCK_BYTES] {
         let mut out = [0; SUPERBLOCK_BYTES];
         out[..8].copy_from_slice(&MAGIC);
-        let (generation, versions) = (self.generation, self.versions);
         let numbers = [
-            generation,
+            self.generation,
             self.era,
-            versions,
+            self.versions,
             self.nodes_end,
+            self.pages_end,
             self.log_position,
+            self.next_seq.0,
+            u64::from(self.next_page),
+            self.directory.map_or(0, |at| at.0),
         ];
-        for (to, number) in out[8..48].chunks_exact_mut(8).zip(numbers) {
+        for (to, number) in out[8..NUMBERS_END].chunks_exact_mut(8).zip(numbers) {
             to.copy_from_slice(&number.to_le_bytes());
         }
-        out[48..CHECKED_BYTES].copy_from_slice(&self.link.0);
+        out[NUMBERS_END..CHECKED_BYTES].copy_from_slice(&self.link.0);
         let checksum = Domain::File.hash(&out[..CHECKED_BYTES]);
         out[CHECKED_BYTES..].copy_from_slice(&checksum.0);
         out
@@ -64,14 +98,16 @@ impl Superblock {
     fn decode(bytes: &[u8; SUPERBLOCK_BYTES]) -> Option<Self> {
         let rest = &mut &bytes[8..];
         let mut number = || Some(u64::from_le_bytes(take(rest)?));
-        let (generation, era, versions) = (number()?, number()?, number()?);
-        let (nodes_end, log_position) = (number()?, number()?);
         let superblock = Superblock {
-            generation,
-            era,
-            versions,
-            nodes_end,
-            log_position,
+            generation: number()?,
+            era: number()?,
+            versions: number()?,
+            nodes_end: number()?,
+            pages_end: number()?,
+            log_position: number()?,
+            next_seq: Seq(number()?),
+            next_page: u32::try_from(number()?).ok()?,
+            directory: At::from_word(number()?),
             link: Digest(take(rest)?),
         };
         (superblock.encode() == *bytes).then_some(superblock)
@@ -94,9 +130,13 @@ impl Superblocks {
     }
 
     /// The newer one that is whole; none if neither is.
+    ///
+    /// # Errors
+    /// [`StoreError::Format`] if one was written by another version of this software.
     pub(crate) fn read(&self) -> Result<Option<Superblock>, StoreError> {
         let mut newest: Option<Superblock> = None;
         for file in &self.files {
+            refuse_other_formats(&**file)?;
             if file.len()? < SUPERBLOCK_BYTES as u64 {
                 continue;
             }
@@ -120,6 +160,26 @@ impl Superblocks {
     }
 }
 
+fn refuse_other_formats(file: &dyn DiskFile) -> Result<(), StoreError> {
+    let mut magic = [0; 8];
+    if file.len()? < magic.len() as u64 {
+        return Ok(());
+    }
+    file.read_at(0, &mut magic)?;
+    let (start, format) = magic.split_at(MAGIC_START.len());
+    if start != MAGIC_START || magic == MAGIC || !format[0].is_ascii_digit() {
+        return Ok(());
+    }
+    let what = format!(
+        "it is of format {}, and this software reads format {}: remove the store's directory and start again, it is \
+         rebuilt from the journal",
+        char::from(format[0]),
+        char::from(MAGIC[MAGIC_START.len()]),
+    );
+    let file = file.path().to_owned();
+    Err(StoreError::Format { file, what })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,7 +191,11 @@ mod tests {
             era: 1,
             versions: 2,
             nodes_end: 3,
+            pages_end: 6,
             log_position: 4,
+            next_seq: Seq(7),
+            next_page: 8,
+            directory: Some(At::new(5, 6)),
             link: Digest([5; 32]),
         }
     }
@@ -149,5 +213,17 @@ mod tests {
         assert_eq!(blocks.read().unwrap(), Some(numbered(3)));
         disk.flip_bit("super-b", 20, 7).unwrap();
         assert_eq!(blocks.read().unwrap(), None);
+    }
+
+    #[test]
+    fn a_store_of_another_format_is_refused_by_name() {
+        let disk = MemoryDisk::new();
+        let blocks = Superblocks::open(&disk, "").unwrap();
+        blocks.write(&numbered(1)).unwrap();
+        let file = disk.open("super-a", OpenMode::Any).unwrap();
+        file.write_at(0, b"vlsmsup2").unwrap();
+        let error = blocks.read().unwrap_err().to_string();
+        assert!(error.starts_with("super-a isn't a store"), "{error}");
+        assert!(error.contains("of format 2, and this software reads format 3"), "{error}");
     }
 }

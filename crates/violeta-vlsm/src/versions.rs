@@ -3,10 +3,11 @@
 //! ```text
 //!  file "versions"   entry 0 │ entry 1 │ …                                          one a version, by rising version
 //!
-//!  entry (64 bytes)  version u64 │ root record u64 │ log end u64 │ root 32 │ crc32 of what's before │ zeros 4
+//!  entry (72 bytes)  version u64 │ seq u64 │ root record u64 │ log end u64 │ root 32 │ crc32 of what's before │ zeros 4
 //! ```
 //!
-//! Numbers are little-endian. `log end` is where the version's record in the log ends.
+//! Numbers are little-endian. `seq` is the version's number in the order in which versions were made, `log end` where its
+//! record in the log ends.
 
 use std::sync::Arc;
 
@@ -14,15 +15,18 @@ use violeta_journal::DiskFile;
 use violeta_types::{Digest, Height};
 
 use crate::error::StoreError;
+use crate::page::Seq;
 use crate::tree::{At, take};
 
-const ENTRY_BYTES: usize = 64;
-const CHECKED_BYTES: usize = 56;
+const ENTRY_BYTES: usize = 72;
+const CHECKED_BYTES: usize = 64;
 
 /// What the index says of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct VersionEntry {
     pub(crate) version: Height,
+    /// Its number in the order in which versions were made.
+    pub(crate) seq: Seq,
     /// Where the root of its top tree is written.
     pub(crate) at: At,
     /// Where its record in the log ends.
@@ -34,11 +38,12 @@ impl VersionEntry {
     fn encode(&self) -> [u8; ENTRY_BYTES] {
         let mut out = [0; ENTRY_BYTES];
         out[..8].copy_from_slice(&self.version.0.to_le_bytes());
-        out[8..16].copy_from_slice(&self.at.0.to_le_bytes());
-        out[16..24].copy_from_slice(&self.log_end.to_le_bytes());
-        out[24..CHECKED_BYTES].copy_from_slice(&self.root.0);
+        out[8..16].copy_from_slice(&self.seq.0.to_le_bytes());
+        out[16..24].copy_from_slice(&self.at.0.to_le_bytes());
+        out[24..32].copy_from_slice(&self.log_end.to_le_bytes());
+        out[32..CHECKED_BYTES].copy_from_slice(&self.root.0);
         let crc = crc32fast::hash(&out[..CHECKED_BYTES]);
-        out[CHECKED_BYTES..60].copy_from_slice(&crc.to_le_bytes());
+        out[CHECKED_BYTES..CHECKED_BYTES + 4].copy_from_slice(&crc.to_le_bytes());
         out
     }
 
@@ -46,6 +51,7 @@ impl VersionEntry {
         let rest = &mut &bytes[..];
         let entry = VersionEntry {
             version: Height(u64::from_le_bytes(take(rest)?)),
+            seq: Seq(u64::from_le_bytes(take(rest)?)),
             at: At(u64::from_le_bytes(take(rest)?)),
             log_end: u64::from_le_bytes(take(rest)?),
             root: Digest(take(rest)?),

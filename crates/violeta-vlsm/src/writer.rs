@@ -96,7 +96,8 @@ impl Writer {
     pub fn rollback(&mut self, version: Height) -> Result<(), StoreError> {
         let (shared, cursor) = self.cursor()?;
         cursor.check()?;
-        cursor.write_nodes(shared)?;
+        // All of it is in the files then, and nothing is under way.
+        cursor.checkpoint(shared)?;
         if version == Height(0) {
             return cursor.rollback(shared, None);
         }
@@ -130,7 +131,7 @@ impl Writer {
         if cursor.checkpoint_step(shared)? {
             return Ok(true);
         }
-        if cursor.nodes.is_full() {
+        if cursor.is_full() {
             cursor.write_nodes(shared)?;
             return Ok(true);
         }

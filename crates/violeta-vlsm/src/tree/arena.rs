@@ -1,25 +1,26 @@
 //! The newest version's nodes in memory: words that one writes in place and all read.
 //!
 //! ```text
-//!  Link ┬ at    ──────────────────▶ record in the node files               (if the seat has another node, or none)
+//!  Link ┬ page, seq ──────────────▶ the page's image at that version       (if the seat has another node, or none)
 //!       └ seat ──▶ row │ node │ node │ … │   rows of 32 KiB, nodes of one size in each
 //!
 //!  node   stamp │ bits │ cells of slots │ cells of halves │ cell … │ half …                  words of 64 bits
 //!
-//!  stamp  which record it is, its bits turned over; zero: none
-//!  bits   bitmap 16 │ inner 16 │ leaves 16 │ chain 8 │ capacity 8, the lowest first
+//!  stamp  the version (seq) of its last change, its bits turned over; zero: none
+//!  bits   bitmap 16 │ inner 16 │ leaves 16 │ nothing 8 │ capacity 8, the lowest first
 //!  cells  four bits each: where among the cells (halves) slot i (half i) is
 //!  cell   digest 4 │ leaf: path 4 │ position │ length
-//!                  │ node: at │ seat │ …
+//!                  │ node: seq │ page 32, seat 32 │ …
 //!  half   digest 4; one for each half with a hash of its own but the topmost, which nobody asks for
 //! ```
 //!
 //! A change of a few slots writes those, the halves above them and the head: nothing else of the node is touched, and
-//! nothing is allocated. What the node was before is in its record (redirect on write happens there).
+//! nothing is allocated. What the node was before is in its page (redirect on write happens there).
 //!
 //! Readers look without waiting and without a lock: a reader reads the stamp, what he wants, and the stamp again. If it
-//! is that of the record he was led to, both times, so was all between (a sequence lock whose number is the record's
-//! place: no two nodes ever have the same). Else he reads the record.
+//! is that of the version he was led to, both times, so was all between (a sequence lock whose number is the version: a
+//! seat's occupant only changes with a new version). Else he reads the page. The one thing that changes without a new
+//! stamp is which page begins with a child, when its page is split: half a word.
 
 use std::hint::black_box;
 use std::sync::OnceLock;
@@ -28,9 +29,9 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use violeta_proof::tree::{DEPTH_MAX, FANOUT, KeyPath, inner_hash};
 use violeta_types::Digest;
 
-use super::codec::At;
 use super::node::{Child, Link, Place, View, bits, resolve};
 use super::{Change, Entry};
+use crate::page::{PageId, Seq};
 
 /// Where a node may be in memory: half the number of its first word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,16 @@ impl Seat {
     /// The place `index` among those of `words` words each in a row.
     pub(super) fn new(row: usize, index: usize, words: usize) -> Self {
         Seat(((row * ROW_WORDS + index * words) / 2) as u32)
+    }
+
+    /// Its number.
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The seat with a number.
+    pub(crate) fn numbered(number: u32) -> Self {
+        Seat(number)
     }
 
     /// Its row, and its first word there.
@@ -127,7 +138,7 @@ impl Arena {
     /// The node that a link leads to, if it has its seat.
     pub(crate) fn get(&self, link: &Link) -> Option<Seated<'_>> {
         let node = Seated::new(self.words(link.seat)?);
-        (node.words.first()?.load(Ordering::Acquire) == stamp(link.at)).then_some(node)
+        (node.words.first()?.load(Ordering::Acquire) == stamp(link.seq)).then_some(node)
     }
 }
 
@@ -169,10 +180,7 @@ impl Arena {
         let cell = node.cell(slot);
         match bits.leaves >> slot & 1 {
             1 => None,
-            _ => Some(Link {
-                at: At(node.word(cell + 4)),
-                seat: Seat(node.word(cell + 5) as u32),
-            }),
+            _ => Some(node.link(cell + 4)),
         }
     }
 }
@@ -180,10 +188,10 @@ impl Arena {
 /// Words of a line of the processor's cache.
 const WORDS_PER_LINE: usize = 8;
 
-/// Turned over, since a parent has its children's places among its words as they are: a seat that was given to other
+/// Turned over, since a parent has its children's versions among its words as they are: a seat that was given to other
 /// nodes meanwhile must not be taken for one of the old.
-pub(super) fn stamp(at: At) -> u64 {
-    !at.0
+pub(super) fn stamp(seq: Seq) -> u64 {
+    !seq.0
 }
 
 /// A node in its seat. The holder of the version cursor, who alone changes it, may believe what it says; others have to
@@ -198,10 +206,20 @@ impl<'a> Seated<'a> {
         Seated { words }
     }
 
-    /// Whether all that was read since [`Arena::get`] is of the node at `at`.
-    pub(crate) fn is_still(&self, at: At) -> bool {
+    /// Whether all that was read since [`Arena::get`] is of the node that changed last at `seq`.
+    pub(crate) fn is_still(&self, seq: Seq) -> bool {
         fence(Ordering::Acquire);
-        self.word(0) == stamp(at)
+        self.word(0) == stamp(seq)
+    }
+
+    /// The link whose words begin at `word`.
+    fn link(&self, word: usize) -> Link {
+        let (seq, place) = (self.word(word), self.word(word + 1));
+        Link {
+            seq: Seq(seq),
+            seat: Seat(place as u32),
+            page: PageId::new((place >> 32) as u32),
+        }
     }
 
     fn word(&self, number: usize) -> u64 {
@@ -259,11 +277,19 @@ impl<'a> Seated<'a> {
         fence(Ordering::Release);
     }
 
-    /// What is here now is the node of this record.
-    pub(super) fn stamp(&self, at: At) {
+    /// What is here now is a node that changed last at `seq`.
+    pub(super) fn stamp(&self, seq: Seq) {
         if let Some(word) = self.words.first() {
-            word.store(stamp(at), Ordering::Release);
+            word.store(stamp(seq), Ordering::Release);
         }
+    }
+
+    /// The node below `slot` is the first of a page from now on. Whoever reads the cell meanwhile has the page or
+    /// doesn't, and finds the same node either way.
+    pub(crate) fn set_page(&self, slot: usize, page: PageId) {
+        let place = self.cell(slot) + 5;
+        let seat = self.word(place) & u64::from(u32::MAX);
+        self.set(place, seat | u64::from(page.number()) << 32);
     }
 
     pub(super) fn set_head(&self, bits: Bits, slot_cells: u64, half_cells: u64) {
@@ -305,8 +331,6 @@ pub(super) struct Bits {
     pub(super) inner: u16,
     /// Which slots hold leaves.
     pub(super) leaves: u16,
-    /// How many records before the node's own are needed to read it.
-    pub(super) chain: u8,
     /// For how many slots there is room.
     pub(super) capacity: u8,
 }
@@ -317,7 +341,6 @@ impl Bits {
             bitmap: word as u16,
             inner: (word >> 16) as u16,
             leaves: (word >> 32) as u16,
-            chain: (word >> 48) as u8,
             capacity: (word >> 56) as u8,
         }
     }
@@ -326,7 +349,6 @@ impl Bits {
         u64::from(self.bitmap)
             | u64::from(self.inner) << 16
             | u64::from(self.leaves) << 32
-            | u64::from(self.chain) << 48
             | u64::from(self.capacity) << 56
     }
 
@@ -337,14 +359,6 @@ impl Bits {
 }
 
 impl View<Entry> for Seated<'_> {
-    fn at(&self) -> At {
-        At(!self.word(0))
-    }
-
-    fn chain(&self) -> u8 {
-        self.bits().chain
-    }
-
     fn bitmap(&self) -> u16 {
         self.bits().bitmap
     }
@@ -362,10 +376,7 @@ impl View<Entry> for Seated<'_> {
                 position: self.word(child + 4),
                 len: self.word(child + 5) as u32,
             }),
-            _ => Child::Node(Link {
-                at: At(self.word(child)),
-                seat: Seat(self.word(child + 1) as u32),
-            }),
+            _ => Child::Node(self.link(child)),
         };
         Some((self.digest(cell), child))
     }
@@ -395,8 +406,8 @@ pub(super) fn cell_words(digest: &Digest, child: &Child<Entry>) -> [u64; CELL_WO
             words[9] = u64::from(entry.len);
         }
         Child::Node(link) => {
-            words[4] = link.at.0;
-            words[5] = u64::from(link.seat.0);
+            words[4] = link.seq.0;
+            words[5] = u64::from(link.seat.0) | u64::from(link.page.map_or(0, PageId::number)) << 32;
         }
     }
     words

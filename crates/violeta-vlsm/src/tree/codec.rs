@@ -1,4 +1,4 @@
-//! Records of nodes in the node files.
+//! Records of the top tree's nodes in the node files.
 //!
 //! ```text
 //!  at (64 bits)   offset in the node files (48) │ length of the record (16)
@@ -8,12 +8,12 @@
 //!                                                                 the changed slots that are filled; the others are
 //!                                                                 those of the record at `base`
 //!  slot           digest 32 │ leaf: its encoding
-//!                           │ node: at u64 │ seat u32
+//!                           │ node: its link
 //!  tree           0 │ or 1 │ slot of a leaf │ or 2 │ slot of a node
 //! ```
 //!
-//! `seat` says where the node sits in memory, for as long as the process lives that wrote it: a hint, which is checked
-//! when it is followed. It makes the way short from an older version to the nodes that it shares with the newest.
+//! The link of a node of the top tree is where its record lies (u64); that of the root of a space's tree, which is part
+//! of the space's leaf, is `seq u64 │ page u32`.
 //!
 //! Numbers are little-endian. `leaves` says which of the slots in the record hold leaves. A chain of deltas ends at a
 //! full record after at most [`CHAIN_MAX`] steps. A crc32 follows every record, and is part of its length: a node's
@@ -21,9 +21,8 @@
 
 use violeta_types::Digest;
 
-use super::arena::Seat;
-use super::node::{Child, Content, Link, Place, SharedNode, Tree, View, bits};
-use super::{Leaf, take};
+use super::node::{Child, Content, Place, SharedNode, Tree, bits};
+use super::{Leaf, TreeLink, take};
 
 /// Deltas between a record and the full one that it builds on.
 pub(crate) const CHAIN_MAX: u8 = 16;
@@ -38,8 +37,10 @@ const DELTA: u8 = 2;
 pub(crate) struct At(pub(crate) u64);
 
 impl At {
-    /// Nowhere: of a node that isn't written yet.
-    pub(crate) const NONE: At = At(u64::MAX);
+    /// None for zero, where no record is.
+    pub(crate) fn from_word(word: u64) -> Option<Self> {
+        (word != 0).then_some(At(word))
+    }
 
     /// # Panics
     /// If the record is longer than 64 KiB, or the node files than 256 TiB: neither is reached by what is written.
@@ -58,22 +59,92 @@ impl At {
     }
 }
 
+impl TreeLink for At {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0.to_le_bytes());
+    }
+
+    fn decode(bytes: &mut &[u8]) -> Option<Self> {
+        Some(At(u64::from_le_bytes(take(bytes)?)))
+    }
+}
+
+/// What a node that has a record knows of itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recorded {
+    /// Where its record lies.
+    pub(crate) at: At,
+    /// How many records before its own are needed to read it.
+    pub(crate) chain: u8,
+}
+
+/// Takes the records of new nodes: they will lie in the node files from `start` on.
+#[derive(Debug)]
+pub(crate) struct NodeSink {
+    start: u64,
+    segment_bytes: u64,
+    bytes: Vec<u8>,
+}
+
+impl NodeSink {
+    /// A sink whose first record may lie at `start`, and which fills `buffer`. No record crosses a multiple of
+    /// `segment_bytes`.
+    pub(crate) fn new(start: u64, segment_bytes: u64, buffer: Vec<u8>) -> Self {
+        assert!(buffer.is_empty(), "nothing lies before the first record");
+        assert!(segment_bytes >= NODE_RECORD_BYTES_MAX as u64);
+        NodeSink {
+            start,
+            segment_bytes,
+            bytes: buffer,
+        }
+    }
+
+    /// Appends what `encode` writes, as one record.
+    pub(crate) fn record<T>(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> T) -> (At, T) {
+        let mut from = self.bytes.len();
+        let result = encode(&mut self.bytes);
+        let crc = crc32fast::hash(&self.bytes[from..]);
+        self.bytes.extend_from_slice(&crc.to_le_bytes());
+        let len = self.bytes.len() - from;
+        let room = self.segment_bytes - (self.start + from as u64) % self.segment_bytes;
+        if len as u64 > room {
+            let gap = room as usize;
+            self.bytes.splice(from..from, std::iter::repeat_n(0, gap));
+            from += gap;
+        }
+        (At::new(self.start + from as u64, len), result)
+    }
+
+    /// How many bytes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The records.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
 /// Appends a node's record: a delta to the one before if that is shorter by half and the chain isn't too long. Returns
 /// how many records it builds on.
-pub(crate) fn encode_node<L: Leaf, N: View<L>>(node: &Content<'_, L, N>, out: &mut Vec<u8>) -> u8 {
+pub(super) fn encode_node<L: Leaf<Note = Recorded>>(
+    node: &Content<'_, L, SharedNode<L>>,
+    out: &mut Vec<u8>,
+) -> u8 {
     let (bitmap, changed) = (node.bitmap(), node.changed());
-    if let Some(base) = node.old()
-        && base.chain() < CHAIN_MAX
+    if let Some(base) = node.old().map(|old| old.header.header.note)
+        && base.chain < CHAIN_MAX
         && 2 * (changed & bitmap).count_ones() <= bitmap.count_ones()
     {
-        let chain = base.chain() + 1;
+        let chain = base.chain + 1;
         out.push(DELTA);
         out.extend_from_slice(&bitmap.to_le_bytes());
         let leaves_at = out.len();
         out.extend_from_slice(&[0; 2]);
         out.extend_from_slice(&changed.to_le_bytes());
         out.push(chain);
-        out.extend_from_slice(&base.at().0.to_le_bytes());
+        out.extend_from_slice(&base.at.0.to_le_bytes());
         encode_slots(node, changed, leaves_at, out);
         return chain;
     }
@@ -86,8 +157,8 @@ pub(crate) fn encode_node<L: Leaf, N: View<L>>(node: &Content<'_, L, N>, out: &m
 }
 
 /// Appends the slots in `mask`, and says at `leaves_at` which of them hold leaves.
-fn encode_slots<L: Leaf, N: View<L>>(
-    node: &Content<'_, L, N>,
+fn encode_slots<L: Leaf<Note = Recorded>>(
+    node: &Content<'_, L, SharedNode<L>>,
     mask: u16,
     leaves_at: usize,
     out: &mut Vec<u8>,
@@ -104,11 +175,7 @@ fn encode_slot<L: Leaf>(digest: &Digest, child: &Child<L>, out: &mut Vec<u8>) {
     out.extend_from_slice(&digest.0);
     match child {
         Child::Leaf(leaf) => leaf.encode(out),
-        Child::Node(link) => {
-            assert_ne!(link.at, At::NONE, "children are written first");
-            out.extend_from_slice(&link.at.0.to_le_bytes());
-            out.extend_from_slice(&link.seat.0.to_le_bytes());
-        }
+        Child::Node(link) => link.encode(out),
     }
 }
 
@@ -116,10 +183,7 @@ fn decode_slot<L: Leaf>(is_leaf: bool, bytes: &mut &[u8]) -> Option<(Digest, Chi
     let digest = Digest(take(bytes)?);
     let child = match is_leaf {
         true => Child::Leaf(L::decode(bytes)?),
-        false => Child::Node(Link {
-            at: At(u64::from_le_bytes(take(bytes)?)),
-            seat: Seat(u32::from_le_bytes(take(bytes)?)),
-        }),
+        false => Child::Node(L::Link::decode(bytes)?),
     };
     Some((digest, child))
 }
@@ -149,14 +213,14 @@ pub(crate) fn decode_tree<L: Leaf>(bytes: &mut &[u8]) -> Option<Tree<L>> {
 }
 
 /// A record as it was read.
-pub(crate) struct Record<L> {
+pub(crate) struct Record<L: Leaf> {
     bitmap: u16,
     changed: u16,
     slots: Vec<(Digest, Child<L>)>,
     base: Option<(At, u8)>,
 }
 
-impl<L: Leaf> Record<L> {
+impl<L: Leaf<Note = Recorded>> Record<L> {
     /// Reads a whole record; none if it isn't one.
     pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
         let bytes = &mut bytes;
@@ -221,6 +285,6 @@ impl<L: Leaf> Record<L> {
             places[slot] = Some(content);
         }
         let chain = self.base.map_or(0, |(_, chain)| chain);
-        Content::<L, SharedNode<L>>::new(&places, None).make(at, chain)
+        Content::<L, SharedNode<L>>::new(&places, None).make(Recorded { at, chain })
     }
 }

@@ -4,7 +4,7 @@ use violeta_proof::tree::{Branch, KeyPath};
 use violeta_types::Digest;
 
 use super::node::{Child, Place, Tree};
-use super::{Leaf, Load};
+use super::{Leaf, Load, Spot};
 use crate::error::StoreError;
 
 /// What lies where a path leads.
@@ -27,28 +27,34 @@ struct Level {
 
 impl<L: Leaf> Tree<L> {
     /// What lies at `path`.
-    pub(crate) fn find(&self, path: &KeyPath, load: &impl Load<L>) -> Result<Found<L>, StoreError> {
+    pub(crate) fn find<F: Load<L>>(
+        &self,
+        path: &KeyPath,
+        load: &F,
+    ) -> Result<Found<L>, StoreError> {
         let mut place = self.root.clone();
-        let mut depth = 0;
+        let (mut way, mut depth) = (F::Way::default(), 0);
         while let Some((digest, Child::Node(link))) = &place {
             let slot = path.slot(depth);
-            place = load.look(link, digest, |node| node.slot(slot))?;
+            let spot = Spot { path, depth };
+            place = load.look(&mut way, link, digest, spot, |node| node.slot(slot))?;
             depth += 1;
         }
         Ok(found(place, path))
     }
 
     /// What lies at `path`, and the branch that proves it.
-    pub(crate) fn prove(
+    pub(crate) fn prove<F: Load<L>>(
         &self,
         path: &KeyPath,
-        load: &impl Load<L>,
+        load: &F,
     ) -> Result<(Found<L>, Branch), StoreError> {
         let mut place = self.root.clone();
-        let mut levels = Vec::new();
+        let (mut way, mut levels) = (F::Way::default(), Vec::new());
         while let Some((digest, Child::Node(link))) = &place {
-            let slot = path.slot(levels.len());
-            let (level, below) = load.look(link, digest, |node| {
+            let depth = levels.len();
+            let (slot, spot) = (path.slot(depth), Spot { path, depth });
+            let (level, below) = load.look(&mut way, link, digest, spot, |node| {
                 let level = Level {
                     bitmap: node.bitmap(),
                     siblings: node.siblings(slot),

@@ -3,35 +3,39 @@
 //! ```text
 //!  Tree ─ root: nothing, a leaf, or a link to a node
 //!
-//!  Node ┬ at        which it is: its record in the node files
-//!       ├ bitmap    which of 16 slots are filled
+//!  Node ┬ bitmap    which of 16 slots are filled
 //!       └ slots     of the filled ones: digest, and leaf or link to a node
 //!                   and the digests of the halves that have a hash of their own (violeta_proof::tree)
 //! ```
 //!
 //! A node never changes: an update makes new nodes from the changed leaves up to the root and goes on to use the rest
-//! (redirect on write). That is so in the records, which all versions share. In memory there is the newest version, and
-//! there a new node takes the place of the one that it comes from ([`arena`]): whoever wants the old one finds that it
-//! isn't there any more, and reads its record.
+//! (redirect on write). In memory there is the newest version, and there a new node takes the place of the one that it
+//! comes from ([`arena`]): whoever wants the old one finds that it isn't there any more, and makes it again.
 //!
-//! The same code serves both trees: leaves of a space's tree are [`Entry`]s, leaves of the top tree are `Space`s. The
-//! top tree is small, and its nodes are kept on the heap.
+//! The same code serves both trees:
+//!
+//! | | leaves | links | nodes |
+//! | --- | --- | --- | --- |
+//! | a space's tree | [`Entry`] | [`Link`]: version of the last change, seat, page | seats, and [pages](crate::page) |
+//! | the top tree | `Space` | [`At`]: where the record is | records ([`codec`]), on the heap |
 
 mod arena;
 mod codec;
 mod find;
 mod node;
-mod page;
 mod seating;
 mod update;
+mod visit;
 
-pub(crate) use arena::Arena;
-pub(crate) use codec::{At, CHAIN_MAX, Record, decode_tree, encode_tree};
+pub(crate) use arena::{Arena, Seat};
+pub(crate) use codec::{At, CHAIN_MAX, NODE_RECORD_BYTES_MAX, NodeSink, Record, Recorded, decode_tree, encode_tree};
 pub(crate) use find::Found;
-pub(crate) use node::{Child, Link, SharedNode, Tree, View};
-pub(crate) use page::Next;
+pub(crate) use node::{Child, Content, Link, Place, SharedNode, Tree, View};
 pub(crate) use seating::{Made, Resident, Seating, Usher};
-pub(crate) use update::{Change, Heap, NodeSink, update};
+pub(crate) use update::{Change, Heap, Maker, update};
+pub(crate) use visit::Next;
+
+use std::fmt::Debug;
 
 use violeta_proof::tree::KeyPath;
 use violeta_types::Digest;
@@ -39,7 +43,12 @@ use violeta_types::Digest;
 use crate::error::StoreError;
 
 /// What hangs at the end of a path.
-pub(crate) trait Leaf: Clone {
+pub(crate) trait Leaf: Clone + Debug {
+    /// The way from one node of its tree to another.
+    type Link: TreeLink;
+    /// What a node on the heap knows of itself.
+    type Note: Copy + Debug;
+
     /// Its path in its tree.
     fn path(&self) -> &KeyPath;
     /// Appends its encoding.
@@ -48,20 +57,46 @@ pub(crate) trait Leaf: Clone {
     fn decode(bytes: &mut &[u8]) -> Option<Self>;
 }
 
+/// The way to a node, in memory and in records.
+pub(crate) trait TreeLink: Copy + Debug + PartialEq {
+    /// Appends its encoding.
+    fn encode(&self, out: &mut Vec<u8>);
+    /// Reads an encoding and moves past it; none if it isn't one.
+    fn decode(bytes: &mut &[u8]) -> Option<Self>;
+}
+
+/// A place in a tree: the node on a path at a depth.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spot<'a> {
+    /// Any path through it.
+    pub(crate) path: &'a KeyPath,
+    pub(crate) depth: usize,
+}
+
 /// Brings nodes, from wherever they are.
-pub(crate) trait Load<L> {
+pub(crate) trait Load<L: Leaf> {
     /// A node in memory.
     type Node<'a>: View<L>
     where
         Self: 'a;
 
-    /// The node that `link` leads to. It is the one with the digest `expected`, or an error. For the holder of the
-    /// version cursor alone: the node may be changed as soon as a version is appended.
-    fn load(&self, link: &Link, expected: &Digest) -> Result<Self::Node<'_>, StoreError>;
+    /// What a walk from the root down takes along: it helps to find nodes that aren't in memory. Walks begin with the
+    /// default, and who goes more than one way from a node goes each with a copy.
+    type Way: Clone + Default;
+
+    /// The node that `link` leads to, which is at `spot`. It is the one with the digest `expected`, or an error. For
+    /// the holder of the version cursor alone: the node may be changed as soon as a version is appended.
+    fn load(
+        &self,
+        way: &mut Self::Way,
+        link: &L::Link,
+        expected: &Digest,
+        spot: Spot<'_>,
+    ) -> Result<Self::Node<'_>, StoreError>;
 
     /// Fetches into the processor's cache what an update of `changes` will find in memory from `link` down, whose node
     /// is at `depth`.
-    fn warm_up(&self, link: &Link, depth: usize, changes: &[Change<L>]) {
+    fn warm_up(&self, link: &L::Link, depth: usize, changes: &[Change<L>]) {
         let _ = (link, depth, changes);
     }
 
@@ -69,8 +104,10 @@ pub(crate) trait Load<L> {
     /// the node may have been changed while it looked.
     fn look<R>(
         &self,
-        link: &Link,
+        way: &mut Self::Way,
+        link: &L::Link,
         expected: &Digest,
+        spot: Spot<'_>,
         look: impl Fn(&dyn View<L>) -> R,
     ) -> Result<R, StoreError>;
 }
@@ -86,6 +123,9 @@ pub(crate) struct Entry {
 }
 
 impl Leaf for Entry {
+    type Link = Link;
+    type Note = ();
+
     fn path(&self) -> &KeyPath {
         &self.path
     }

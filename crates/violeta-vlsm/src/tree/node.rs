@@ -20,24 +20,45 @@ use violeta_proof::tree::{FANOUT, inner_hash, node_hash};
 use violeta_types::Digest;
 
 use super::arena::Seat;
-use super::codec::At;
+use super::{Leaf, TreeLink, take};
+use crate::page::{PageId, Seq};
 
 /// What fills a slot.
 #[derive(Clone, Debug)]
-pub(crate) enum Child<L> {
+pub(crate) enum Child<L: Leaf> {
     /// The only leaf below.
     Leaf(L),
     /// The node of the two or more leaves below.
-    Node(Link),
+    Node(L::Link),
 }
 
-/// The way to a node.
+/// The way to a node of a space's tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Link {
-    /// Where its record lies: no two nodes ever have the same.
-    pub(crate) at: At,
+    /// The version of its last change. A seat changes hands once a version at most, so that seat and version name one
+    /// node.
+    pub(crate) seq: Seq,
     /// Where it is in memory, if it is.
     pub(crate) seat: Seat,
+    /// The page that begins with this node, if one does; else it is on the page of the node above.
+    pub(crate) page: Option<PageId>,
+}
+
+/// In records: without the seat.
+impl TreeLink for Link {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.seq.0.to_le_bytes());
+        let page = self.page.map_or(0, PageId::number);
+        out.extend_from_slice(&page.to_le_bytes());
+    }
+
+    fn decode(bytes: &mut &[u8]) -> Option<Self> {
+        Some(Link {
+            seq: Seq(u64::from_le_bytes(take(bytes)?)),
+            seat: Seat::NONE,
+            page: PageId::new(u32::from_le_bytes(take(bytes)?)),
+        })
+    }
 }
 
 /// A place in a tree: nothing, or what is there and its digest.
@@ -45,17 +66,17 @@ pub(crate) type Place<L> = Option<(Digest, Child<L>)>;
 
 /// A tree: nothing, or its root and that root's digest.
 #[derive(Clone, Debug)]
-pub(crate) struct Tree<L> {
+pub(crate) struct Tree<L: Leaf> {
     pub(crate) root: Place<L>,
 }
 
-impl<L> Default for Tree<L> {
+impl<L: Leaf> Default for Tree<L> {
     fn default() -> Self {
         Tree { root: None }
     }
 }
 
-impl<L> Tree<L> {
+impl<L: Leaf> Tree<L> {
     /// The root's digest, zero if there is no leaf.
     pub(crate) fn digest(&self) -> Digest {
         self.root
@@ -68,13 +89,7 @@ impl<L> Tree<L> {
 ///
 /// A node that sits in the arena may be changed while a reader looks at it: then any of these may return anything, and
 /// the reader finds out afterwards ([`Load::look`](super::Load::look)). None may panic or go on for ever.
-pub(crate) trait View<L> {
-    /// Where its record lies.
-    fn at(&self) -> At;
-
-    /// How many records before its own are needed to read it.
-    fn chain(&self) -> u8;
-
+pub(crate) trait View<L: Leaf> {
     /// Which slots are filled.
     fn bitmap(&self) -> u16;
 
@@ -108,14 +123,13 @@ pub(super) fn resolve(mut half: usize, bitmap: u16, inner: u16) -> usize {
 /// ```text
 ///  one allocation:  count │ header │ slot │ slot │ …             of each filled slot: digest, half, child
 /// ```
-pub(crate) type SharedNode<L> = ThinArc<Header, Slot<L>>;
+pub(crate) type SharedNode<L> = ThinArc<Header<<L as Leaf>::Note>, Slot<L>>;
 
 /// What a node is but for its slots.
 #[derive(Debug)]
-pub(crate) struct Header {
-    at: At,
-    /// How many records before its own are needed to read it.
-    chain: u8,
+pub(crate) struct Header<N> {
+    /// What it knows of itself.
+    pub(crate) note: N,
     /// Which slots are filled.
     bitmap: u16,
     /// Which halves have a hash of their own: bit p for half p.
@@ -124,22 +138,14 @@ pub(crate) struct Header {
 
 /// A filled slot.
 #[derive(Debug)]
-pub(crate) struct Slot<L> {
+pub(crate) struct Slot<L: Leaf> {
     digest: Digest,
     /// The digest of a half, not of this slot: see above.
     half: Digest,
     child: Child<L>,
 }
 
-impl<L: Clone> View<L> for SharedNode<L> {
-    fn at(&self) -> At {
-        self.header.header.at
-    }
-
-    fn chain(&self) -> u8 {
-        self.header.header.chain
-    }
-
+impl<L: Leaf> View<L> for SharedNode<L> {
     fn bitmap(&self) -> u16 {
         self.header.header.bitmap
     }
@@ -164,14 +170,14 @@ impl<L: Clone> View<L> for SharedNode<L> {
 
 /// What a node is going to hold: of the changed slots what is new, of the others what the node before has.
 #[derive(Debug)]
-pub(crate) struct Content<'a, L, N> {
+pub(crate) struct Content<'a, L: Leaf, N> {
     bitmap: u16,
     changed: u16,
     new: &'a [Place<L>; FANOUT],
     old: Option<&'a N>,
 }
 
-impl<'a, L: Clone, N: View<L>> Content<'a, L, N> {
+impl<'a, L: Leaf, N: View<L>> Content<'a, L, N> {
     /// `new` is looked at where `changed` says so; without a node before, everywhere.
     pub(crate) fn new(new: &'a [Place<L>; FANOUT], old: Option<(&'a N, u16)>) -> Self {
         let (old, changed) = match old {
@@ -266,11 +272,10 @@ impl<'a, L: Clone, N: View<L>> Content<'a, L, N> {
     }
 
     /// The node on the heap, and its digest.
-    pub(crate) fn make(&self, at: At, chain: u8) -> (SharedNode<L>, Digest) {
+    pub(crate) fn make(&self, note: L::Note) -> (SharedNode<L>, Digest) {
         let hashed = self.hash();
         let header = Header {
-            at,
-            chain,
+            note,
             bitmap: self.bitmap,
             inner: hashed.inner,
         };
@@ -345,23 +350,42 @@ mod tests {
     use proptest::prelude::*;
     use violeta_proof::tree::{slots_root, value_hash};
 
-    fn places(bitmap: u16, salt: u8) -> [Place<()>; FANOUT] {
+    /// A leaf that says nothing.
+    #[derive(Clone, Debug)]
+    struct Blank;
+
+    impl Leaf for Blank {
+        type Link = Link;
+        type Note = ();
+
+        fn path(&self) -> &violeta_proof::tree::KeyPath {
+            unreachable!("nobody asks")
+        }
+
+        fn encode(&self, _: &mut Vec<u8>) {}
+
+        fn decode(_: &mut &[u8]) -> Option<Self> {
+            None
+        }
+    }
+
+    fn places(bitmap: u16, salt: u8) -> [Place<Blank>; FANOUT] {
         std::array::from_fn(|i| {
             let digest = value_hash(&[i as u8, salt]);
-            (bitmap >> i & 1 == 1).then_some((digest, Child::Leaf(())))
+            (bitmap >> i & 1 == 1).then_some((digest, Child::Leaf(Blank)))
         })
     }
 
-    fn make(places: &[Place<()>; FANOUT]) -> (SharedNode<()>, Digest) {
-        Content::<(), SharedNode<()>>::new(places, None).make(At::NONE, 0)
+    fn make(places: &[Place<Blank>; FANOUT]) -> (SharedNode<Blank>, Digest) {
+        Content::<Blank, SharedNode<Blank>>::new(places, None).make(())
     }
 
-    fn naive(node: &impl View<()>) -> Digest {
+    fn naive(node: &impl View<Blank>) -> Digest {
         let slots = std::array::from_fn(|slot| node.slot(slot).map(|(digest, _)| digest));
         node_hash(node.bitmap(), &slots_root(&slots).unwrap())
     }
 
-    fn digest(node: &impl View<()>) -> Digest {
+    fn digest(node: &impl View<Blank>) -> Digest {
         node_hash(node.bitmap(), &node.half(1))
     }
 
@@ -401,7 +425,7 @@ mod tests {
             let changed = changed | (before ^ after);
             let (old, _) = make(&places(before, 0));
             let fresh = places(after, 1);
-            let (new, made) = Content::new(&fresh, Some((&old, changed))).make(At::NONE, 0);
+            let (new, made) = Content::new(&fresh, Some((&old, changed))).make(());
             prop_assert_eq!(new.bitmap(), after);
             prop_assert_eq!(made, naive(&new));
             prop_assert_eq!(digest(&new), made);

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Seats are a cache that the writer keeps: nothing but speed depends on who sits where. A node whose seat is taken is
-//! read from the node files, and gets another one when it changes next. Its children are found all the same: where
-//! they sit is written in the record, and true for as long as this process lives.
+//! made again from its page, and gets another one when it changes next. Nodes below it that sit are found by their
+//! pages: where a page's first node sits is known ([`Directory`](crate::page::Directory)).
 
 use std::collections::VecDeque;
 
@@ -19,9 +19,9 @@ use super::arena::{
     Arena, Bits, CAPACITIES, CELL_WORDS, HALF_WORDS, ROW_WORDS, Seat, Seated, cell_words, class_of,
     digest_words, nibble, node_words,
 };
-use super::codec::At;
 use super::node::{Child, Content, Link, View, bits};
-use super::update::{Maker, WARMED_MAX};
+use super::update::WARMED_MAX;
+use crate::page::Seq;
 use crate::spare::Spare;
 
 const CLASSES: usize = CAPACITIES.len();
@@ -33,25 +33,11 @@ const CLEARED_PART: usize = 4;
 pub(crate) enum Resident<'a, H> {
     /// In its seat.
     Seated(Link, Seated<'a>),
-    /// Read from the node files.
+    /// Made from its page.
     Held(H),
 }
 
 impl<H: View<Entry>> View<Entry> for Resident<'_, H> {
-    fn at(&self) -> At {
-        match self {
-            Resident::Seated(link, _) => link.at,
-            Resident::Held(node) => node.at(),
-        }
-    }
-
-    fn chain(&self) -> u8 {
-        match self {
-            Resident::Seated(_, node) => node.chain(),
-            Resident::Held(node) => node.chain(),
-        }
-    }
-
     fn bitmap(&self) -> u16 {
         match self {
             Resident::Seated(_, node) => node.bitmap(),
@@ -79,7 +65,6 @@ impl<H: View<Entry>> View<Entry> for Resident<'_, H> {
 struct Patch {
     from: Option<Link>,
     to: Seat,
-    at: At,
     bits: Bits,
     /// Slots and halves that are given.
     slots: u16,
@@ -89,8 +74,9 @@ struct Patch {
 }
 
 /// Nodes that a version adds, and those that it has no more.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Made {
+    seq: Seq,
     patches: Vec<Patch>,
     words: Vec<u64>,
     gone: Vec<Link>,
@@ -165,12 +151,11 @@ impl Usher<'_> {
     }
 }
 
-impl<H: View<Entry>> Maker<Entry, Resident<'_, H>> for Usher<'_> {
-    fn make(
+impl Usher<'_> {
+    /// Makes a node. Returns where it will sit, and its digest.
+    pub(crate) fn make<H: View<Entry>>(
         &mut self,
         content: &Content<'_, Entry, Resident<'_, H>>,
-        at: At,
-        chain: u8,
     ) -> (Seat, Digest) {
         let hashed = content.hash();
         let digest = content.digest(&hashed);
@@ -196,7 +181,6 @@ impl<H: View<Entry>> Maker<Entry, Resident<'_, H>> for Usher<'_> {
             leaves: old.map_or(0, |(_, bits)| {
                 bits.leaves & bits.bitmap & !content.changed()
             }),
-            chain,
             capacity,
         };
         let words = self.made.words.len();
@@ -214,7 +198,6 @@ impl<H: View<Entry>> Maker<Entry, Resident<'_, H>> for Usher<'_> {
         self.made.patches.push(Patch {
             from,
             to,
-            at,
             bits: made,
             slots,
             halves,
@@ -223,7 +206,8 @@ impl<H: View<Entry>> Maker<Entry, Resident<'_, H>> for Usher<'_> {
         (to, digest)
     }
 
-    fn gone(&mut self, node: &Resident<'_, H>) {
+    /// Takes note of a node that the version has no more.
+    pub(crate) fn gone<H>(&mut self, node: &Resident<'_, H>) {
         if let Resident::Seated(link, _) = node {
             self.made.gone.push(*link);
         }
@@ -284,14 +268,19 @@ impl Seating {
         }
     }
 
-    /// For the next version.
-    pub(crate) fn usher(&self) -> Usher<'_> {
+    /// For the next version, which will be `seq`.
+    pub(crate) fn usher(&self, seq: Seq) -> Usher<'_> {
         Usher {
             seating: self,
             made: Made {
+                seq,
                 patches: self.patches.take(),
                 words: self.words.take(),
-                ..Made::default()
+                gone: Vec::new(),
+                dropped: Vec::new(),
+                taken: Taken::default(),
+                opened: Vec::new(),
+                unseated: 0,
             },
         }
     }
@@ -322,7 +311,7 @@ impl Seating {
         for patches in made.patches.chunks(WARMED_MAX) {
             (patches.iter()).for_each(|patch| arena.touch(patch.to, patch.slots));
             for patch in patches {
-                self.sit_down(arena, patch, &made.words[patch.words..]);
+                self.sit_down(arena, made.seq, patch, &made.words[patch.words..]);
             }
         }
         for link in &made.gone {
@@ -362,12 +351,12 @@ impl Seating {
         }
     }
 
-    fn sit_down(&mut self, arena: &Arena, patch: &Patch, words: &[u64]) {
+    fn sit_down(&mut self, arena: &Arena, seq: Seq, patch: &Patch, words: &[u64]) {
         let moves = patch.from.is_none_or(|from| from.seat != patch.to);
         if moves {
             self.rows[patch.to.place().0].count += 1;
         }
-        let written = write(arena, patch, words);
+        let written = write(arena, seq, patch, words);
         debug_assert!(written, "a patch is of what sits there");
         if !written {
             self.left(patch.to);
@@ -479,7 +468,7 @@ fn clear(arena: &Arena, row: usize, class: usize) {
 }
 
 /// Writes a node into its seat. False if what it changes isn't there.
-fn write(arena: &Arena, patch: &Patch, words: &[u64]) -> bool {
+fn write(arena: &Arena, seq: Seq, patch: &Patch, words: &[u64]) -> bool {
     let Some(to) = arena.seat(patch.to) else {
         return false;
     };
@@ -513,7 +502,7 @@ fn write(arena: &Arena, patch: &Patch, words: &[u64]) -> bool {
     for (half, words) in bits(patch.halves).zip(rest.chunks_exact(HALF_WORDS)) {
         to.write(to.half_cell(half), words);
     }
-    to.stamp(patch.at);
+    to.stamp(seq);
     true
 }
 
@@ -544,6 +533,7 @@ mod tests {
     use super::super::node::{Place, SharedNode};
     use super::*;
     use proptest::prelude::*;
+    use crate::page::PageId;
     use violeta_proof::tree::{FANOUT, KeyPath, node_hash, slots_root, value_hash};
 
     type Places = [Place<Entry>; FANOUT];
@@ -574,18 +564,19 @@ mod tests {
         /// A version that makes one node, of `places` where `old`'s bits say so; appended if `append`.
         fn version(&mut self, places: &Places, old: Option<(Link, u16)>, append: bool) -> Link {
             self.next += 1;
-            let at = At::new(self.next, 1);
+            let seq = Seq(self.next);
             let old = old.map(|(link, changed)| (self.resident(&link).unwrap(), changed));
             let content = Content::new(places, old.as_ref().map(|(node, c)| (node, *c)));
-            let mut usher = self.seating.usher();
-            let (seat, digest) = usher.make(&content, at, 3);
+            let mut usher = self.seating.usher(seq);
+            let (seat, digest) = usher.make(&content);
             let made = usher.finish();
             let whole = std::array::from_fn(|slot| content.slot(slot));
             assert_eq!(digest, naive(&whole));
             if append {
                 self.seating.seat(&self.arena, made);
             }
-            Link { at, seat }
+            let page = None;
+            Link { seq, seat, page }
         }
 
         fn seated(&self, links: &[Link]) -> Vec<bool> {
@@ -605,8 +596,9 @@ mod tests {
         let digest = value_hash(&[slot as u8, salt]);
         let child = match salt % 3 {
             0 => Child::Node(Link {
-                at: At(u64::from(salt)),
+                seq: Seq(u64::from(salt)),
                 seat: Seat(u32::from(salt)),
+                page: PageId::new(u32::from(salt) << 8),
             }),
             _ => Child::Leaf(Entry {
                 path: KeyPath(value_hash(&digest.0).0),
@@ -636,7 +628,7 @@ mod tests {
         for (slot, place) in places.iter().enumerate() {
             assert_eq!(words(&node.slot(slot)), words(place));
         }
-        let (held, _) = Content::<_, SharedNode<Entry>>::new(places, None).make(At::NONE, 0);
+        let (held, _) = Content::<_, SharedNode<Entry>>::new(places, None).make(());
         assert_eq!(node.bitmap(), held.bitmap());
         for slot in bits(node.bitmap()) {
             assert_eq!(node.siblings(slot), held.siblings(slot));
@@ -669,7 +661,6 @@ mod tests {
                 model = after;
                 check(&world.arena.get(&link).unwrap(), &model);
                 prop_assert!(world.arena.get(&before).is_none());
-                prop_assert_eq!(world.arena.get(&link).unwrap().chain(), 3);
                 prop_assert_eq!(world.seating.count(), 1);
             }
         }
@@ -679,20 +670,31 @@ mod tests {
     fn a_reader_finds_out_that_the_node_changed_under_his_eyes() {
         let mut world = World::new(0);
         let old = world.version(&places(0xff, 1), None, true);
-        let (next, fresh) = (world.next + 1, places(1, 2));
+        let fresh = places(1, 2);
         let seen = world.arena.get(&old).unwrap();
-        assert!(seen.is_still(old.at));
+        assert!(seen.is_still(old.seq));
         let content = world.resident(&old).unwrap();
-        let mut usher = world.seating.usher();
-        usher.make(
-            &Content::new(&fresh, Some((&content, 1))),
-            At::new(next, 1),
-            0,
-        );
+        let mut usher = world.seating.usher(Seq(world.next + 1));
+        usher.make(&Content::new(&fresh, Some((&content, 1))));
         let made = usher.finish();
-        assert!(seen.is_still(old.at), "staged only");
+        assert!(seen.is_still(old.seq), "staged only");
         world.seating.seat(&world.arena, made);
-        assert!(!seen.is_still(old.at));
+        assert!(!seen.is_still(old.seq));
+    }
+
+    #[test]
+    fn a_child_is_told_that_it_begins_a_page_and_nothing_else_changes() {
+        let mut world = World::new(0);
+        let below = world.version(&places(3, 1), None, true);
+        let model = child(below);
+        let above = world.version(&model, None, true);
+        let page = PageId::new(u32::MAX).unwrap();
+        world.arena.get(&above).unwrap().set_page(7, page);
+        let told = child(Link {
+            page: Some(page),
+            ..below
+        });
+        check(&world.arena.get(&above).unwrap(), &told);
     }
 
     #[test]
@@ -703,7 +705,7 @@ mod tests {
             .collect();
         let rows = world.seating.rows.len();
         for round in 0..5 {
-            let mut usher = world.seating.usher();
+            let mut usher = world.seating.usher(Seq(world.next + 1));
             for link in &links {
                 if let Some(node) = world.resident(link) {
                     usher.gone(&node);
@@ -743,7 +745,7 @@ mod tests {
             root = world.version(&child(root), None, true);
             links.push(root);
         }
-        let mut usher = world.seating.usher();
+        let mut usher = world.seating.usher(Seq(world.next + 1));
         usher.dropped(root);
         let made = usher.finish();
         world.seating.seat(&world.arena, made);
@@ -774,12 +776,12 @@ mod tests {
         let content = places(u16::MAX, 1);
         let mut unseated = Vec::new();
         for _ in 0..12 {
-            let mut usher = world.seating.usher();
+            world.next += 1;
+            let mut usher = world.seating.usher(Seq(world.next));
             let made: Vec<_> = (0..200)
                 .map(|_| {
-                    world.next += 1;
                     let content = Content::<_, Node<'_>>::new(&content, None);
-                    usher.make(&content, At::new(world.next, 1), 0).0
+                    usher.make(&content).0
                 })
                 .collect();
             unseated.push(made.iter().filter(|seat| **seat == Seat::NONE).count());

@@ -2,16 +2,17 @@
 //!
 //! The result is a function of the set of leaves alone (vlsm.md §1.1): a subtree of one leaf is that leaf, so a delete
 //! that leaves one passes it up.
+//!
+//! Who makes the nodes ([`Maker`]) is told what happens on the way: which nodes' subtrees change, and which leaves.
 
 use std::marker::PhantomData;
 
 use violeta_proof::tree::{FANOUT, KeyPath};
 use violeta_types::Digest;
 
-use super::arena::Seat;
-use super::codec::{At, NODE_RECORD_BYTES_MAX, encode_node};
-use super::node::{Child, Content, Link, Place, SharedNode, Tree, View};
-use super::{Leaf, Load};
+use super::codec::{At, NodeSink, Recorded, encode_node};
+use super::node::{Child, Content, Place, SharedNode, Tree, View};
+use super::{Leaf, Load, Spot};
 use crate::error::StoreError;
 
 /// What a path shall hold.
@@ -24,7 +25,7 @@ pub(crate) struct Change<L> {
     pub(crate) previous: Option<L>,
 }
 
-impl<L> Change<L> {
+impl<L: Leaf> Change<L> {
     pub(crate) fn new(path: KeyPath, leaf: Option<(Digest, L)>) -> Self {
         Change {
             path,
@@ -33,100 +34,88 @@ impl<L> Change<L> {
         }
     }
 
-    fn place(&self) -> Place<L>
-    where
-        L: Clone,
-    {
+    fn place(&self) -> Place<L> {
         let (digest, leaf) = self.leaf.clone()?;
         Some((digest, Child::Leaf(leaf)))
-    }
-}
-
-/// Takes the records of new nodes: they will lie in the node files from `start` on.
-#[derive(Debug)]
-pub(crate) struct NodeSink {
-    start: u64,
-    segment_bytes: u64,
-    bytes: Vec<u8>,
-}
-
-impl NodeSink {
-    /// A sink whose first record may lie at `start`, and which fills `buffer`. No record crosses a multiple of
-    /// `segment_bytes`.
-    pub(crate) fn new(start: u64, segment_bytes: u64, buffer: Vec<u8>) -> Self {
-        assert!(buffer.is_empty(), "nothing lies before the first record");
-        assert!(segment_bytes >= NODE_RECORD_BYTES_MAX as u64);
-        NodeSink {
-            start,
-            segment_bytes,
-            bytes: buffer,
-        }
-    }
-
-    /// Appends what `encode` writes, as one record.
-    pub(crate) fn record<T>(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> T) -> (At, T) {
-        let mut from = self.bytes.len();
-        let result = encode(&mut self.bytes);
-        let crc = crc32fast::hash(&self.bytes[from..]);
-        self.bytes.extend_from_slice(&crc.to_le_bytes());
-        let len = self.bytes.len() - from;
-        let room = self.segment_bytes - (self.start + from as u64) % self.segment_bytes;
-        if len as u64 > room {
-            let gap = room as usize;
-            self.bytes.splice(from..from, std::iter::repeat_n(0, gap));
-            from += gap;
-        }
-        (At::new(self.start + from as u64, len), result)
-    }
-
-    /// The records.
-    pub(crate) fn finish(self) -> Vec<u8> {
-        self.bytes
     }
 }
 
 /// Changes whose nodes are fetched at once: what they touch fits the processor's second cache.
 pub(super) const WARMED_MAX: usize = 128;
 
-/// Makes the nodes of a version, in memory.
-pub(crate) trait Maker<L, N> {
-    /// Makes a node whose record lies at `at`. Returns where it will sit, and its digest.
-    fn make(&mut self, content: &Content<'_, L, N>, at: At, chain: u8) -> (Seat, Digest);
+/// Makes the nodes of a version, in memory, and takes note of what changes.
+pub(crate) trait Maker<L: Leaf, N> {
+    /// Makes a node. Returns the way to it, and its digest.
+    fn make(&mut self, content: &Content<'_, L, N>) -> (L::Link, Digest);
 
     /// Takes note of a node of the version before that has none in its place.
-    fn gone(&mut self, node: &N);
-}
-
-/// Makes nodes on the heap: those of the top tree.
-#[derive(Debug)]
-pub(crate) struct Heap<L> {
-    nodes: Vec<(Digest, SharedNode<L>)>,
-}
-
-impl<L> Heap<L> {
-    pub(crate) fn new() -> Self {
-        Heap { nodes: Vec::new() }
+    fn gone(&mut self, node: &N) {
+        let _ = node;
     }
 
-    /// The nodes that were made, with their digests.
-    pub(crate) fn nodes(&self) -> &[(Digest, SharedNode<L>)] {
-        &self.nodes
+    /// The tree changes, whose root was `root`.
+    ///
+    /// # Errors
+    /// If what is needed to take note of it can't be read, or a limit is reached.
+    fn begin(&mut self, root: &Place<L>) -> Result<(), StoreError> {
+        let _ = root;
+        Ok(())
     }
-}
 
-impl<L: Leaf> Maker<L, SharedNode<L>> for Heap<L> {
-    fn make(
+    /// The tree's root is `root` now; it may be given another link.
+    fn finish(&mut self, root: &mut Place<L>) {
+        let _ = root;
+    }
+
+    /// The subtree of the node at `spot`, below the root, changes.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    fn enter(
         &mut self,
-        content: &Content<'_, L, SharedNode<L>>,
-        at: At,
-        chain: u8,
-    ) -> (Seat, Digest) {
-        let (node, digest) = content.make(at, chain);
-        self.nodes.push((digest, node));
-        (Seat::NONE, digest)
+        link: &L::Link,
+        digest: &Digest,
+        spot: Spot<'_>,
+    ) -> Result<(), StoreError> {
+        let _ = (link, digest, spot);
+        Ok(())
     }
 
-    fn gone(&mut self, _: &SharedNode<L>) {}
+    /// In place of the node that was at `spot` there is `place` now; it may be given another link.
+    fn leave(&mut self, link: &L::Link, spot: Spot<'_>, place: &mut Place<L>) {
+        let _ = (link, spot, place);
+    }
+
+    /// A leaf changed: where there was one, at the depth `sat` (none: it may be anywhere on its path).
+    fn leaf(&mut self, change: &Change<L>, sat: Option<usize>) {
+        let _ = (change, sat);
+    }
+}
+
+/// Makes nodes on the heap, and their records: those of the top tree.
+#[derive(Debug)]
+pub(crate) struct Heap<L: Leaf> {
+    pub(crate) sink: NodeSink,
+    /// The nodes that were made, with their digests.
+    pub(crate) nodes: Vec<(Digest, SharedNode<L>)>,
+}
+
+impl<L: Leaf> Heap<L> {
+    pub(crate) fn new(sink: NodeSink) -> Self {
+        Heap {
+            sink,
+            nodes: Vec::new(),
+        }
+    }
+}
+
+impl<L: Leaf<Link = At, Note = Recorded>> Maker<L, SharedNode<L>> for Heap<L> {
+    fn make(&mut self, content: &Content<'_, L, SharedNode<L>>) -> (At, Digest) {
+        let (at, chain) = self.sink.record(|out| encode_node(content, out));
+        let (node, digest) = content.make(Recorded { at, chain });
+        self.nodes.push((digest, node));
+        (at, digest)
+    }
 }
 
 /// Applies `changes`, sorted by path and each path once, to `tree`.
@@ -134,7 +123,6 @@ pub(crate) fn update<'f, L: Leaf, F: Load<L>>(
     tree: &Tree<L>,
     changes: &mut [Change<L>],
     load: &'f F,
-    sink: &mut NodeSink,
     maker: &mut impl Maker<L, F::Node<'f>>,
 ) -> Result<Tree<L>, StoreError> {
     assert!(
@@ -144,20 +132,21 @@ pub(crate) fn update<'f, L: Leaf, F: Load<L>>(
     if changes.is_empty() {
         return Ok(tree.clone());
     }
+    maker.begin(&tree.root)?;
     let mut update = Update {
         load,
-        sink,
         maker,
         warm: false,
         leaf: PhantomData,
     };
-    let root = update.place(tree.root.clone(), 0, changes)?;
+    let way = F::Way::default();
+    let mut root = update.place(tree.root.clone(), 0, changes, &way)?;
+    maker.finish(&mut root);
     Ok(Tree { root })
 }
 
 struct Update<'f, 'a, L, F, M> {
     load: &'f F,
-    sink: &'a mut NodeSink,
     maker: &'a mut M,
     /// Whether what is visited now is in the processor's cache.
     warm: bool,
@@ -170,30 +159,55 @@ impl<'f, L: Leaf, F: Load<L>, M: Maker<L, F::Node<'f>>> Update<'f, '_, L, F, M> 
         old: Place<L>,
         depth: usize,
         changes: &mut [Change<L>],
+        way: &F::Way,
     ) -> Result<Place<L>, StoreError> {
         assert!(!changes.is_empty(), "only changed places are visited");
         match (old, changes) {
-            (None, [only]) => Ok(only.place()),
-            (None, changes) => Ok(self.build(depth, &leaves_of(changes))),
+            (None, [only]) => {
+                self.maker.leaf(only, None);
+                Ok(only.place())
+            }
+            (None, changes) => Ok({
+                let leaves = self.leaves_of(changes);
+                self.build(depth, &leaves)
+            }),
             (Some((_, Child::Leaf(leaf))), [own]) if own.path == *leaf.path() => {
                 own.previous = Some(leaf);
+                self.maker.leaf(own, Some(depth));
                 Ok(own.place())
             }
             (Some((digest, Child::Leaf(leaf))), changes) => {
                 Ok(self.beside(digest, leaf, depth, changes))
             }
             (Some((digest, Child::Node(link))), changes) => {
-                let warms = !self.warm && changes.len() <= WARMED_MAX;
-                if warms {
-                    self.load.warm_up(&link, depth, changes);
-                    self.warm = true;
-                }
-                let node = self.load.load(&link, &digest)?;
-                let place = self.node(&node, depth, changes);
-                self.warm &= !warms;
-                place
+                self.below(&digest, &link, depth, changes, way)
             }
         }
+    }
+
+    /// Changes below a node.
+    fn below(
+        &mut self,
+        digest: &Digest,
+        link: &L::Link,
+        depth: usize,
+        changes: &mut [Change<L>],
+        way: &F::Way,
+    ) -> Result<Place<L>, StoreError> {
+        let warms = !self.warm && changes.len() <= WARMED_MAX;
+        if warms {
+            self.load.warm_up(link, depth, changes);
+            self.warm = true;
+        }
+        let path = changes[0].path;
+        let spot = Spot { path: &path, depth };
+        self.maker.enter(link, digest, spot)?;
+        let mut way = way.clone();
+        let node = self.load.load(&mut way, link, digest, spot)?;
+        let mut place = self.node(&node, depth, changes, &way)?;
+        self.maker.leave(link, spot, &mut place);
+        self.warm &= !warms;
+        Ok(place)
     }
 
     /// Changes where a leaf is: it stays unless one of the changes is its own.
@@ -207,12 +221,15 @@ impl<'f, L: Leaf, F: Load<L>, M: Maker<L, F::Node<'f>>> Update<'f, '_, L, F, M> 
         match changes.binary_search_by(|change| change.path.cmp(leaf.path())) {
             Ok(own) => {
                 changes[own].previous = Some(leaf);
-                self.build(depth, &leaves_of(changes))
+                {
+                let leaves = self.leaves_of(changes);
+                self.build(depth, &leaves)
+            }
             }
             Err(between) => {
-                let mut leaves = leaves_of(&changes[..between]);
+                let mut leaves = self.leaves_of(&changes[..between]);
                 leaves.push((digest, leaf));
-                leaves.extend(leaves_of(&changes[between..]));
+                leaves.extend(self.leaves_of(&changes[between..]));
                 self.build(depth, &leaves)
             }
         }
@@ -223,6 +240,7 @@ impl<'f, L: Leaf, F: Load<L>, M: Maker<L, F::Node<'f>>> Update<'f, '_, L, F, M> 
         node: &F::Node<'f>,
         depth: usize,
         changes: &mut [Change<L>],
+        way: &F::Way,
     ) -> Result<Place<L>, StoreError> {
         let mut slots = [const { None }; FANOUT];
         let mut changed = 0u16;
@@ -233,7 +251,7 @@ impl<'f, L: Leaf, F: Load<L>, M: Maker<L, F::Node<'f>>> Update<'f, '_, L, F, M> 
                 .iter()
                 .take_while(|change| change.path.slot(depth) == slot);
             let (group, others) = rest.split_at_mut(end.count());
-            slots[slot] = self.place(node.slot(slot), depth + 1, group)?;
+            slots[slot] = self.place(node.slot(slot), depth + 1, group, way)?;
             changed |= 1 << slot;
             rest = others;
         }
@@ -270,12 +288,16 @@ impl<'f, L: Leaf, F: Load<L>, M: Maker<L, F::Node<'f>>> Update<'f, '_, L, F, M> 
                 return Some((digest, child));
             }
         }
-        let (at, chain) = self.sink.record(|out| encode_node(content, out));
-        let (seat, digest) = self.maker.make(content, at, chain);
-        Some((digest, Child::Node(Link { at, seat })))
+        let (link, digest) = self.maker.make(content);
+        Some((digest, Child::Node(link)))
     }
-}
 
-fn leaves_of<L: Leaf>(changes: &[Change<L>]) -> Vec<(Digest, L)> {
-    changes.iter().filter_map(|c| c.leaf.clone()).collect()
+    /// The leaves that there will be after changes at one place.
+    fn leaves_of(&mut self, changes: &[Change<L>]) -> Vec<(Digest, L)> {
+        changes
+            .iter()
+            .inspect(|change| self.maker.leaf(change, None))
+            .filter_map(|change| change.leaf.clone())
+            .collect()
+    }
 }

@@ -20,8 +20,10 @@ pub(crate) fn small() -> Options {
     Options {
         log_segment_bytes: 2_000,
         checkpoint_bytes: 4_000,
-        cache_nodes: 16,
+        cache_bytes: 32 << 10,
         resident_bytes: 64 << 10,
+        tail_bytes: 3_000,
+        page_items: 4,
     }
 }
 

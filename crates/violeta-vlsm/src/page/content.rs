@@ -1,0 +1,236 @@
+//! The items of a page at one version, and the nodes that follow from them.
+
+use std::collections::BTreeMap;
+
+use violeta_proof::tree::FANOUT;
+use violeta_types::Digest;
+
+use super::item::{Item, Items, Nibbles, put_advance, relative};
+use super::{PAGE_LEVELS, PageId, Seq};
+use crate::tree::{self, Child, Entry, Link, Place, Seat, SharedNode, View};
+
+/// Where another page begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ChildPage {
+    pub(super) digest: Digest,
+    /// The version of its last change.
+    pub(super) seq: Seq,
+    pub(super) page: PageId,
+}
+
+/// What a page holds: leaves by what their paths have below it, and pages by the two nibbles of the way to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Content {
+    depth: usize,
+    leaves: BTreeMap<[u8; 32], (Digest, Entry)>,
+    children: BTreeMap<u8, ChildPage>,
+}
+
+impl Content {
+    /// Nothing, in a page at `depth`.
+    pub(super) fn new(depth: usize) -> Self {
+        Content {
+            depth,
+            leaves: BTreeMap::new(),
+            children: BTreeMap::new(),
+        }
+    }
+
+    /// How many items there are.
+    pub(super) fn count(&self) -> usize {
+        self.leaves.len() + self.children.len()
+    }
+
+    /// Applies an item; none if it doesn't fit what is there.
+    pub(super) fn apply(&mut self, seq: Seq, item: &Item) -> Option<()> {
+        match item {
+            Item::LeafPut(digest, entry) => {
+                let path = relative(&entry.path, self.depth);
+                (!self.children.contains_key(&path[0])).then_some(())?;
+                self.leaves.insert(path, (*digest, *entry));
+            }
+            Item::LeafChanged(nibbles, digest, position, len) => {
+                let path = self.only(nibbles)?;
+                let leaf = self.leaves.get_mut(&path)?;
+                leaf.0 = *digest;
+                (leaf.1.position, leaf.1.len) = (*position, *len);
+            }
+            Item::LeafRemoved(nibbles) => {
+                let path = self.only(nibbles)?;
+                self.leaves.remove(&path)?;
+            }
+            Item::ChildPut(slot, digest, page) => {
+                let below: Vec<_> = self.below(*slot).map(|(path, _)| *path).collect();
+                below.iter().for_each(|path| {
+                    self.leaves.remove(path);
+                });
+                let (digest, page) = (*digest, *page);
+                self.children
+                    .insert(*slot, ChildPage { digest, seq, page });
+            }
+            Item::ChildChanged(slot, digest) => {
+                let child = self.children.get_mut(slot)?;
+                (child.digest, child.seq) = (*digest, seq);
+            }
+            Item::ChildRemoved(slot) => {
+                self.children.remove(slot)?;
+            }
+        }
+        Some(())
+    }
+
+    /// Applies items; none if one isn't whole or doesn't fit.
+    pub(super) fn apply_all(&mut self, items: Items<'_>) -> Option<()> {
+        for item in items {
+            let (seq, item) = item?;
+            self.apply(seq, &item)?;
+        }
+        Some(())
+    }
+
+    /// The path of the only leaf whose path begins so.
+    fn only(&self, nibbles: &Nibbles) -> Option<[u8; 32]> {
+        let mut from = self.leaves.range(nibbles.bytes..);
+        let (path, _) = from.next().filter(|(path, _)| nibbles.begin(path))?;
+        let more = from.next().is_some_and(|(path, _)| nibbles.begin(path));
+        (!more).then_some(*path)
+    }
+
+    /// The leaves below two nibbles.
+    fn below(&self, slot: u8) -> impl Iterator<Item = (&[u8; 32], &(Digest, Entry))> {
+        let (mut first, mut last) = ([0; 32], [0xff; 32]);
+        (first[0], last[0]) = (slot, slot);
+        self.leaves.range(first..=last)
+    }
+
+    /// Appends all there is as items, by rising version, of which that of the leaves counts as `last`. Returns the
+    /// lowest.
+    pub(super) fn encode(&self, last: Seq, out: &mut Vec<u8>) -> Seq {
+        let mut children: Vec<_> = self.children.iter().collect();
+        children.sort_by_key(|(_, child)| child.seq);
+        let first = children.first().map_or(last, |(_, child)| child.seq);
+        let mut seq = first;
+        for (slot, child) in children {
+            if child.seq > seq {
+                put_advance(child.seq.0 - seq.0, out);
+                seq = child.seq;
+            }
+            Item::ChildPut(*slot, child.digest, child.page).encode(out);
+        }
+        for (digest, entry) in self.leaves.values() {
+            Item::LeafPut(*digest, *entry).encode(out);
+        }
+        first
+    }
+
+    /// The nodes; none if what is there doesn't make one.
+    pub(super) fn build(&self) -> Option<(Digest, PageNode)> {
+        let child = |(slot, child): (&u8, &ChildPage)| {
+            let link = Link {
+                seq: child.seq,
+                seat: Seat::NONE,
+                page: Some(child.page),
+            };
+            let mut path = [0; 32];
+            path[0] = *slot;
+            (path, (child.digest, Child::Node(link)))
+        };
+        let leaf = |(path, (digest, entry)): (&[u8; 32], &(Digest, Entry))| {
+            (*path, (*digest, Child::Leaf(*entry)))
+        };
+        let mut all: Vec<_> = self.leaves.iter().map(leaf).collect();
+        all.extend(self.children.iter().map(child));
+        if !self.children.is_empty() {
+            all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        }
+        match build(&all, 0) {
+            (Some((digest, _)), Some(node)) => Some((digest, node)),
+            _ => None,
+        }
+    }
+}
+
+type Placed = ([u8; 32], (Digest, Child<Entry>));
+
+/// What is below `depth` on a page, sorted by path.
+fn build(all: &[Placed], depth: usize) -> (Place<Entry>, Option<PageNode>) {
+    match all {
+        [] => return (None, None),
+        [(_, (digest, child @ Child::Leaf(_)))] => return (Some((*digest, child.clone())), None),
+        [(_, (digest, child))] if depth == PAGE_LEVELS => {
+            return (Some((*digest, child.clone())), None);
+        }
+        _ if depth >= 64 => return (None, None),
+        _ => {}
+    }
+    let nibble = |placed: &Placed| {
+        let byte = placed.0[depth / 2];
+        usize::from(byte >> (4 * (1 - depth % 2)) & 15)
+    };
+    let mut slots = [const { None }; FANOUT];
+    let (mut mask, mut below) = (0, Vec::new());
+    for group in all.chunk_by(|a, b| nibble(a) == nibble(b)) {
+        let slot = nibble(&group[0]);
+        let (place, node) = build(group, depth + 1);
+        slots[slot] = place;
+        if let Some(node) = node {
+            mask |= 1 << slot;
+            below.push(node);
+        }
+    }
+    let content = tree::Content::<Entry, SharedNode<Entry>>::new(&slots, None);
+    if content.bitmap() == 0 {
+        return (None, None);
+    }
+    let (node, digest) = content.make(());
+    let link = Link {
+        seq: Seq(0),
+        seat: Seat::NONE,
+        page: None,
+    };
+    let node = PageNode { node, mask, below };
+    (Some((digest, Child::Node(link))), Some(node))
+}
+
+/// A node of a page, with those below it that are on the page too.
+#[derive(Debug)]
+pub(crate) struct PageNode {
+    pub(crate) node: SharedNode<Entry>,
+    /// In which slots they are.
+    mask: u16,
+    below: Vec<PageNode>,
+}
+
+impl PageNode {
+    /// The node below a slot, if it is on the page.
+    pub(crate) fn below(&self, slot: usize) -> Option<&PageNode> {
+        (self.mask >> slot & 1 == 1).then_some(())?;
+        let before = self.mask & ((1 << slot) - 1);
+        self.below.get(before.count_ones() as usize)
+    }
+
+    /// How many leaves and pages there are below.
+    pub(super) fn count(&self) -> usize {
+        let here = self.node.bitmap().count_ones() as usize - self.below.len();
+        here + self.below.iter().map(PageNode::count).sum::<usize>()
+    }
+
+    /// About how much memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let slots = self.node.slice.len();
+        let own = size_of::<PageNode>() + slots * size_of_val(&self.node.slice[0]) + 48;
+        own + self.below.iter().map(PageNode::bytes).sum::<usize>()
+    }
+
+    /// Shows the leaves below.
+    pub(super) fn leaves(&self, show: &mut impl FnMut(Digest, Entry)) {
+        for slot in 0..FANOUT {
+            if let Some((digest, Child::Leaf(entry))) = self.node.slot(slot) {
+                show(digest, entry);
+            }
+            if let Some(node) = self.below(slot) {
+                node.leaves(show);
+            }
+        }
+    }
+}

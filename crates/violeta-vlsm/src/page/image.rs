@@ -1,0 +1,299 @@
+//! A page as it was at a version.
+//!
+//! ```text
+//!  wanted: seq 50
+//!
+//!  base 30 │ 33 │ 38 41 │ base 41 │ 44 47 │ 52 │ base 52 │ 55 ◀─ frozen     60 ◀── 58 ◀─ head
+//!                           ▲                    │   │ below                  too new
+//!                           └────────────────────┼───┘
+//!                              44 47 ◀───────────┘ prev           image: base 41, and on it 44 and 47
+//! ```
+//!
+//! From the newest record one goes to the base that it builds on, and from base to base (skipping many at a time) to the
+//! newest that isn't above the version; then back from what is above it, delta by delta. What is in memory comes on top.
+//!
+//! What a page holds is not trusted: its nodes are made from its items, and it is served only if its first node has the
+//! digest that the page above says, and so on up to the root. The checksums of records tell which of them is at fault.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::ArcSwapOption;
+use violeta_types::Digest;
+
+use super::content::{Content, PageNode};
+use super::item::Items;
+use super::record::{Kind, Record};
+use super::tail::Group;
+use super::{PageId, Seq};
+use crate::error::StoreError;
+use crate::nodes::Nodes;
+use crate::tree::{At, Spot};
+
+/// Which page, at which version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PageAt {
+    pub(crate) page: PageId,
+    /// The version of its last change.
+    pub(crate) seq: Seq,
+    /// The digest of its first node.
+    pub(crate) digest: Digest,
+    /// The depth of its first node.
+    pub(crate) depth: usize,
+}
+
+/// A page at a version.
+#[derive(Debug)]
+pub(crate) struct Image {
+    at: PageAt,
+    root: PageNode,
+}
+
+impl Image {
+    /// The node at a spot, if it is on this page.
+    pub(crate) fn node(&self, spot: Spot<'_>) -> Option<&PageNode> {
+        let mut node = &self.root;
+        for depth in self.at.depth..spot.depth {
+            node = node.below(spot.path.slot(depth))?;
+        }
+        (spot.depth >= self.at.depth).then_some(node)
+    }
+
+    /// How many items the page has.
+    pub(super) fn count(&self) -> usize {
+        self.root.count()
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Image>() - size_of::<PageNode>() + self.root.bytes()
+    }
+}
+
+/// Images, within a budget, where nobody waits: one place for each page and version, whose image is the last that was
+/// put there. Above the budget, places are emptied going round.
+#[derive(Debug)]
+pub(crate) struct Images {
+    slots: Box<[ArcSwapOption<Image>]>,
+    bytes_max: usize,
+    bytes: AtomicUsize,
+    hand: AtomicUsize,
+}
+
+/// Bytes of an image in mind when there is a place for each.
+const IMAGE_BYTES: usize = 4 << 10;
+
+impl Images {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        let slots = (bytes_max / IMAGE_BYTES).max(1);
+        Images {
+            slots: (0..slots).map(|_| ArcSwapOption::empty()).collect(),
+            bytes_max,
+            bytes: AtomicUsize::new(0),
+            hand: AtomicUsize::new(0),
+        }
+    }
+
+    fn slot(&self, at: &PageAt) -> &ArcSwapOption<Image> {
+        // Fibonacci hashing spreads neighbours.
+        let key = u64::from(at.page.number()) << 32 ^ at.seq.0;
+        let spread = (key ^ key >> 29).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        &self.slots[spread as usize % self.slots.len()]
+    }
+
+    fn get(&self, at: &PageAt) -> Option<Arc<Image>> {
+        let image = self.slot(at).load();
+        image.as_ref().filter(|image| image.at == *at).cloned()
+    }
+
+    fn put(&self, image: &Arc<Image>) {
+        let bytes = image.bytes();
+        if bytes > self.bytes_max {
+            return;
+        }
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.dropped(self.slot(&image.at).swap(Some(Arc::clone(image))));
+        for _ in 0..self.slots.len() {
+            if self.bytes.load(Ordering::Relaxed) <= self.bytes_max {
+                return;
+            }
+            let hand = self.hand.fetch_add(1, Ordering::Relaxed) % self.slots.len();
+            self.dropped(self.slots[hand].swap(None));
+        }
+    }
+
+    fn dropped(&self, image: Option<Arc<Image>>) {
+        let bytes = image.map_or(0, |image| image.bytes());
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// The records that an image is made of.
+#[derive(Default)]
+struct Chain {
+    base: Option<Record>,
+    /// Newest first.
+    deltas: Vec<Record>,
+    /// The version of the newest item in any record.
+    last: Option<Seq>,
+    /// The version at which the page began, if one got to see that.
+    born: Option<Seq>,
+}
+
+impl Nodes {
+    /// The page `at` the version that it names.
+    pub(crate) fn image(&self, at: &PageAt) -> Result<Arc<Image>, StoreError> {
+        if let Some(image) = self.images.get(at) {
+            return Ok(image);
+        }
+        let content = self.content(at.page, at.depth, at.seq)?;
+        let root = content.build().filter(|(digest, _)| *digest == at.digest);
+        let Some((_, root)) = root else {
+            return Err(self.unlike(at.page));
+        };
+        let image = Arc::new(Image { at: *at, root });
+        self.images.put(&image);
+        Ok(image)
+    }
+
+    /// What a page held at `wanted`, or when it began if that was later: since a split changes nothing but the page
+    /// that nodes are on, links to them stay as they are.
+    pub(super) fn content(
+        &self,
+        page: PageId,
+        depth: usize,
+        wanted: Seq,
+    ) -> Result<Content, StoreError> {
+        // In this order: see the tail.
+        let head = self.directory.head(page);
+        let pieces = self.tail.pieces();
+        let frozen = self.directory.frozen(page);
+        let mut chain = self.chain(page, frozen, wanted)?;
+        let newer = |group: &Group<'_>| chain.last.is_none_or(|last| group.seq > last);
+        let mut groups: Vec<_> = pieces.groups(head).take_while(newer).collect();
+        groups.reverse();
+        let born = match frozen {
+            Some(_) => chain.born,
+            None => groups.first().map(|group| group.seq),
+        };
+        let wanted = wanted.max(born.unwrap_or(wanted));
+        if frozen.is_some() && born == Some(wanted) {
+            chain = self.chain(page, frozen, wanted)?;
+        }
+        let mut content = self.thaw(&chain, depth, wanted)?;
+        // What is in memory is never void: all of it is frozen before a rollback.
+        for group in groups.iter().filter(|group| group.seq <= wanted) {
+            let applied = content.apply_all(Items::new(group.items, group.seq));
+            applied.ok_or_else(|| self.wrong(page, "doesn't fit what happened to it since"))?;
+        }
+        Ok(content)
+    }
+
+    /// What the records of a chain make as of `wanted`.
+    fn thaw(&self, chain: &Chain, depth: usize, wanted: Seq) -> Result<Content, StoreError> {
+        let mut content = Content::new(depth);
+        let unfit = |record: &Record| {
+            self.pages
+                .corrupt(record.at, "an item doesn't fit the page before it")
+        };
+        let (mut after, void) = (Seq::default(), self.void.load());
+        if let Some(base) = &chain.base {
+            let applied = content.apply_all(base.items());
+            applied.ok_or_else(|| unfit(base))?;
+            after = base.header.last;
+        }
+        for record in chain.deltas.iter().rev() {
+            for item in record.items() {
+                let (seq, item) = item.ok_or_else(|| unfit(record))?;
+                if seq > after && seq <= wanted && !void.contains(seq) {
+                    let applied = content.apply(seq, &item);
+                    applied.ok_or_else(|| unfit(record))?;
+                }
+            }
+        }
+        Ok(content)
+    }
+
+    /// The error of a page that makes another digest than it should.
+    pub(super) fn unlike(&self, page: PageId) -> StoreError {
+        self.wrong(page, "isn't the one that the page above names")
+    }
+
+    /// The error that names a page's newest record.
+    fn wrong(&self, page: PageId, what: &str) -> StoreError {
+        let what = format!("page {} {what}", page.number());
+        match self.directory.frozen(page) {
+            Some(record) => self.pages.corrupt(record, what),
+            None => StoreError::corrupt("the tree", 0, what),
+        }
+    }
+
+    /// The records, from the newest at `frozen` on, that a page at `wanted` is made of.
+    fn chain(
+        &self,
+        page: PageId,
+        frozen: Option<At>,
+        wanted: Seq,
+    ) -> Result<Chain, StoreError> {
+        let (mut chain, void) = (Chain::default(), self.void.load());
+        let Some(head) = frozen else {
+            return Ok(chain);
+        };
+        let newest = self.record(page, head)?;
+        chain.last = Some(newest.header.last);
+        let mut base = match newest.header.kind {
+            Kind::Base(_) => Some(head),
+            Kind::Delta(since) => since.base,
+        };
+        let (mut next, mut newest) = (Some(head), Some(newest));
+        let mut read = |at| match newest.take_if(|newest| newest.at == at) {
+            Some(newest) => Ok(newest),
+            None => self.record(page, at),
+        };
+        while let Some(at) = base {
+            let record = read(at)?;
+            let Kind::Base(bases) = record.header.kind else {
+                return Err(self.pages.corrupt(at, "not a base, where one should be"));
+            };
+            let seq = record.header.last;
+            if seq <= wanted && !void.contains(seq) {
+                chain.base = Some(record);
+                break;
+            }
+            if seq > wanted {
+                next = record.header.prev;
+                chain.born = next.is_none().then_some(seq);
+            }
+            base = match bases.skip {
+                Some((at, seq)) if seq > wanted => Some(at),
+                _ => bases.below,
+            };
+        }
+        let end = chain.base.as_ref().map_or(0, |base| base.at.offset() + 1);
+        while let Some(at) = next.filter(|at| at.offset() >= end) {
+            let record = read(at)?;
+            next = record.header.prev;
+            let (first, last) = (record.header.first, record.header.last);
+            match record.header.kind {
+                Kind::Delta(_) => {
+                    chain.born = next.is_none().then_some(first);
+                    if first <= wanted {
+                        chain.deltas.push(record);
+                    }
+                }
+                Kind::Base(_) => chain.born = next.is_none().then_some(last),
+            }
+        }
+        Ok(chain)
+    }
+
+    /// A record of a page.
+    pub(super) fn record(&self, page: PageId, at: At) -> Result<Record, StoreError> {
+        let record = Record::decode(at, self.pages.read(at)?);
+        record
+            .filter(|record| record.header.page == page)
+            .ok_or_else(|| {
+                let what = format!("not a record of page {}", page.number());
+                self.pages.corrupt(at, what)
+            })
+    }
+}

@@ -1,0 +1,225 @@
+//! What happens when a page gets too large.
+//!
+//! ```text
+//!  before    page 1: ● a b c d e f g h …          after    page 1: ● child 5 │ child 6 │ h
+//!                                                          page 5: a b c     page 6: d e f g
+//! ```
+//!
+//! Each node two levels below the page's first gets a page of its own, and so on below it. The nodes stay what they are,
+//! and where: the new pages get all their leaves as items of this version, and the page gets items that cover them.
+
+use violeta_proof::tree::FANOUT;
+use violeta_types::Digest;
+
+use super::content::PageNode;
+use super::directory::Pages;
+use super::item::Item;
+use super::scribe::{Noted, Touched};
+use super::tail::{Group, TailWriter};
+use super::{PAGE_LEVELS, PageId, Seq};
+use crate::error::StoreError;
+use crate::nodes::Nodes;
+use crate::tree::{Child, Link, View};
+
+impl Pages {
+    /// Takes what a version does to pages, so that readers find it. Returns the pages.
+    pub(crate) fn publish(
+        &mut self,
+        nodes: &Nodes,
+        tail: &mut TailWriter,
+        noted: Noted,
+    ) -> Vec<Touched> {
+        tail.append(&nodes.tail, noted.bytes);
+        self.set_next(noted.next_page);
+        for touched in &noted.touched {
+            self.enter(nodes, tail, touched.at.page, touched.head);
+            nodes.directory.set_seat(touched.at.page, touched.link.seat);
+            self.set_count(touched.at.page, touched.count);
+        }
+        noted.touched
+    }
+
+    /// A page has a group at `head`.
+    fn enter(&mut self, nodes: &Nodes, tail: &TailWriter, page: PageId, head: u64) {
+        if nodes.directory.head(page) < tail.young() {
+            self.young.push(page);
+        }
+        nodes.directory.set_head(page, head);
+    }
+
+    /// Begins a generation of what is in memory. The one before the last was frozen and dropped.
+    pub(crate) fn turn(&mut self, tail: &mut TailWriter) {
+        std::mem::swap(&mut self.old, &mut self.young);
+        tail.turn();
+    }
+}
+
+/// Splits those of the pages that a version changed that have more than `items_max` items now. The version's nodes have
+/// sat down.
+pub(crate) fn split(
+    nodes: &Nodes,
+    tail: &mut TailWriter,
+    pages: &mut Pages,
+    changed: &[Touched],
+    items_max: usize,
+) {
+    for touched in changed {
+        if touched.count as usize > items_max {
+            // One whose items can't be read now is split another time; who asks for it is told why.
+            let _ = split_page(nodes, tail, pages, touched, items_max);
+        }
+    }
+}
+
+/// Splits a page that a version made too large.
+fn split_page(
+    nodes: &Nodes,
+    tail: &mut TailWriter,
+    pages: &mut Pages,
+    touched: &Touched,
+    items_max: usize,
+) -> Result<(), StoreError> {
+    let at = touched.at;
+    let content = nodes.content(at.page, at.depth, at.seq)?;
+    let built = content.build().filter(|(digest, _)| *digest == at.digest);
+    let (_, root) = built.ok_or_else(|| nodes.unlike(at.page))?;
+    let mut split = Split {
+        pages,
+        items_max,
+        seq: at.seq,
+        start: tail.end(),
+        bytes: tail.spare.take(),
+        made: Vec::new(),
+    };
+    let children = split.children(&root, at.depth)?;
+    if children.is_empty() {
+        return Ok(());
+    }
+    let covered: usize = children.iter().map(|child| child.leaves).sum();
+    let count = root.count() - covered + children.len();
+    let items: Vec<_> = children.iter().map(NewPage::put).collect();
+    let head = split.group((at.page, at.depth), touched.head, &items);
+    split.made.push((at.page, head, count));
+    let Split { bytes, made, .. } = split;
+    tail.append(&nodes.tail, bytes);
+    for (page, head, count) in made {
+        pages.enter(nodes, tail, page, head);
+        pages.set_count(page, count as u32);
+    }
+    sit(nodes, &touched.link, &children);
+    Ok(())
+}
+
+/// A page that was made, and those below it.
+struct NewPage {
+    page: PageId,
+    /// The way to it from the page above.
+    slot: u8,
+    digest: Digest,
+    /// How many leaves are below.
+    leaves: usize,
+    below: Vec<NewPage>,
+}
+
+impl NewPage {
+    fn put(&self) -> Item {
+        Item::ChildPut(self.slot, self.digest, self.page)
+    }
+}
+
+struct Split<'a> {
+    pages: &'a mut Pages,
+    items_max: usize,
+    seq: Seq,
+    /// Where in the tail the groups begin.
+    start: u64,
+    bytes: Vec<u8>,
+    /// Pages with their groups and how many items they have.
+    made: Vec<(PageId, u64, usize)>,
+}
+
+impl Split<'_> {
+    /// Gives each node two levels below `root`, which is at `depth`, a page.
+    fn children(&mut self, root: &PageNode, depth: usize) -> Result<Vec<NewPage>, StoreError> {
+        let mut children = Vec::new();
+        for slot in 0..FANOUT * FANOUT {
+            let (high, low) = (slot / FANOUT, slot % FANOUT);
+            let Some((above, node)) = root
+                .below(high)
+                .and_then(|above| Some((above, above.below(low)?)))
+            else {
+                continue;
+            };
+            if let Some((digest, _)) = above.node.slot(low) {
+                children.push(self.page(node, depth + PAGE_LEVELS, slot as u8, digest)?);
+            }
+        }
+        Ok(children)
+    }
+
+    /// Makes a page of a node, which has leaves below it and no pages.
+    fn page(
+        &mut self,
+        node: &PageNode,
+        depth: usize,
+        slot: u8,
+        digest: Digest,
+    ) -> Result<NewPage, StoreError> {
+        let page = self.pages.allocate().ok_or(StoreError::NoPageLeft)?;
+        let leaves = node.count();
+        let below = match leaves > self.items_max {
+            true => self.children(node, depth)?,
+            false => Vec::new(),
+        };
+        let mut items: Vec<_> = below.iter().map(NewPage::put).collect();
+        let covered = |path: &[u8; 32]| {
+            let slot = path[depth / 2];
+            below.iter().any(|child| child.slot == slot)
+        };
+        node.leaves(&mut |digest, entry| {
+            if below.is_empty() || !covered(&entry.path.0) {
+                items.push(Item::LeafPut(digest, entry));
+            }
+        });
+        let head = self.group((page, depth), 0, &items);
+        self.made.push((page, head, items.len()));
+        Ok(NewPage {
+            page,
+            slot,
+            digest,
+            leaves,
+            below,
+        })
+    }
+
+    /// Makes a group; returns where it will be.
+    fn group(&mut self, page: (PageId, usize), prev: u64, items: &[Item]) -> u64 {
+        let head = self.start + self.bytes.len() as u64;
+        let mut encoded = Vec::new();
+        items.iter().for_each(|item| item.encode(&mut encoded));
+        let counted = (items.len() as u32, &encoded[..]);
+        Group::new(page, (prev, self.seq), counted).encode(&mut self.bytes);
+        head
+    }
+}
+
+/// Tells the nodes in memory which pages begin below them, and the pages where their first nodes sit.
+fn sit(nodes: &Nodes, root: &Link, children: &[NewPage]) {
+    let Some(root) = nodes.arena.get(root) else {
+        return;
+    };
+    for child in children {
+        let (high, low) = (usize::from(child.slot >> 4), usize::from(child.slot & 15));
+        let Some((_, Child::Node(above))) = root.slot(high) else {
+            continue;
+        };
+        let Some(above) = nodes.arena.get(&above) else {
+            continue;
+        };
+        if let Some((_, Child::Node(first))) = above.slot(low) {
+            above.set_page(low, child.page);
+            nodes.directory.set_seat(child.page, first.seat);
+            sit(nodes, &first, &child.below);
+        }
+    }
+}

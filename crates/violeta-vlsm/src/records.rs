@@ -1,0 +1,237 @@
+//! Files of records, append-only and written off the commit path: those of the top tree's nodes, and those of pages.
+//!
+//! ```text
+//!  offsets   0 ───────────▶ 256 M ──────────▶ 512 M … written │ unwritten: in memory, in pieces
+//!            nodes-00000000 │ nodes-00000001 │
+//! ```
+//!
+//! A record lies in one file. Nothing here is needed to survive a crash: what isn't below the superblock's end is made
+//! again from the log. Nothing here is trusted either: a record is read only if its checksum is right, and what follows
+//! from it is served only if it has the digest that whoever led there says.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use violeta_journal::{Disk, DiskFile, OpenMode};
+
+use crate::error::StoreError;
+use crate::files::{Files, in_dir};
+use crate::limits::{RECORD_FILE_BYTES, UNWRITTEN_BYTES};
+use crate::spare::Spare;
+use crate::tree::{At, NodeSink};
+
+/// What is in the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stream {
+    /// The top tree's nodes.
+    Nodes,
+    /// Pages of the spaces' trees.
+    Pages,
+}
+
+impl Stream {
+    fn path(self, dir: &str, number: u64) -> String {
+        let kind = match self {
+            Stream::Nodes => "nodes",
+            Stream::Pages => "pages",
+        };
+        in_dir(dir, &format!("{kind}-{number:08x}"))
+    }
+}
+
+/// The files as readers see them.
+#[derive(Debug)]
+pub(crate) struct RecordFiles {
+    stream: Stream,
+    dir: String,
+    files: Files,
+    /// Records that aren't in the files yet.
+    unwritten: ArcSwap<Vec<Piece>>,
+}
+
+/// Records that were appended at once.
+#[derive(Clone, Debug)]
+struct Piece {
+    /// Where they will begin.
+    start: u64,
+    bytes: Arc<Vec<u8>>,
+}
+
+impl RecordFiles {
+    pub(crate) fn new(disk: Arc<dyn Disk>, dir: &str, stream: Stream) -> Self {
+        RecordFiles {
+            stream,
+            dir: dir.to_owned(),
+            files: Files::new(disk),
+            unwritten: ArcSwap::default(),
+        }
+    }
+
+    /// The record at `at`, without its checksum.
+    pub(crate) fn read(&self, at: At) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = match self.unwritten(at) {
+            Some(bytes) => bytes,
+            None => self.read_file(at)?,
+        };
+        let record = match bytes.split_last_chunk::<4>() {
+            Some((record, crc)) if crc32fast::hash(record).to_le_bytes() == *crc => record.len(),
+            _ => return Err(self.corrupt(at, "the record's checksum is wrong")),
+        };
+        bytes.truncate(record);
+        Ok(bytes)
+    }
+
+    /// A record that isn't in the files yet.
+    fn unwritten(&self, at: At) -> Option<Vec<u8>> {
+        let pieces = self.unwritten.load();
+        let after = pieces.partition_point(|piece| piece.start <= at.offset());
+        let piece = pieces.get(after.checked_sub(1)?)?;
+        let start = usize::try_from(at.offset() - piece.start).ok()?;
+        let end = start.checked_add(at.len())?;
+        piece.bytes.get(start..end).map(<[u8]>::to_vec)
+    }
+
+    fn read_file(&self, at: At) -> Result<Vec<u8>, StoreError> {
+        let number = at.offset() / RECORD_FILE_BYTES;
+        let mut bytes = vec![0; at.len()];
+        let path = || self.stream.path(&self.dir, number);
+        self.files
+            .read_at((number, 0), path, at.offset() % RECORD_FILE_BYTES, &mut bytes)
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::NotFound => {
+                    self.corrupt(at, error.to_string())
+                }
+                _ => StoreError::Disk(error),
+            })?;
+        Ok(bytes)
+    }
+
+    pub(crate) fn corrupt(&self, at: At, what: impl Into<String>) -> StoreError {
+        let number = at.offset() / RECORD_FILE_BYTES;
+        StoreError::corrupt(self.stream.path(&self.dir, number), at.offset() % RECORD_FILE_BYTES, what)
+    }
+}
+
+/// The files as the writer sees them.
+#[derive(Debug)]
+pub(crate) struct RecordWriter {
+    disk: Arc<dyn Disk>,
+    stream: Stream,
+    dir: String,
+    /// All before it is in the files.
+    written: u64,
+    /// How much comes after it.
+    unwritten_bytes: usize,
+    spare: Spare<u8>,
+    /// Files with writes that aren't synced.
+    unsynced: Vec<(u64, Arc<dyn DiskFile>)>,
+    /// How much that was.
+    unsynced_bytes: u64,
+}
+
+impl RecordWriter {
+    pub(crate) fn new(disk: Arc<dyn Disk>, dir: &str, stream: Stream, end: u64) -> Self {
+        RecordWriter {
+            disk,
+            stream,
+            dir: dir.to_owned(),
+            written: end,
+            unwritten_bytes: 0,
+            spare: Spare::default(),
+            unsynced: Vec::new(),
+            unsynced_bytes: 0,
+        }
+    }
+
+    /// Where the next record goes.
+    pub(crate) fn end(&self) -> u64 {
+        self.written + self.unwritten_bytes as u64
+    }
+
+    /// A sink for the next records.
+    pub(crate) fn sink(&self) -> NodeSink {
+        NodeSink::new(self.end(), RECORD_FILE_BYTES, self.spare.take())
+    }
+
+    /// All before it can be read.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Takes the records of a sink; readers find them from now on.
+    pub(crate) fn append(&mut self, files: &RecordFiles, records: Vec<u8>) {
+        let piece = Piece {
+            start: self.end(),
+            bytes: Arc::new(records),
+        };
+        self.unwritten_bytes += piece.bytes.len();
+        let mut pieces = files.unwritten.load().to_vec();
+        pieces.push(piece);
+        files.unwritten.store(Arc::new(pieces));
+    }
+
+    /// What was written and isn't durable.
+    pub(crate) fn unsynced_bytes(&self) -> u64 {
+        self.unsynced_bytes
+    }
+
+    /// Whether it's time to write.
+    pub(crate) fn is_full(&self) -> bool {
+        self.unwritten_bytes >= UNWRITTEN_BYTES
+    }
+
+    /// Writes what is in memory, without making it durable. If that fails, it is still in memory.
+    pub(crate) fn write(&mut self, files: &RecordFiles) -> Result<(), StoreError> {
+        let pieces = files.unwritten.load_full();
+        let mut joined = Vec::new();
+        let bytes = match &pieces[..] {
+            [piece] => &piece.bytes[..],
+            pieces => {
+                joined = self.spare.take();
+                (pieces.iter()).for_each(|piece| joined.extend_from_slice(&piece.bytes));
+                &joined[..]
+            }
+        };
+        assert_eq!(bytes.len(), self.unwritten_bytes, "the pieces are all");
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = self.written + done as u64;
+            let (number, offset) = (at / RECORD_FILE_BYTES, at % RECORD_FILE_BYTES);
+            let room = usize::try_from(RECORD_FILE_BYTES - offset).unwrap_or(usize::MAX);
+            let part = (bytes.len() - done).min(room);
+            let file = self.file(number)?;
+            file.write_at(offset, &bytes[done..done + part])?;
+            done += part;
+        }
+        self.written += done as u64;
+        self.unsynced_bytes += done as u64;
+        self.unwritten_bytes = 0;
+        files.unwritten.store(Arc::default());
+        // Unless a reader has them, the buffers serve versions to come.
+        self.spare.keep(joined);
+        for piece in Arc::into_inner(pieces).unwrap_or_default() {
+            if let Some(bytes) = Arc::into_inner(piece.bytes) {
+                self.spare.keep(bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, number: u64) -> Result<Arc<dyn DiskFile>, StoreError> {
+        if let Some((_, file)) = self.unsynced.iter().find(|(n, _)| *n == number) {
+            return Ok(Arc::clone(file));
+        }
+        let file = self.disk.open(&self.stream.path(&self.dir, number), OpenMode::Any)?;
+        self.unsynced.push((number, Arc::clone(&file)));
+        Ok(file)
+    }
+
+    /// Makes what was written durable, names of files aside.
+    pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
+        for (_, file) in self.unsynced.drain(..) {
+            file.sync_data()?;
+        }
+        self.unsynced_bytes = 0;
+        Ok(())
+    }
+}
