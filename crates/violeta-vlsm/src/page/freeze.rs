@@ -44,7 +44,8 @@ pub(crate) fn freeze(
         }
         let head = nodes.directory.head(*page);
         let groups = pieces.groups_below(head, tail.young());
-        let mut groups: Vec<_> = groups.collect();
+        // A delete of what isn't there gives a page nothing but a new version.
+        let mut groups: Vec<_> = groups.filter(|group| group.count > 0).collect();
         groups.reverse();
         let before = nodes.directory.frozen(*page);
         let since = match (pages.since(*page), before) {
