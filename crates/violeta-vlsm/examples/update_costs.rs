@@ -94,6 +94,24 @@ fn report(what: &str, start: Stopwatch, n: u64) {
     println!("{what:<40} {clock:>11.2} µs, on the processor {processor:>11.2} µs ({n} times)");
 }
 
+/// Bytes that files below `dir` take on the disk, but for what is allocated ahead of use.
+fn disk_bytes(dir: &std::path::Path) -> u64 {
+    let files = std::fs::read_dir(dir.join("store")).into_iter().flatten();
+    let written = files.flatten().map(|file| {
+        let log = file.file_name().to_string_lossy().starts_with("log-");
+        let len = file.metadata().map_or(0, |data| data.len());
+        if log { 0 } else { len }
+    });
+    written.sum()
+}
+
+/// Bytes that the process has given to the disk so far.
+fn written_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("wchar: "));
+    line.and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
 /// Memory that the process holds, in MiB.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -148,7 +166,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     writer.checkpoint()?;
     println!("resident {} MiB", resident());
 
-    let (warm, n) = (50, 200);
+    // The first are warm-up; whole generations of what is written off the commit path come together.
+    let (warm, n) = (50, 500);
     for _ in 0..warm {
         step(
             &mut writer,
@@ -156,6 +175,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             (0..BATCH).map(|_| random.below(keys)),
         )?;
     }
+    writer.checkpoint()?;
+    let (kept, written) = (disk_bytes(&dir), written_bytes());
     let start = Stopwatch::start();
     for _ in 0..n {
         step(
@@ -165,6 +186,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         )?;
     }
     report("random update, 1,000 a batch, no sync", start, n * BATCH);
+    writer.checkpoint()?;
+    println!(
+        "an update: {} bytes given to the disk, {} kept besides the log",
+        (written_bytes() - written) / (n * BATCH),
+        (disk_bytes(&dir) - kept) / (n * BATCH)
+    );
+    let n = 200;
     let start = Stopwatch::start();
     for _ in 0..n / 4 {
         step(

@@ -188,7 +188,13 @@ impl Cursor {
         self.tops.append(&nodes.tops, staged.nodes);
         let noted = self.pages.publish(nodes, &mut self.tail, staged.noted);
         self.seating.seat(&nodes.arena, staged.entries);
-        split(nodes, &mut self.tail, &mut self.pages, &noted, shared.options.page_items);
+        split(
+            nodes,
+            &mut self.tail,
+            &mut self.pages,
+            &noted,
+            shared.options.page_items,
+        );
         for (digest, node) in &staged.spaces {
             nodes.keep_space_node(digest, node);
         }
@@ -348,11 +354,7 @@ impl Cursor {
     }
 
     /// Writes the directory of the pages, all of which are frozen.
-    fn write_checkpoint(
-        &mut self,
-        shared: &Shared,
-        then: Superblock,
-    ) -> Result<(), StoreError> {
+    fn write_checkpoint(&mut self, shared: &Shared, then: Superblock) -> Result<(), StoreError> {
         let directory = self.write_directory(shared);
         self.write_nodes(shared)?;
         self.drop_frozen(shared);
@@ -367,7 +369,9 @@ impl Cursor {
 
     fn write_directory(&mut self, shared: &Shared) -> Option<At> {
         let (nodes, mut sink) = (&shared.nodes, self.records.sink());
-        let at = self.pages.write(&nodes.directory, &nodes.void.load(), &mut sink);
+        let at = self
+            .pages
+            .write(&nodes.directory, &nodes.void.load(), &mut sink);
         self.records.append(&nodes.pages, sink.finish());
         at
     }
@@ -466,7 +470,7 @@ impl Cursor {
             recent: Vec::new(),
         }));
         self.seating.clear(&shared.nodes.arena);
-        self.pages.forget_counts();
+        shared.nodes.directory.forget_counts();
         Ok(())
     }
 

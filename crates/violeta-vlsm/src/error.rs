@@ -6,7 +6,8 @@ use violeta_types::Height;
 use violeta_types::codec::TooLong;
 
 use crate::limits::{
-    BATCH_BYTES_MAX, STORE_KEY_BYTES_MAX, STORE_SPACE_BYTES_MAX, STORE_VALUE_BYTES_MAX, VOID_RANGES_MAX,
+    BATCH_BYTES_MAX, STORE_KEY_BYTES_MAX, STORE_SPACE_BYTES_MAX, STORE_VALUE_BYTES_MAX,
+    VOID_RANGES_MAX,
 };
 
 /// Names of spaces and keys in messages: as text where they are, shortened.

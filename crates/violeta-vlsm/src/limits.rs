@@ -33,7 +33,7 @@ pub const PAGE_ITEMS_MAX: usize = 256;
 /// Ranges of versions that were rolled back: what one rollback adds, unless it reaches back to the one before.
 pub const VOID_RANGES_MAX: usize = 1_024;
 /// Deltas of a page since its last base; one more, and there is another base.
-pub(crate) const CHAIN_RECORDS_MAX: u32 = 8;
+pub(crate) const CHAIN_RECORDS_MAX: u32 = 16;
 /// Items in them, or twice as many as the page has.
 pub(crate) const CHAIN_ITEMS_MAX: usize = 512;
 /// Items of one delta, and their bytes.

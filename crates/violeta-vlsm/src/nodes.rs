@@ -98,8 +98,7 @@ impl Nodes {
         };
         while let Some(over) = newer.pop() {
             let merged = record.lay_over(over);
-            record =
-                merged.ok_or_else(|| self.tops.corrupt(at, "a delta doesn't fit its base"))?;
+            record = merged.ok_or_else(|| self.tops.corrupt(at, "a delta doesn't fit its base"))?;
         }
         Ok(record.into_node(at))
     }
@@ -178,7 +177,8 @@ impl Load<Entry> for Nodes {
     }
 
     fn warm_up(&self, link: &Link, depth: usize, changes: &[Change<Entry>]) {
-        self.arena.warm_up(link, depth, changes);
+        let touch = |page| self.directory.touch(page);
+        self.arena.warm_up(link, depth, changes, touch);
     }
 
     fn look<R>(
@@ -275,4 +275,3 @@ impl<L: Leaf> Cache<L> {
         })));
     }
 }
-

@@ -96,7 +96,12 @@ impl RecordFiles {
         let mut bytes = vec![0; at.len()];
         let path = || self.stream.path(&self.dir, number);
         self.files
-            .read_at((number, 0), path, at.offset() % RECORD_FILE_BYTES, &mut bytes)
+            .read_at(
+                (number, 0),
+                path,
+                at.offset() % RECORD_FILE_BYTES,
+                &mut bytes,
+            )
             .map_err(|error| match error.kind() {
                 std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::NotFound => {
                     self.corrupt(at, error.to_string())
@@ -108,7 +113,11 @@ impl RecordFiles {
 
     pub(crate) fn corrupt(&self, at: At, what: impl Into<String>) -> StoreError {
         let number = at.offset() / RECORD_FILE_BYTES;
-        StoreError::corrupt(self.stream.path(&self.dir, number), at.offset() % RECORD_FILE_BYTES, what)
+        StoreError::corrupt(
+            self.stream.path(&self.dir, number),
+            at.offset() % RECORD_FILE_BYTES,
+            what,
+        )
     }
 }
 
@@ -221,7 +230,9 @@ impl RecordWriter {
         if let Some((_, file)) = self.unsynced.iter().find(|(n, _)| *n == number) {
             return Ok(Arc::clone(file));
         }
-        let file = self.disk.open(&self.stream.path(&self.dir, number), OpenMode::Any)?;
+        let file = self
+            .disk
+            .open(&self.stream.path(&self.dir, number), OpenMode::Any)?;
         self.unsynced.push((number, Arc::clone(&file)));
         Ok(file)
     }

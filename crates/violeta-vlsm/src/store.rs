@@ -122,7 +122,10 @@ impl Shared {
     pub(crate) fn top_tree(&self, at: At, root: &Digest) -> Result<Tree<Space>, StoreError> {
         let top = self.nodes.top_tree(at)?;
         if violeta_proof::tree::top_hash(&top.digest()) != *root {
-            return Err(self.nodes.tops.corrupt(at, "not the root that the index names"));
+            return Err(self
+                .nodes
+                .tops
+                .corrupt(at, "not the root that the index names"));
         }
         Ok(top)
     }

@@ -224,6 +224,9 @@ mod tests {
         file.write_at(0, b"vlsmsup2").unwrap();
         let error = blocks.read().unwrap_err().to_string();
         assert!(error.starts_with("super-a isn't a store"), "{error}");
-        assert!(error.contains("of format 2, and this software reads format 3"), "{error}");
+        assert!(
+            error.contains("of format 2, and this software reads format 3"),
+            "{error}"
+        );
     }
 }

@@ -7,7 +7,7 @@ use violeta_types::Digest;
 
 use super::item::{Item, Items, Nibbles, put_advance, relative};
 use super::{PAGE_LEVELS, PageId, Seq};
-use crate::tree::{self, Child, Entry, Link, Place, Seat, SharedNode, View};
+use crate::tree::{self, Arena, Child, Entry, Link, Place, Seat, SharedNode, View};
 
 /// Where another page begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +36,6 @@ impl Content {
         }
     }
 
-    /// How many items there are.
-    pub(super) fn count(&self) -> usize {
-        self.leaves.len() + self.children.len()
-    }
-
     /// Applies an item; none if it doesn't fit what is there.
     pub(super) fn apply(&mut self, seq: Seq, item: &Item) -> Option<()> {
         match item {
@@ -65,8 +60,7 @@ impl Content {
                     self.leaves.remove(path);
                 });
                 let (digest, page) = (*digest, *page);
-                self.children
-                    .insert(*slot, ChildPage { digest, seq, page });
+                self.children.insert(*slot, ChildPage { digest, seq, page });
             }
             Item::ChildChanged(slot, digest) => {
                 let child = self.children.get_mut(slot)?;
@@ -103,24 +97,13 @@ impl Content {
         self.leaves.range(first..=last)
     }
 
-    /// Appends all there is as items, by rising version, of which that of the leaves counts as `last`. Returns the
-    /// lowest.
-    pub(super) fn encode(&self, last: Seq, out: &mut Vec<u8>) -> Seq {
-        let mut children: Vec<_> = self.children.iter().collect();
-        children.sort_by_key(|(_, child)| child.seq);
-        let first = children.first().map_or(last, |(_, child)| child.seq);
-        let mut seq = first;
-        for (slot, child) in children {
-            if child.seq > seq {
-                put_advance(child.seq.0 - seq.0, out);
-                seq = child.seq;
-            }
-            Item::ChildPut(*slot, child.digest, child.page).encode(out);
+    /// All there is, by path.
+    pub(super) fn list(&self) -> Listed {
+        let children = self.children.iter().map(|(slot, child)| (*slot, *child));
+        Listed {
+            leaves: self.leaves.values().copied().collect(),
+            children: children.collect(),
         }
-        for (digest, entry) in self.leaves.values() {
-            Item::LeafPut(*digest, *entry).encode(out);
-        }
-        first
     }
 
     /// The nodes; none if what is there doesn't make one.
@@ -147,6 +130,69 @@ impl Content {
             (Some((digest, _)), Some(node)) => Some((digest, node)),
             _ => None,
         }
+    }
+}
+
+/// What a page holds, as a list.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Listed {
+    leaves: Vec<(Digest, Entry)>,
+    children: Vec<(u8, ChildPage)>,
+}
+
+impl Listed {
+    /// What the page that begins with the node at `link`, at an even depth, holds at the newest version; none if not all
+    /// of it is in memory.
+    pub(super) fn resident(arena: &Arena, link: &Link) -> Option<Self> {
+        let mut listed = Listed::default();
+        listed.add(arena, link, 0, 0)?;
+        Some(listed)
+    }
+
+    fn add(&mut self, arena: &Arena, link: &Link, depth: usize, slot: u8) -> Option<()> {
+        let node = arena.get(link)?;
+        for nibble in 0..FANOUT {
+            let slot = match depth < PAGE_LEVELS {
+                true => slot << 4 | nibble as u8,
+                false => slot,
+            };
+            match node.slot(nibble) {
+                None => {}
+                Some((digest, Child::Leaf(entry))) => self.leaves.push((digest, entry)),
+                Some((digest, Child::Node(link))) => match link.page {
+                    None => self.add(arena, &link, depth + 1, slot)?,
+                    Some(page) => {
+                        let seq = link.seq;
+                        self.children.push((slot, ChildPage { digest, seq, page }));
+                    }
+                },
+            }
+        }
+        Some(())
+    }
+
+    /// How many items there are.
+    pub(super) fn count(&self) -> usize {
+        self.leaves.len() + self.children.len()
+    }
+
+    /// Appends all there is as items, by rising version, of which that of the leaves counts as `last`. Returns the
+    /// lowest.
+    pub(super) fn encode(mut self, last: Seq, out: &mut Vec<u8>) -> Seq {
+        self.children.sort_by_key(|(_, child)| child.seq);
+        let first = self.children.first().map_or(last, |(_, child)| child.seq);
+        let mut seq = first;
+        for (slot, child) in self.children {
+            if child.seq > seq {
+                put_advance(child.seq.0 - seq.0, out);
+                seq = child.seq;
+            }
+            Item::ChildPut(slot, child.digest, child.page).encode(out);
+        }
+        for (digest, entry) in self.leaves {
+            Item::LeafPut(digest, entry).encode(out);
+        }
+        first
     }
 }
 
@@ -220,17 +266,5 @@ impl PageNode {
         let slots = self.node.slice.len();
         let own = size_of::<PageNode>() + slots * size_of_val(&self.node.slice[0]) + 48;
         own + self.below.iter().map(PageNode::bytes).sum::<usize>()
-    }
-
-    /// Shows the leaves below.
-    pub(super) fn leaves(&self, show: &mut impl FnMut(Digest, Entry)) {
-        for slot in 0..FANOUT {
-            if let Some((digest, Child::Leaf(entry))) = self.node.slot(slot) {
-                show(digest, entry);
-            }
-            if let Some(node) = self.below(slot) {
-                node.leaves(show);
-            }
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! Where pages are: of each its newest record, its newest items, and its first node in memory.
 //!
 //! ```text
-//!  in memory   page ─▶ block (1,024 pages, then twice as many, …) ─▶ head │ frozen │ seat
+//!  in memory   page ─▶ block (1,024 pages, then twice as many, …) ─▶ head │ frozen │ seat │ count
 //!
 //!  in the page files, at each checkpoint:
 //!  root    6 │ next u64 │ ranges u16 │ first u64, last u64 … │ chunks u16 │ chunk u64 …
@@ -11,6 +11,7 @@
 //! `next` is another root with more chunks, 0 for none; `ranges` are the void versions. Chunks in which nothing changed
 //! are written once. A crc32 follows each record, as always in these files.
 
+use std::hint::black_box;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -29,7 +30,8 @@ const CHUNK_PAGES: usize = 4_096;
 const ROOT_CHUNKS: usize = 4_096;
 
 const _: () = assert!(CHUNK_PAGES * 8 + 16 < u16::MAX as usize);
-const _: () = assert!(ROOT_CHUNKS * 8 + crate::limits::VOID_RANGES_MAX * 16 + 32 < u16::MAX as usize);
+const _: () =
+    assert!(ROOT_CHUNKS * 8 + crate::limits::VOID_RANGES_MAX * 16 + 32 < u16::MAX as usize);
 
 /// What readers know of a page.
 #[derive(Debug)]
@@ -40,7 +42,12 @@ struct Slot {
     frozen: AtomicU64,
     /// Where its first node may be in memory.
     seat: AtomicU32,
+    /// How many items it has at the newest version, as far as the writer knows: nobody else asks.
+    count: AtomicU32,
 }
+
+/// A count that isn't known.
+const UNKNOWN: u32 = u32::MAX;
 
 impl Slot {
     fn new() -> Self {
@@ -48,6 +55,7 @@ impl Slot {
             head: AtomicU64::new(0),
             frozen: AtomicU64::new(0),
             seat: AtomicU32::new(Seat::NONE.number()),
+            count: AtomicU32::new(UNKNOWN),
         }
     }
 }
@@ -110,7 +118,31 @@ impl Directory {
         })
     }
 
+    /// Reads what is needed of a page when it is changed, so that it is in the processor's cache by then.
+    pub(crate) fn touch(&self, page: PageId) {
+        black_box(self.head(page));
+    }
+
     // What only the writer does.
+
+    /// How many items a page has, if that is known.
+    pub(super) fn count(&self, page: PageId) -> Option<u32> {
+        let count = self.slot(page)?.count.load(Ordering::Relaxed);
+        (count != UNKNOWN).then_some(count)
+    }
+
+    pub(super) fn set_count(&self, page: PageId, count: u32) {
+        if let Some(slot) = self.slot_mut(page) {
+            slot.count.store(count, Ordering::Relaxed);
+        }
+    }
+
+    /// Nobody knows any more how many items pages have: after a rollback.
+    pub(crate) fn forget_counts(&self) {
+        for slot in self.blocks.iter().filter_map(OnceLock::get).flatten() {
+            slot.count.store(UNKNOWN, Ordering::Relaxed);
+        }
+    }
 
     pub(super) fn set_head(&self, page: PageId, head: u64) {
         if let Some(slot) = self.slot_mut(page) {
@@ -131,21 +163,13 @@ impl Directory {
     }
 }
 
-/// What the writer knows of a page, as far as it does.
-#[derive(Clone, Copy, Debug, Default)]
-struct Known {
-    /// How many items it has at the newest version.
-    count: Option<u32>,
-    /// How far its newest record is from a base.
-    since: Option<Since>,
-}
-
 /// The pages, as the writer sees them.
 #[derive(Debug)]
 pub(crate) struct Pages {
     /// The number of the next page.
     next: u32,
-    known: Vec<Known>,
+    /// Of each how far its newest record is from a base, as far as that is known.
+    since: Vec<Option<Since>>,
     /// Pages with groups in the younger generation of the tail.
     pub(super) young: Vec<PageId>,
     /// Pages of the older generation that aren't frozen yet.
@@ -159,7 +183,7 @@ impl Pages {
     pub(crate) fn new() -> Self {
         Pages {
             next: 1,
-            known: Vec::new(),
+            since: Vec::new(),
             young: Vec::new(),
             old: Vec::new(),
             chunks: Vec::new(),
@@ -183,31 +207,18 @@ impl Pages {
         Some(page)
     }
 
-    fn known(&mut self, page: PageId) -> &mut Known {
-        let index = page.number() as usize;
-        if index >= self.known.len() {
-            self.known.resize(index + 1, Known::default());
-        }
-        &mut self.known[index]
-    }
-
-    /// How many items a page has, if that is known.
-    pub(super) fn count(&self, page: PageId) -> Option<u32> {
-        self.known.get(page.number() as usize)?.count
-    }
-
-    pub(super) fn set_count(&mut self, page: PageId, count: u32) {
-        self.known(page).count = Some(count);
-    }
-
     pub(super) fn since(&self, page: PageId) -> Option<Since> {
-        self.known.get(page.number() as usize)?.since
+        *self.since.get(page.number() as usize)?
     }
 
     /// A page has a new record.
     pub(super) fn froze(&mut self, page: PageId, since: Since) {
-        self.known(page).since = Some(since);
-        let chunk = page.number() as usize / CHUNK_PAGES;
+        let index = page.number() as usize;
+        if index >= self.since.len() {
+            self.since.resize(index + 1, None);
+        }
+        self.since[index] = Some(since);
+        let chunk = index / CHUNK_PAGES;
         if let Some(chunk) = self.chunks.get_mut(chunk) {
             *chunk = None;
         }
@@ -216,11 +227,6 @@ impl Pages {
     /// How many pages aren't frozen yet.
     pub(crate) fn unfrozen(&self) -> usize {
         self.old.len()
-    }
-
-    /// Nobody knows any more how many items pages have: after a rollback.
-    pub(crate) fn forget_counts(&mut self) {
-        self.known.iter_mut().for_each(|known| known.count = None);
     }
 
     /// Writes the directory: of the chunks, those in which something changed. Returns where its root is; none if
@@ -312,12 +318,7 @@ fn load_chunk(directory: &Directory, first: usize, mut bytes: &[u8]) -> Option<(
     bytes.is_empty().then_some(())
 }
 
-fn encode_root(
-    next: Option<At>,
-    ranges: &[(Seq, Seq)],
-    chunks: &[Option<At>],
-    out: &mut Vec<u8>,
-) {
+fn encode_root(next: Option<At>, ranges: &[(Seq, Seq)], chunks: &[Option<At>], out: &mut Vec<u8>) {
     out.push(ROOT);
     out.extend_from_slice(&next.map_or(0, |at| at.0).to_le_bytes());
     out.extend_from_slice(&(ranges.len() as u16).to_le_bytes());
@@ -372,7 +373,10 @@ mod tests {
         assert_eq!(directory.seat(page), Seat::NONE);
         directory.set_head(page, 7);
         directory.set_frozen(page, At::new(1, 2));
-        assert_eq!((directory.head(page), directory.frozen(page)), (7, Some(At::new(1, 2))));
+        assert_eq!(
+            (directory.head(page), directory.frozen(page)),
+            (7, Some(At::new(1, 2)))
+        );
         assert_eq!(directory.head(PageId::new(4_999).unwrap()), 0);
     }
 

@@ -10,8 +10,11 @@
 //! as it may be; where too much has come together since the last base, there is one more, between two versions. The first
 //! record of a page is a base, and so is what a single version makes of a page that has more to do than to be. No history
 //! is lost by that: nobody asks for the middle of a version.
+//!
+//! What a base holds is taken from memory where it is there: of a page to which nothing happened since the older
+//! generation. Else it is read, as anybody would.
 
-use super::content::Content;
+use super::content::{Content, Listed};
 use super::directory::Pages;
 use super::item::{Items, put_advance};
 use super::record::{Base, Header, Kind, Since};
@@ -22,7 +25,7 @@ use crate::limits::{
     CHAIN_ITEMS_MAX, CHAIN_RECORDS_MAX, DELTA_BYTES_MAX, DELTA_ITEMS_MAX, PAGE_ITEMS_MAX,
 };
 use crate::nodes::Nodes;
-use crate::tree::{At, NODE_RECORD_BYTES_MAX, NodeSink};
+use crate::tree::{At, Link, NODE_RECORD_BYTES_MAX, NodeSink};
 
 /// Freezes pages of the older generation until about `bytes` of records have come together. Returns them, and what is
 /// to be done once readers find them: [`Frozen::publish`].
@@ -43,6 +46,10 @@ pub(crate) fn freeze(
             break;
         }
         let head = nodes.directory.head(*page);
+        let newest = match head < tail.young() {
+            true => pieces.groups(head).next().map(|group| group.seq),
+            false => None,
+        };
         let groups = pieces.groups_below(head, tail.young());
         // A delete of what isn't there gives a page nothing but a new version.
         let mut groups: Vec<_> = groups.filter(|group| group.count > 0).collect();
@@ -57,7 +64,8 @@ pub(crate) fn freeze(
             nodes,
             page: *page,
             depth: groups.first().map_or(0, |group| group.depth),
-            count: pages.count(*page),
+            count: nodes.directory.count(*page),
+            newest: newest.unwrap_or_default(),
             prev: before,
             since,
             bases: Vec::new(),
@@ -105,6 +113,8 @@ struct Page<'a> {
     depth: usize,
     /// How many items the page has now, if that is known.
     count: Option<u32>,
+    /// The version of the newest item, if it is in this generation; else none that there is.
+    newest: Seq,
     /// The newest record.
     prev: Option<At>,
     since: Since,
@@ -133,25 +143,34 @@ impl Page<'_> {
                     self.content = self.content.take().filter(|_| applied.is_some());
                 }
             }
-            if self.has_many_items() {
+            // At the end a base costs less: put up with more before.
+            if self.items_over(4) {
                 self.flush();
                 self.base(seq, &[])?;
             }
         }
         self.flush();
-        if self.since.records > CHAIN_RECORDS_MAX
-            && let Some(last) = groups.last()
-        {
+        let long = self.since.records > CHAIN_RECORDS_MAX || self.items_over(1);
+        if let (true, Some(last)) = (long, groups.last()) {
             self.base(last.seq, &[])?;
         }
         Ok(())
     }
 
-    /// Whether there are too many items since the last base.
-    fn has_many_items(&self) -> bool {
+    /// Whether there are so many times too many items since the last base.
+    fn items_over(&self, times: usize) -> bool {
         let count = self.count.unwrap_or(PAGE_ITEMS_MAX as u32) as usize;
         let items = (self.since.items + self.pending.count) as usize;
-        items > CHAIN_ITEMS_MAX.max(2 * count)
+        items > times * CHAIN_ITEMS_MAX.max(2 * count)
+    }
+
+    /// What the page holds at `seq`, if that is what is in memory.
+    fn resident(&self, seq: Seq) -> Option<Listed> {
+        (seq == self.newest).then_some(())?;
+        let seat = self.nodes.directory.seat(self.page);
+        let page = Some(self.page);
+        // A delete of what isn't there gives a page a new version: then its first node isn't found.
+        Listed::resident(&self.nodes.arena, &Link { seq, seat, page })
     }
 
     /// Takes the items of a group.
@@ -218,29 +237,31 @@ impl Page<'_> {
     /// Makes a base as of `seq`. What `version` does isn't in a delta. Returns whether there is one: a page that has
     /// too much for a record goes on without.
     fn base(&mut self, seq: Seq, version: &[Group<'_>]) -> Result<bool, StoreError> {
-        let mut content = match self.content.take() {
-            Some(mut content) => {
-                let mut groups = version.iter();
-                let applied = groups
-                    .all(|group| content.apply_all(Items::new(group.items, group.seq)).is_some());
-                Some(content).filter(|_| applied)
-            }
-            None => None,
-        };
-        if content.is_none() {
-            content = Some(self.nodes.content(self.page, self.depth, seq)?);
+        let mut content = self.content.take();
+        for group in version {
+            content = content.and_then(|mut content| {
+                content.apply_all(Items::new(group.items, group.seq))?;
+                Some(content)
+            });
         }
-        let Some(content) = content else {
-            return Ok(false);
+        let listed = match self.resident(seq) {
+            Some(listed) => listed,
+            None => {
+                let content = match content {
+                    Some(content) => content,
+                    None => self.nodes.content(self.page, self.depth, seq)?,
+                };
+                let listed = content.list();
+                // Who makes one base on the way makes another; and then it is at hand.
+                self.content = Some(content).filter(|_| version.is_empty());
+                listed
+            }
         };
         let items: u32 = version.iter().map(|group| group.count).sum();
-        let worth = version.is_empty() || self.prev.is_none() || content.count() < items as usize;
+        let worth = version.is_empty() || self.prev.is_none() || listed.count() < items as usize;
         let mut bytes = Vec::new();
-        let first = content.encode(seq, &mut bytes);
-        let fits = bytes.len() <= NODE_RECORD_BYTES_MAX - RECORD_EXTRA_BYTES;
-        if !worth || !fits {
-            // What the version does isn't in any delta yet, so this can't go on from here.
-            self.content = Some(content).filter(|_| version.is_empty());
+        let first = listed.encode(seq, &mut bytes);
+        if !worth || bytes.len() > NODE_RECORD_BYTES_MAX - RECORD_EXTRA_BYTES {
             return Ok(false);
         }
         let header = Header {
@@ -261,7 +282,6 @@ impl Page<'_> {
             base: Some(at),
             ..Since::default()
         };
-        self.content = Some(content).filter(|_| self.bases.len() > 1);
         Ok(true)
     }
 

@@ -228,12 +228,7 @@ impl Nodes {
     }
 
     /// The records, from the newest at `frozen` on, that a page at `wanted` is made of.
-    fn chain(
-        &self,
-        page: PageId,
-        frozen: Option<At>,
-        wanted: Seq,
-    ) -> Result<Chain, StoreError> {
+    fn chain(&self, page: PageId, frozen: Option<At>, wanted: Seq) -> Result<Chain, StoreError> {
         let (mut chain, void) = (Chain::default(), self.void.load());
         let Some(head) = frozen else {
             return Ok(chain);

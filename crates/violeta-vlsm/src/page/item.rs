@@ -33,7 +33,10 @@ pub(super) struct Nibbles {
 impl Nibbles {
     /// Of `path`, what lies between two depths, the first of which is even.
     pub(super) fn of(path: &KeyPath, from: usize, to: usize) -> Self {
-        assert!(from.is_multiple_of(2) && from <= to, "pages have even depths");
+        assert!(
+            from.is_multiple_of(2) && from <= to,
+            "pages have even depths"
+        );
         Nibbles::new(relative(path, from), to - from)
     }
 

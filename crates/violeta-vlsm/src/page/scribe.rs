@@ -44,7 +44,6 @@ pub(crate) struct Touched {
 /// Takes down what a version does to pages, and gives its nodes to the usher.
 pub(crate) struct Scribe<'a> {
     nodes: &'a Nodes,
-    pages: &'a Pages,
     usher: Usher<'a>,
     seq: Seq,
     /// Where in the tail the version's groups begin.
@@ -72,14 +71,13 @@ impl<'a> Scribe<'a> {
     /// For the version that will be `seq`.
     pub(crate) fn new(
         nodes: &'a Nodes,
-        pages: &'a Pages,
+        pages: &Pages,
         tail: &TailWriter,
         usher: Usher<'a>,
         seq: Seq,
     ) -> Self {
         Scribe {
             nodes,
-            pages,
             usher,
             seq,
             start: tail.end(),
@@ -160,7 +158,10 @@ impl<'a> Scribe<'a> {
 
 /// The two nibbles of the way to a page from the one above.
 pub(super) fn child_slot(path: &KeyPath, depth: usize) -> u8 {
-    assert!(depth >= PAGE_LEVELS && depth.is_multiple_of(2), "below another page");
+    assert!(
+        depth >= PAGE_LEVELS && depth.is_multiple_of(2),
+        "below another page"
+    );
     path.0[depth / 2 - 1]
 }
 
@@ -205,16 +206,11 @@ impl Maker<Entry, Resident<'_, SharedNode<Entry>>> for Scribe<'_> {
         self.close(root);
     }
 
-    fn enter(
-        &mut self,
-        link: &Link,
-        digest: &Digest,
-        spot: Spot<'_>,
-    ) -> Result<(), StoreError> {
+    fn enter(&mut self, link: &Link, digest: &Digest, spot: Spot<'_>) -> Result<(), StoreError> {
         let Some(page) = link.page else {
             return Ok(());
         };
-        let count = match self.pages.count(page) {
+        let count = match self.nodes.directory.count(page) {
             Some(count) => count,
             None => {
                 let (seq, digest, depth) = (link.seq, *digest, spot.depth);

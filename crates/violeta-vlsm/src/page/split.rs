@@ -19,7 +19,7 @@ use super::tail::{Group, TailWriter};
 use super::{PAGE_LEVELS, PageId, Seq};
 use crate::error::StoreError;
 use crate::nodes::Nodes;
-use crate::tree::{Child, Link, View};
+use crate::tree::{Arena, Child, Entry, Link, Place, Seated, View};
 
 impl Pages {
     /// Takes what a version does to pages, so that readers find it. Returns the pages.
@@ -34,7 +34,7 @@ impl Pages {
         for touched in &noted.touched {
             self.enter(nodes, tail, touched.at.page, touched.head);
             nodes.directory.set_seat(touched.at.page, touched.link.seat);
-            self.set_count(touched.at.page, touched.count);
+            nodes.directory.set_count(touched.at.page, touched.count);
         }
         noted.touched
     }
@@ -80,9 +80,6 @@ fn split_page(
     items_max: usize,
 ) -> Result<(), StoreError> {
     let at = touched.at;
-    let content = nodes.content(at.page, at.depth, at.seq)?;
-    let built = content.build().filter(|(digest, _)| *digest == at.digest);
-    let (_, root) = built.ok_or_else(|| nodes.unlike(at.page))?;
     let mut split = Split {
         pages,
         items_max,
@@ -91,12 +88,26 @@ fn split_page(
         bytes: tail.spare.take(),
         made: Vec::new(),
     };
-    let children = split.children(&root, at.depth)?;
+    let seated = nodes.arena.get(&touched.link);
+    let seated = seated.map(|node| Node::Seated(&nodes.arena, node));
+    let children = match seated.map(|root| split.children(&root, at.depth)) {
+        Some(Ok(children)) => children,
+        Some(Err(Stopped::NotInMemory)) | None => {
+            let content = nodes.content(at.page, at.depth, at.seq)?;
+            let built = content.build().filter(|(digest, _)| *digest == at.digest);
+            let (_, root) = built.ok_or_else(|| nodes.unlike(at.page))?;
+            split.bytes.clear();
+            split.made.clear();
+            let children = split.children(&Node::Made(&root), at.depth);
+            children.map_err(|_| StoreError::NoPageLeft)?
+        }
+        Some(Err(Stopped::NoPageLeft)) => return Err(StoreError::NoPageLeft),
+    };
     if children.is_empty() {
         return Ok(());
     }
     let covered: usize = children.iter().map(|child| child.leaves).sum();
-    let count = root.count() - covered + children.len();
+    let count = (touched.count as usize + children.len()).saturating_sub(covered);
     let items: Vec<_> = children.iter().map(NewPage::put).collect();
     let head = split.group((at.page, at.depth), touched.head, &items);
     split.made.push((at.page, head, count));
@@ -104,10 +115,58 @@ fn split_page(
     tail.append(&nodes.tail, bytes);
     for (page, head, count) in made {
         pages.enter(nodes, tail, page, head);
-        pages.set_count(page, count as u32);
+        nodes.directory.set_count(page, count as u32);
     }
     sit(nodes, &touched.link, &children);
     Ok(())
+}
+
+/// A node of the page: in memory, or made from the page's items.
+enum Node<'a> {
+    Seated(&'a Arena, Seated<'a>),
+    Made(&'a PageNode),
+}
+
+/// Why a page isn't split, or not this way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stopped {
+    NotInMemory,
+    NoPageLeft,
+}
+
+impl Node<'_> {
+    fn slot(&self, slot: usize) -> Place<Entry> {
+        match self {
+            Node::Seated(_, node) => node.slot(slot),
+            Node::Made(node) => node.node.slot(slot),
+        }
+    }
+
+    /// The node below a slot, if it is on the page.
+    fn below(&self, slot: usize) -> Result<Option<Node<'_>>, Stopped> {
+        match self {
+            Node::Made(node) => Ok(node.below(slot).map(Node::Made)),
+            Node::Seated(arena, node) => match node.slot(slot) {
+                Some((_, Child::Node(link))) if link.page.is_none() => {
+                    let node = arena.get(&link).ok_or(Stopped::NotInMemory)?;
+                    Ok(Some(Node::Seated(arena, node)))
+                }
+                _ => Ok(None),
+            },
+        }
+    }
+
+    /// Appends the leaves below.
+    fn leaves(&self, leaves: &mut Vec<(Digest, Entry)>) -> Result<(), Stopped> {
+        for slot in 0..FANOUT {
+            if let Some((digest, Child::Leaf(entry))) = self.slot(slot) {
+                leaves.push((digest, entry));
+            } else if let Some(node) = self.below(slot)? {
+                node.leaves(leaves)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A page that was made, and those below it.
@@ -140,18 +199,17 @@ struct Split<'a> {
 
 impl Split<'_> {
     /// Gives each node two levels below `root`, which is at `depth`, a page.
-    fn children(&mut self, root: &PageNode, depth: usize) -> Result<Vec<NewPage>, StoreError> {
+    fn children(&mut self, root: &Node<'_>, depth: usize) -> Result<Vec<NewPage>, Stopped> {
         let mut children = Vec::new();
-        for slot in 0..FANOUT * FANOUT {
-            let (high, low) = (slot / FANOUT, slot % FANOUT);
-            let Some((above, node)) = root
-                .below(high)
-                .and_then(|above| Some((above, above.below(low)?)))
-            else {
+        for high in 0..FANOUT {
+            let Some(above) = root.below(high)? else {
                 continue;
             };
-            if let Some((digest, _)) = above.node.slot(low) {
-                children.push(self.page(node, depth + PAGE_LEVELS, slot as u8, digest)?);
+            for low in 0..FANOUT {
+                if let (Some((digest, _)), Some(node)) = (above.slot(low), above.below(low)?) {
+                    let slot = (high * FANOUT + low) as u8;
+                    children.push(self.page(&node, depth + PAGE_LEVELS, slot, digest)?);
+                }
             }
         }
         Ok(children)
@@ -160,34 +218,32 @@ impl Split<'_> {
     /// Makes a page of a node, which has leaves below it and no pages.
     fn page(
         &mut self,
-        node: &PageNode,
+        node: &Node<'_>,
         depth: usize,
         slot: u8,
         digest: Digest,
-    ) -> Result<NewPage, StoreError> {
-        let page = self.pages.allocate().ok_or(StoreError::NoPageLeft)?;
-        let leaves = node.count();
-        let below = match leaves > self.items_max {
+    ) -> Result<NewPage, Stopped> {
+        let page = self.pages.allocate().ok_or(Stopped::NoPageLeft)?;
+        let mut leaves = Vec::new();
+        node.leaves(&mut leaves)?;
+        let below = match leaves.len() > self.items_max {
             true => self.children(node, depth)?,
             false => Vec::new(),
         };
         let mut items: Vec<_> = below.iter().map(NewPage::put).collect();
-        let covered = |path: &[u8; 32]| {
-            let slot = path[depth / 2];
+        let covered = |entry: &Entry| {
+            let slot = entry.path.0[depth / 2];
             below.iter().any(|child| child.slot == slot)
         };
-        node.leaves(&mut |digest, entry| {
-            if below.is_empty() || !covered(&entry.path.0) {
-                items.push(Item::LeafPut(digest, entry));
-            }
-        });
+        let left = leaves.iter().filter(|(_, entry)| !covered(entry));
+        items.extend(left.map(|(digest, entry)| Item::LeafPut(*digest, *entry)));
         let head = self.group((page, depth), 0, &items);
         self.made.push((page, head, items.len()));
         Ok(NewPage {
             page,
             slot,
             digest,
-            leaves,
+            leaves: leaves.len(),
             below,
         })
     }

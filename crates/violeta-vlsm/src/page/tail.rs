@@ -149,6 +149,8 @@ pub(crate) struct TailWriter {
     end: u64,
     /// For the pieces of versions to come.
     pub(super) spare: Spare<u8>,
+    /// Large ones, of pieces that were dropped.
+    buffers: Vec<Vec<u8>>,
 }
 
 impl TailWriter {
@@ -158,6 +160,7 @@ impl TailWriter {
             young: 1,
             end: 1,
             spare: Spare::default(),
+            buffers: Vec::new(),
         }
     }
 
@@ -194,12 +197,18 @@ impl TailWriter {
                 && before.bytes.len() <= 2 * piece.bytes.len()
                 && joined <= PIECE_BYTES
         }) {
-            let mut joined = self.spare.take();
+            let mut joined = self.buffer(before.bytes.len() + piece.bytes.len());
             joined.extend_from_slice(&before.bytes);
             joined.extend_from_slice(&piece.bytes);
             let start = before.start;
             let joined = Arc::new(joined);
-            let parts = std::mem::replace(&mut piece, Piece { start, bytes: joined });
+            let parts = std::mem::replace(
+                &mut piece,
+                Piece {
+                    start,
+                    bytes: joined,
+                },
+            );
             if let Some(bytes) = Arc::into_inner(parts.bytes) {
                 self.spare.keep(bytes);
             }
@@ -216,8 +225,24 @@ impl TailWriter {
     /// Drops the older generation: it is frozen.
     pub(crate) fn drop_old(&mut self, tail: &Tail) {
         let mut pieces = tail.pieces.load().to_vec();
-        pieces.retain(|piece| piece.start >= self.young);
+        let young = pieces.partition_point(|piece| piece.start < self.young);
+        let old: Vec<_> = pieces.drain(..young).collect();
         tail.pieces.store(Arc::new(pieces));
+        // Unless a reader has them, the buffers serve the generation to come: it needs as many.
+        self.buffers = old
+            .into_iter()
+            .filter_map(|piece| Arc::into_inner(piece.bytes))
+            .collect();
+    }
+
+    /// A buffer for so many bytes.
+    fn buffer(&mut self, bytes: usize) -> Vec<u8> {
+        let mut buffer = match bytes > PIECE_BYTES / 2 {
+            true => self.buffers.pop().unwrap_or_default(),
+            false => self.spare.take(),
+        };
+        buffer.clear();
+        buffer
     }
 }
 
@@ -249,7 +274,10 @@ mod tests {
         for number in 0..3 {
             let groups: Vec<_> = pieces.groups(heads[number as usize]).collect();
             let seqs: Vec<_> = groups.iter().map(|group| group.seq.0).collect();
-            let expected: Vec<_> = (1..200).rev().filter(|seq| (seq + number) % 3 != 0).collect();
+            let expected: Vec<_> = (1..200)
+                .rev()
+                .filter(|seq| (seq + number) % 3 != 0)
+                .collect();
             assert_eq!(seqs, expected);
             for group in groups {
                 assert_eq!((group.page, group.depth), (page(number as u32 + 1), 2));

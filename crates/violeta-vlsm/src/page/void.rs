@@ -82,8 +82,18 @@ mod tests {
         assert_eq!(back.ranges(), seqs(&[(6, 18)]));
         let back = back.and_above(Seq(19), Seq(25)).unwrap();
         assert_eq!(back.ranges(), seqs(&[(6, 18), (20, 24)]));
-        assert_eq!(back.and_above(Seq(24), Seq(25)), Some(back.clone()), "nothing to do");
-        assert_eq!(Void::from_ranges(seqs(&[(6, 8), (10, 10)])).unwrap().0.len(), 2);
+        assert_eq!(
+            back.and_above(Seq(24), Seq(25)),
+            Some(back.clone()),
+            "nothing to do"
+        );
+        assert_eq!(
+            Void::from_ranges(seqs(&[(6, 8), (10, 10)]))
+                .unwrap()
+                .0
+                .len(),
+            2
+        );
         assert_eq!(Void::from_ranges(seqs(&[(6, 8), (9, 10)])), None);
     }
 

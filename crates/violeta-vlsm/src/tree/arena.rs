@@ -145,13 +145,20 @@ impl Arena {
 impl Arena {
     /// Reads what an update of `changes` will need, so that it is in the processor's cache by then. Going down one path
     /// after the other waits for memory at each node; here all paths go down side by side, and many are waited for at
-    /// once.
-    pub(crate) fn warm_up(&self, link: &Link, depth: usize, changes: &[Change<Entry>]) {
+    /// once. `touch` does the same for a page.
+    pub(crate) fn warm_up(
+        &self,
+        link: &Link,
+        depth: usize,
+        changes: &[Change<Entry>],
+        touch: impl Fn(PageId),
+    ) {
         let mut ways: Vec<_> = changes.iter().map(|change| (*link, &change.path)).collect();
         for depth in depth..DEPTH_MAX {
             ways.retain_mut(|(link, path)| match self.step(link, path.slot(depth)) {
                 Some(below) => {
                     *link = below;
+                    below.page.iter().for_each(|page| touch(*page));
                     true
                 }
                 None => false,
@@ -407,7 +414,8 @@ pub(super) fn cell_words(digest: &Digest, child: &Child<Entry>) -> [u64; CELL_WO
         }
         Child::Node(link) => {
             words[4] = link.seq.0;
-            words[5] = u64::from(link.seat.0) | u64::from(link.page.map_or(0, PageId::number)) << 32;
+            words[5] =
+                u64::from(link.seat.0) | u64::from(link.page.map_or(0, PageId::number)) << 32;
         }
     }
     words

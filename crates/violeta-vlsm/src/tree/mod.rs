@@ -27,8 +27,10 @@ mod seating;
 mod update;
 mod visit;
 
-pub(crate) use arena::{Arena, Seat};
-pub(crate) use codec::{At, CHAIN_MAX, NODE_RECORD_BYTES_MAX, NodeSink, Record, Recorded, decode_tree, encode_tree};
+pub(crate) use arena::{Arena, Seat, Seated};
+pub(crate) use codec::{
+    At, CHAIN_MAX, NODE_RECORD_BYTES_MAX, NodeSink, Record, Recorded, decode_tree, encode_tree,
+};
 pub(crate) use find::Found;
 pub(crate) use node::{Child, Content, Link, Place, SharedNode, Tree, View};
 pub(crate) use seating::{Made, Resident, Seating, Usher};

@@ -532,8 +532,8 @@ fn links(node: &Seated<'_>) -> impl Iterator<Item = Link> {
 mod tests {
     use super::super::node::{Place, SharedNode};
     use super::*;
-    use proptest::prelude::*;
     use crate::page::PageId;
+    use proptest::prelude::*;
     use violeta_proof::tree::{FANOUT, KeyPath, node_hash, slots_root, value_hash};
 
     type Places = [Place<Entry>; FANOUT];

@@ -71,12 +71,7 @@ pub(crate) trait Maker<L: Leaf, N> {
     ///
     /// # Errors
     /// As [`Self::begin`].
-    fn enter(
-        &mut self,
-        link: &L::Link,
-        digest: &Digest,
-        spot: Spot<'_>,
-    ) -> Result<(), StoreError> {
+    fn enter(&mut self, link: &L::Link, digest: &Digest, spot: Spot<'_>) -> Result<(), StoreError> {
         let _ = (link, digest, spot);
         Ok(())
     }
@@ -222,9 +217,9 @@ impl<'f, L: Leaf, F: Load<L>, M: Maker<L, F::Node<'f>>> Update<'f, '_, L, F, M> 
             Ok(own) => {
                 changes[own].previous = Some(leaf);
                 {
-                let leaves = self.leaves_of(changes);
-                self.build(depth, &leaves)
-            }
+                    let leaves = self.leaves_of(changes);
+                    self.build(depth, &leaves)
+                }
             }
             Err(between) => {
                 let mut leaves = self.leaves_of(&changes[..between]);
