@@ -188,13 +188,9 @@ impl Cursor {
         self.tops.append(&nodes.tops, staged.nodes);
         let noted = self.pages.publish(nodes, &mut self.tail, staged.noted);
         self.seating.seat(&nodes.arena, staged.entries);
-        split(
-            nodes,
-            &mut self.tail,
-            &mut self.pages,
-            &noted,
-            shared.options.page_items,
-        );
+        let items_max = shared.options.page_items;
+        split(nodes, &mut self.tail, &mut self.pages, &noted, items_max);
+        self.pages.spare.keep(noted);
         for (digest, node) in &staged.spaces {
             nodes.keep_space_node(digest, node);
         }
@@ -224,12 +220,16 @@ impl Cursor {
         if self.log_since_checkpoint() >= shared.options.checkpoint_bytes {
             return self.checkpoint(shared);
         }
-        if self.tail.young_bytes() >= shared.options.tail_bytes as u64 {
+        let (young, full) = (self.tail.young_bytes(), shared.options.tail_bytes as u64);
+        if young >= full {
             // The older generation has to make room for the younger.
             while self.checkpoint.is_some() {
                 self.checkpoint_step(shared)?;
             }
             self.turn(shared)?;
+        } else if young >= full / 2 && self.pages.unfrozen() > 0 {
+            // Nobody found time for it: a step a version, and there is next to nothing left by then.
+            self.freeze_some(shared)?;
         }
         if self.is_full() {
             self.write_nodes(shared)?;

@@ -3,20 +3,23 @@
 //! ```text
 //!   Batch ─ stage ─▶ Staged (root) ─ append ─▶ newest version ─ sync ─▶ durable version
 //!             │                         │
-//!             │ new nodes               │ keys and values
+//!             │ new nodes, items        │ keys and values
 //!             ▼                         ▼
 //!   ┌── tree (16-way Merkle trie) ──┐  ┌── log: value store and write-ahead log in one ──┐
-//!   │ newest: in memory             │─▶│ version 1 │ version 2 │ version 4 │ …            │
-//!   │ all:    node files, versions  │  └──────────────────────────────────────────────────┘
+//!   │ newest: nodes in memory       │─▶│ version 1 │ version 2 │ version 4 │ …            │
+//!   │ all:    pages, in files       │  └──────────────────────────────────────────────────┘
 //!   └───────────────────────────────┘      leaves say where in the log key and value are
 //! ```
+//!
+//! The trees of spaces are kept in [pages](page): a base, and deltas of what happened since, frozen off the commit path
+//! from what comes together in memory. The top tree, whose leaves are the spaces, is small and kept node by node.
 //!
 //! | who asks | what is read |
 //! | --- | --- |
 //! | a reader of the newest version | nodes in memory, one read of the log |
-//! | a reader of an older one | the index of versions, nodes through a cache, one read of the log |
+//! | a reader of an older one | the index of versions, pages through a cache, one read of the log |
 //! | a commit | nothing; one write and one sync of the log |
-//! | recovery | the superblock, the index, the log from the checkpoint on |
+//! | recovery | the superblock, the index, the page directory, the log from the checkpoint on |
 //!
 //! Every value, node and root that is served was checked against the digest that binds it: what rots on the disk is
 //! found and named, never served (vlsm.md §1.5).

@@ -1,7 +1,7 @@
 //! Opening a store (vlsm.md §5).
 //!
 //! ```text
-//!  superblock ──▶ newest version of the checkpoint
+//!  superblock ──▶ newest version of the checkpoint, page directory
 //!      │
 //!      └ log from there: record ─▶ apply, root as recorded? ─▶ record ─▶ … ─▶ no good record
 //!                                                                              │

@@ -3,7 +3,7 @@
 //! ```text
 //!              ┌── readers ──▶ State (swapped whole, never changed) ── latest ─▶ root ─▶ nodes in memory
 //!  Store ─ Shared                        └ recent: versions whose nodes aren't written yet
-//!              │                 older versions: index of versions ─▶ node files (through a cache)
+//!              │                 older versions: index of versions ─▶ records and pages (through caches)
 //!              │                 values: log
 //!              └── writer ───▶ Cursor (one; lent to the Writer, and given back)
 //! ```

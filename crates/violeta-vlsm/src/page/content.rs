@@ -124,7 +124,7 @@ impl Content {
         let mut all: Vec<_> = self.leaves.iter().map(leaf).collect();
         all.extend(self.children.iter().map(child));
         if !self.children.is_empty() {
-            all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+            all.sort_unstable_by_key(|placed| placed.0);
         }
         match build(&all, 0) {
             (Some((digest, _)), Some(node)) => Some((digest, node)),
@@ -266,5 +266,131 @@ impl PageNode {
         let slots = self.node.slice.len();
         let own = size_of::<PageNode>() + slots * size_of_val(&self.node.slice[0]) + 48;
         own + self.below.iter().map(PageNode::bytes).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use violeta_proof::tree::KeyPath;
+
+    fn entry(first: u8, second: u8) -> Entry {
+        let mut path = [0x11; 32];
+        // Pages here are at depth 2: the first byte is the way to them.
+        path[1..3].copy_from_slice(&[first, second]);
+        Entry {
+            path: KeyPath(path),
+            position: u64::from(second),
+            len: 9,
+        }
+    }
+
+    fn put(first: u8, second: u8) -> Item {
+        Item::LeafPut(Digest([second; 32]), entry(first, second))
+    }
+
+    fn nibbles(entry: &Entry, count: usize) -> Nibbles {
+        Nibbles::of(&entry.path, 2, 2 + count)
+    }
+
+    fn page(number: u32) -> PageId {
+        PageId::new(number).unwrap()
+    }
+
+    fn content(items: &[Item]) -> Content {
+        let mut content = Content::new(2);
+        for (seq, item) in (1..).zip(items) {
+            content.apply(Seq(seq), item).unwrap();
+        }
+        content
+    }
+
+    #[test]
+    fn items_that_dont_fit_what_is_there_are_refused() {
+        let mut there = content(&[
+            put(0xa1, 1),
+            put(0xa2, 2),
+            Item::ChildPut(0xb0, Digest([7; 32]), page(7)),
+        ]);
+        let before = there.clone();
+        let one = entry(0xa1, 1);
+        let changed = |nibbles| Item::LeafChanged(nibbles, Digest([8; 32]), 8, 8);
+        for item in [
+            changed(nibbles(&one, 1)),
+            changed(nibbles(&entry(0xc0, 1), 2)),
+            Item::LeafRemoved(nibbles(&one, 1)),
+            Item::LeafRemoved(nibbles(&entry(0xa1, 2), 4)),
+            put(0xb0, 3),
+            Item::ChildChanged(0xa1, Digest([8; 32])),
+            Item::ChildRemoved(0xb1),
+        ] {
+            assert_eq!(there.apply(Seq(9), &item), None, "{item:?}");
+            assert_eq!(there, before);
+        }
+        assert!(there.apply(Seq(9), &changed(nibbles(&one, 2))).is_some());
+        assert_ne!(there, before);
+    }
+
+    #[test]
+    fn a_page_that_is_put_covers_what_was_below_its_place() {
+        let mut there = content(&[put(0xa1, 1), put(0xa1, 2), put(0xa2, 3)]);
+        let child = Item::ChildPut(0xa1, Digest([7; 32]), page(7));
+        there.apply(Seq(9), &child).unwrap();
+        let left = content(&[put(0xa2, 3)]);
+        assert_eq!(there.leaves, left.leaves);
+        assert_eq!(there.children.len(), 1);
+        assert_eq!(there.children[&0xa1].seq, Seq(9));
+    }
+
+    #[test]
+    fn what_is_listed_makes_the_same_page_again() {
+        let there = content(&[
+            put(0xa1, 1),
+            Item::ChildPut(0xb1, Digest([7; 32]), page(7)),
+            put(0xa2, 2),
+            Item::ChildPut(0xb0, Digest([8; 32]), page(8)),
+            put(0xb2, 3),
+            Item::ChildChanged(0xb1, Digest([9; 32])),
+        ]);
+        let mut bytes = Vec::new();
+        let first = there.list().encode(Seq(50), &mut bytes);
+        assert_eq!(first, Seq(4), "the child that changed least recently");
+        let mut again = Content::new(2);
+        again.apply_all(Items::new(&bytes, first)).unwrap();
+        assert_eq!(again, there);
+        assert_eq!(again.children[&0xb1].seq, Seq(6));
+    }
+
+    #[test]
+    fn nodes_are_found_by_their_slots() {
+        let items = [
+            put(0xa1, 1),
+            put(0xa1, 2),
+            put(0xb0, 3),
+            Item::ChildPut(0xb1, Digest([7; 32]), page(7)),
+        ];
+        let (_, root) = content(&items).build().unwrap();
+        assert_eq!(root.count(), 4);
+        assert_eq!(root.node.bitmap(), 1 << 0xa | 1 << 0xb);
+        let deep = root.below(0xa).and_then(|node| node.below(1)).unwrap();
+        // The third nibble of both leaves is 0.
+        assert_eq!(deep.node.bitmap(), 1);
+        assert_eq!(deep.below(0).unwrap().node.bitmap(), 1 << 1 | 1 << 2);
+        let other = root.below(0xb).unwrap();
+        assert_eq!(other.node.bitmap(), 1 << 0 | 1 << 1);
+        assert!(other.below(1).is_none(), "on a page of its own");
+        assert!(
+            matches!(other.node.slot(1), Some((_, Child::Node(link))) if link.page == Some(page(7)))
+        );
+    }
+
+    #[test]
+    fn a_page_of_a_single_leaf_or_of_nothing_isnt_one() {
+        assert!(content(&[]).build().is_none());
+        assert!(content(&[put(1, 1)]).build().is_none());
+        // A single page below makes nodes on the way to it.
+        let lone = content(&[Item::ChildPut(0xb1, Digest([7; 32]), page(7))]);
+        let (_, root) = lone.build().unwrap();
+        assert_eq!(root.node.bitmap(), 1 << 0xb);
     }
 }

@@ -16,9 +16,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::record::Since;
+use super::scribe::Touched;
 use super::{PageId, Seq, Void};
 use crate::error::StoreError;
 use crate::records::RecordFiles;
+use crate::spare::Spare;
 use crate::tree::{At, NodeSink, Seat, take};
 
 const CHUNK: u8 = 5;
@@ -176,6 +178,8 @@ pub(crate) struct Pages {
     pub(super) old: Vec<PageId>,
     /// Where the chunks of the directory lie.
     chunks: Vec<Option<At>>,
+    /// For what versions to come do to pages.
+    pub(crate) spare: Spare<Touched>,
 }
 
 impl Pages {
@@ -187,6 +191,7 @@ impl Pages {
             young: Vec::new(),
             old: Vec::new(),
             chunks: Vec::new(),
+            spare: Spare::default(),
         }
     }
 

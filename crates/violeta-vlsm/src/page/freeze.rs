@@ -175,9 +175,14 @@ impl Page<'_> {
 
     /// Takes the items of a group.
     fn add(&mut self, group: &Group<'_>) {
-        let count = self.pending.count + group.count;
-        let bytes = self.pending.bytes.len() + group.items.len();
-        if count as usize <= DELTA_ITEMS_MAX && bytes <= DELTA_BYTES_MAX {
+        let fits = |count: u32, bytes: usize| {
+            (count + group.count) as usize <= DELTA_ITEMS_MAX
+                && bytes + group.items.len() <= DELTA_BYTES_MAX
+        };
+        if fits(0, 0) {
+            if !fits(self.pending.count, self.pending.bytes.len()) {
+                self.flush();
+            }
             self.push(group.seq, group.count, group.items);
             return;
         }

@@ -292,3 +292,66 @@ impl Nodes {
             })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::item::Item;
+    use super::*;
+    use crate::tree::Entry;
+    use violeta_proof::tree::KeyPath;
+
+    /// An image of so many leaves.
+    fn image(page: u32, leaves: u8) -> Arc<Image> {
+        let mut content = Content::new(0);
+        for leaf in 0..leaves {
+            let mut path = [0; 32];
+            path[0] = leaf;
+            let entry = Entry {
+                path: KeyPath(path),
+                position: 1,
+                len: 1,
+            };
+            content
+                .apply(Seq(1), &Item::LeafPut(Digest([leaf; 32]), entry))
+                .unwrap();
+        }
+        let (digest, root) = content.build().unwrap();
+        let at = PageAt {
+            page: PageId::new(page).unwrap(),
+            seq: Seq(1),
+            digest,
+            depth: 0,
+        };
+        Arc::new(Image { at, root })
+    }
+
+    #[test]
+    fn images_stay_within_their_budget() {
+        let images = Images::new(64 << 10);
+        let held = |images: &Images| {
+            let slots = images.slots.iter().map(|slot| slot.load_full());
+            slots.flatten().map(|image| image.bytes()).sum::<usize>()
+        };
+        for page in 1..500 {
+            let made = image(page, 2 + (page * 37 % 200) as u8);
+            images.put(&made);
+            assert!(images.get(&made.at).is_some() || made.bytes() > 32 << 10);
+            assert!(held(&images) <= 64 << 10);
+            assert_eq!(held(&images), images.bytes.load(Ordering::Relaxed));
+        }
+        let small = Images::new(100);
+        small.put(&image(1, 200));
+        assert_eq!(held(&small), 0, "larger than all of it");
+    }
+
+    #[test]
+    fn an_image_is_that_of_one_version_and_digest() {
+        let images = Images::new(64 << 10);
+        let made = image(7, 9);
+        images.put(&made);
+        assert!(images.get(&made.at).is_some());
+        let (seq, digest) = (Seq(2), Digest::ZERO);
+        assert!(images.get(&PageAt { seq, ..made.at }).is_none());
+        assert!(images.get(&PageAt { digest, ..made.at }).is_none());
+    }
+}

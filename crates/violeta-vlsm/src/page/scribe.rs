@@ -83,7 +83,7 @@ impl<'a> Scribe<'a> {
             start: tail.end(),
             noted: Noted {
                 bytes: tail.spare.take(),
-                touched: Vec::new(),
+                touched: pages.spare.take(),
                 next_page: pages.next(),
             },
             items: Vec::new(),
