@@ -11,7 +11,7 @@
 //!   └───────────────────────────────┘      leaves say where in the log key and value are
 //! ```
 //!
-//! The trees of spaces are kept in [pages](page): a base, and deltas of what happened since, frozen off the commit path
+//! The trees of spaces are kept in pages: a base, and deltas of what happened since, frozen off the commit path
 //! from what comes together in memory. The top tree, whose leaves are the spaces, is small and kept node by node.
 //!
 //! | who asks | what is read |

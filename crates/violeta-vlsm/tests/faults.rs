@@ -250,7 +250,7 @@ fn rot_anywhere_is_never_served() {
     store.writer().unwrap().checkpoint().unwrap();
     drop(store);
     let models = models(VERSIONS);
-    for prefix in ["log-", "nodes-", "versions"] {
+    for prefix in ["log-", "nodes-", "pages-", "versions"] {
         for file in files(&disk, prefix) {
             for step in 0..60 {
                 let offset = step * 37;
