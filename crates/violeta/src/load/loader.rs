@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::iter::Peekable;
 use std::pin::Pin;
 
 use futures::StreamExt;
@@ -26,8 +27,10 @@ use crate::connect;
 use crate::error::CliResult;
 use crate::quorum::explain;
 
-/// Bytes of keys and values after which a transaction is full, though it could have more operations.
-const BYTES_FULL: usize = TRANSACTION_BYTES_MAX / 2;
+/// Bytes of operations that a transaction has at most, unless it has only one, which may be larger.
+const BYTES_MAX: usize = TRANSACTION_BYTES_MAX / 2;
+/// What an operation takes beside namespace, key and value.
+const OPERATION_BYTES: usize = 16;
 /// Operations of a transaction where the user doesn't say.
 pub(crate) const OPERATIONS_DEFAULT: usize = 200;
 /// Transactions under way where the user doesn't say.
@@ -100,6 +103,7 @@ pub(crate) async fn load(
     pace: Pace,
     ledger: &mut (dyn Ledger + Send),
 ) -> CliResult {
+    let rows = &mut rows.peekable();
     let mut under_way: FuturesUnordered<Carried<'_>> = FuturesUnordered::new();
     let mut keys_under_way: BTreeMap<TxId, Keys> = BTreeMap::new();
     let mut staged = batch(namespace, rows, pace.operations)?;
@@ -169,18 +173,20 @@ struct Batch {
 /// The next transaction's puts. Rows with the same key as one before, in one transaction, simply come later in it.
 fn batch(
     namespace: &[u8],
-    rows: &mut dyn Iterator<Item = (u64, Row)>,
+    rows: &mut Peekable<impl Iterator<Item = (u64, Row)>>,
     operations_max: usize,
 ) -> CliResult<Option<Batch>> {
     let mut operations = Operations::new();
     let (mut keys, mut numbers) = (Keys::new(), RowSet::default());
     let mut bytes = 0;
-    while operations.len() < operations_max && bytes < BYTES_FULL {
-        let Some((number, row)) = rows.next() else {
+    while operations.len() < operations_max {
+        let size = |row: &Row| OPERATION_BYTES + namespace.len() + row.key.len() + row.value.len();
+        let fits = |(_, row): &(u64, Row)| bytes == 0 || bytes + size(row) <= BYTES_MAX;
+        let Some((number, row)) = rows.next_if(fits) else {
             break;
         };
         numbers.add(number, number + 1);
-        bytes += row.key.len() + row.value.len();
+        bytes += size(&row);
         keys.insert(row.key.clone());
         operations = operations.put(namespace, row.key, row.value)?;
     }
@@ -219,7 +225,7 @@ mod tests {
     }
 
     fn counts(rows: Vec<Row>, operations: usize) -> Vec<u64> {
-        let mut rows = (0..).zip(rows);
+        let mut rows = (0..).zip(rows).peekable();
         let next = || batch(b"n", &mut rows, operations).unwrap();
         std::iter::from_fn(next)
             .map(|batch| batch.rows.len())
@@ -229,8 +235,25 @@ mod tests {
     #[test]
     fn a_transaction_is_full_by_operations_or_by_bytes() {
         assert_eq!(counts((0..7).map(|i| row(i, 1)).collect(), 3), [3, 3, 1]);
-        let large: Vec<Row> = (0..3).map(|i| row(i, BYTES_FULL - 1)).collect();
+        let large: Vec<Row> = (0..3).map(|i| row(i, BYTES_MAX - 30)).collect();
         assert_eq!(counts(large, 100), [1, 1, 1]);
         assert!(counts(Vec::new(), 3).is_empty());
+    }
+
+    #[test]
+    fn a_large_row_after_many_small_ones_gets_a_transaction_of_its_own() {
+        let largest = violeta_types::limits::VALUE_BYTES_MAX;
+        let mut rows: Vec<Row> = (0..199).map(|i| row(i, 2_600)).collect();
+        rows.push(row(199, largest));
+        assert_eq!(
+            counts(rows, 200),
+            [199, 1],
+            "together they are 1,041,688 bytes"
+        );
+        let mut rows: Vec<Row> = (0..4_095).map(|i| row(i, 160)).collect();
+        rows.push(row(4_095, 400_000));
+        let counts = counts(rows, OPERATIONS_MAX);
+        assert_eq!(counts.iter().sum::<u64>(), 4_096);
+        assert_eq!(counts.last(), Some(&1));
     }
 }

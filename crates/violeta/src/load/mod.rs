@@ -156,7 +156,7 @@ impl LoadArgs {
             chain,
             namespace: self.namespace.to_string(),
             source: digest(&self.file)?,
-            columns: format!("{:?}", self.columns()),
+            reading: format!("{:?} {:?}", self.format()?, self.columns()),
         };
         Progress::open(path, task)
     }
@@ -417,7 +417,7 @@ mod tests {
             chain: ChainId::default(),
             namespace: "n".into(),
             source: violeta_types::Digest::ZERO,
-            columns: "k".into(),
+            reading: "k".into(),
         };
         let mut progress = Progress::open(dir.path().join("p"), task).unwrap();
         let error = interruption(&progress, 5_000);

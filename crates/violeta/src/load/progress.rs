@@ -24,7 +24,7 @@ use super::loader::{Entry, Ledger};
 use super::row_set::RowSet;
 use crate::error::{CliError, CliResult};
 
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// What is loaded, and where to: a progress of something else doesn't count.
@@ -36,8 +36,8 @@ pub(crate) struct Task {
     pub(crate) namespace: String,
     /// Digest of the file.
     pub(crate) source: Digest,
-    /// The columns, as they were given.
-    pub(crate) columns: String,
+    /// How the file is read: as which rows, and of which columns.
+    pub(crate) reading: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -199,7 +199,7 @@ fn read_state(text: &str, path: &Path, fresh: State) -> CliResult<State> {
         (true, _) => Ok(state),
         (false, true) => Ok(fresh),
         (false, false) => Err(CliError::failed(format!(
-            "{name} is the progress of another load (file, namespace, columns or chain)"
+            "{name} is the progress of another load (file, namespace, format, columns or chain)"
         ))
         .help(remedy)),
     }
@@ -257,7 +257,7 @@ mod tests {
             chain: ChainId::default(),
             namespace: "n".into(),
             source: Digest::ZERO,
-            columns: "k".into(),
+            reading: "k".into(),
         }
     }
 
