@@ -82,6 +82,44 @@ fn a_validator_whose_journal_is_deleted_says_so_follows_and_never_signs_twice() 
     });
 }
 
+#[test]
+fn a_validator_whose_journal_is_deleted_votes_again_if_told_to_ask_the_others() {
+    let net = Net::up();
+    net.run(&["put", "n", "k", "1", "--create"]).expect(0);
+    net.wait_level();
+    net.run(&["testnet", "stop", "2"]).expect(0);
+    net.run(&["testnet", "stop", "1"]).expect(0);
+    std::fs::remove_dir_all(net.path().join("v2/data/journal")).unwrap();
+    let config = net.path().join("v2/violeta.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let (off, on) = (
+        "rejoin_after_lost_journal = false",
+        "rejoin_after_lost_journal = true",
+    );
+    assert!(text.contains(off), "{text}");
+    std::fs::write(&config, text.replace(off, on)).unwrap();
+
+    net.run(&["testnet", "start", "2"]).expect(0);
+    wait_for("two of three others have told", || {
+        let shown = net.run(&["status"]).out;
+        shown.contains("v2 has amnesia") && shown.contains("a stake of 2 of 3 has so far")
+    });
+    net.run(&["testnet", "start", "1"]).expect(0);
+    wait_for("all three have told", || {
+        statuses(&net).iter().all(|s| s["amnesia"] == false)
+    });
+    // Its vertex is needed again: another is away.
+    net.run(&["testnet", "stop", "1"]).expect(0);
+    net.run(&["put", "n", "k", "2"]).expect(0);
+    net.run(&["testnet", "start", "1"]).expect(0);
+    net.wait_level();
+    assert!(log(&net, 2).contains("vertices are made again"));
+    for validator in 0..4 {
+        let log = log(&net, validator);
+        assert!(!log.contains("made two vertices"), "v{validator}: {log}");
+    }
+}
+
 /// Starts a validator by hand, after a command of the shell's has set its limits. What it says goes to `by-hand.log`.
 fn start_under(net: &Net, validator: usize, limits: &str) -> Child {
     let log = std::fs::File::create(net.path().join("by-hand.log")).unwrap();

@@ -27,6 +27,8 @@ struct World {
     net: Testnet,
     nodes: Vec<Option<Node>>,
     runtime: tokio::runtime::Runtime,
+    /// Whether who lost its journal asks the others, and goes on.
+    rejoins: bool,
 }
 
 impl World {
@@ -45,12 +47,14 @@ impl World {
                 .enable_all()
                 .build()
                 .unwrap(),
+            rejoins: false,
         }
     }
 
     fn config(&self, i: usize) -> Config {
         let mut config = Config::load(&self.net.validators[i].config).unwrap();
         config.http.enabled = false;
+        config.recovery.rejoin_after_lost_journal = self.rejoins;
         config.tuning.worker_threads = 1;
         config.tuning.runtime_threads = 1;
         config
@@ -108,6 +112,18 @@ impl World {
                 other => panic!("{other:?}: {:?}", handle.replica_status()),
             }
         })
+    }
+
+    fn wait(&self, i: usize, is: impl Fn(&violeta_replica::Status) -> bool) {
+        let began = std::time::Instant::now();
+        while !is(&self.handle(i).replica_status()) {
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{:?}",
+                self.handle(i).replica_status()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn wait_certified(&self, i: usize, height: Height) {
@@ -628,6 +644,44 @@ fn a_validator_whose_disk_was_lost_follows_serves_and_makes_nothing() {
     assert!(matches!(error, ProvisionError::Used(_)), "{error}");
     world.start(3);
     assert!(world.handle(3).replica_status().amnesia);
+}
+
+#[test]
+fn a_validator_whose_journal_was_lost_goes_on_by_configuration_once_the_others_have_told() {
+    let mut world = World::new(4, MachineKind::Database);
+    world.rejoins = true;
+    world.start_all();
+    let mut client = Client::new(&world);
+    let height = world.commit(3, client.namespace());
+    world.agree(&[0, 1, 2, 3], height);
+    world.stop(3);
+    world.stop(2);
+    std::fs::remove_dir_all(world.data(3).join(JOURNAL)).unwrap();
+
+    world.start(3);
+    let status = world.handle(3).replica_status();
+    assert!(status.amnesia && !status.accepts);
+    assert_eq!(
+        status.rejoining.map(|rejoining| rejoining.needed.0),
+        Some(3)
+    );
+    world.start(2);
+    world.wait(3, |status| !status.amnesia);
+    let height = world.commit(3, client.put("a", "1"));
+    world.agree(&[0, 1, 2, 3], height);
+    assert!(
+        world.handle(3).replica_status().round > Round(0),
+        "vertices of its own"
+    );
+
+    world.stop(3);
+    world.start(3);
+    assert!(
+        !world.handle(3).replica_status().amnesia,
+        "the journal has the floor"
+    );
+    let height = world.commit(3, client.put("b", "2"));
+    world.agree(&[0, 1, 2, 3], height);
 }
 
 #[test]
