@@ -20,6 +20,9 @@ use crate::limits::{RECORD_FILE_BYTES, UNWRITTEN_BYTES};
 use crate::spare::Spare;
 use crate::tree::{At, NodeSink};
 
+/// Pieces of fewer bytes are written several at a time.
+const SMALL_BYTES: usize = 64 << 10;
+
 /// What is in the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stream {
@@ -192,28 +195,27 @@ impl RecordWriter {
     /// Writes what is in memory, without making it durable. If that fails, it is still in memory.
     pub(crate) fn write(&mut self, files: &RecordFiles) -> Result<(), StoreError> {
         let pieces = files.unwritten.load_full();
-        let mut joined = Vec::new();
-        let bytes = match &pieces[..] {
-            [piece] => &piece.bytes[..],
-            pieces => {
-                joined = self.spare.take();
-                (pieces.iter()).for_each(|piece| joined.extend_from_slice(&piece.bytes));
-                &joined[..]
+        let mut at = self.written;
+        let mut joined = self.spare.take();
+        for (i, piece) in pieces.iter().enumerate() {
+            // Large pieces are written as they are, small ones several at a time.
+            let small = |piece: &Piece| piece.bytes.len() < SMALL_BYTES;
+            let next = pieces.get(i + 1);
+            if joined.is_empty() && !small(piece) {
+                self.write_at(at, &piece.bytes)?;
+                at += piece.bytes.len() as u64;
+                continue;
             }
-        };
-        assert_eq!(bytes.len(), self.unwritten_bytes, "the pieces are all");
-        let mut done = 0;
-        while done < bytes.len() {
-            let at = self.written + done as u64;
-            let (number, offset) = (at / RECORD_FILE_BYTES, at % RECORD_FILE_BYTES);
-            let room = usize::try_from(RECORD_FILE_BYTES - offset).unwrap_or(usize::MAX);
-            let part = (bytes.len() - done).min(room);
-            let file = self.file(number)?;
-            file.write_at(offset, &bytes[done..done + part])?;
-            done += part;
+            joined.extend_from_slice(&piece.bytes);
+            if joined.len() >= SMALL_BYTES || !next.is_some_and(small) {
+                self.write_at(at, &joined)?;
+                at += joined.len() as u64;
+                joined.clear();
+            }
         }
-        self.written += done as u64;
-        self.unsynced_bytes += done as u64;
+        assert_eq!(at, self.end(), "the pieces are all");
+        self.unsynced_bytes += at - self.written;
+        self.written = at;
         self.unwritten_bytes = 0;
         files.unwritten.store(Arc::default());
         // Unless a reader has them, the buffers serve versions to come.
@@ -222,6 +224,19 @@ impl RecordWriter {
             if let Some(bytes) = Arc::into_inner(piece.bytes) {
                 self.spare.keep(bytes);
             }
+        }
+        Ok(())
+    }
+
+    /// Writes bytes, which may belong to more than one file.
+    fn write_at(&mut self, mut at: u64, mut bytes: &[u8]) -> Result<(), StoreError> {
+        while !bytes.is_empty() {
+            let (number, offset) = (at / RECORD_FILE_BYTES, at % RECORD_FILE_BYTES);
+            let room = usize::try_from(RECORD_FILE_BYTES - offset).unwrap_or(usize::MAX);
+            let (part, rest) = bytes.split_at(bytes.len().min(room));
+            self.file(number)?.write_at(offset, part)?;
+            at += part.len() as u64;
+            bytes = rest;
         }
         Ok(())
     }

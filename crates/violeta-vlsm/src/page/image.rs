@@ -69,23 +69,53 @@ impl Image {
     }
 }
 
-/// Images, within a budget, where nobody waits: one place for each page and version, whose image is the last that was
-/// put there. Above the budget, places are emptied going round.
+/// Images, within a budget: large ones, of which there are few and which take long to make, and small ones apart, since
+/// these come and go in numbers.
 #[derive(Debug)]
 pub(crate) struct Images {
+    large: Cached,
+    small: Cached,
+}
+
+/// Bytes of an image from which on it is a large one.
+const LARGE_BYTES: usize = 8 << 10;
+
+impl Images {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        let small = bytes_max / 4;
+        Images {
+            large: Cached::new(bytes_max - small, LARGE_BYTES),
+            small: Cached::new(small, LARGE_BYTES / 8),
+        }
+    }
+
+    fn get(&self, at: &PageAt) -> Option<Arc<Image>> {
+        self.large.get(at).or_else(|| self.small.get(at))
+    }
+
+    fn put(&self, image: &Arc<Image>) {
+        match image.bytes() < LARGE_BYTES {
+            true => self.small.put(image),
+            false => self.large.put(image),
+        }
+    }
+}
+
+/// Images where nobody waits: one place for each page and version, whose image is the last that was put there. Above
+/// the budget, places are emptied going round.
+#[derive(Debug)]
+struct Cached {
     slots: Box<[ArcSwapOption<Image>]>,
     bytes_max: usize,
     bytes: AtomicUsize,
     hand: AtomicUsize,
 }
 
-/// Bytes of an image in mind when there is a place for each.
-const IMAGE_BYTES: usize = 4 << 10;
-
-impl Images {
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        let slots = (bytes_max / IMAGE_BYTES).max(1);
-        Images {
+impl Cached {
+    /// Of so many bytes, and a place for each of so many of them.
+    fn new(bytes_max: usize, place_bytes: usize) -> Self {
+        let slots = (bytes_max / place_bytes).max(1);
+        Cached {
             slots: (0..slots).map(|_| ArcSwapOption::empty()).collect(),
             bytes_max,
             bytes: AtomicUsize::new(0),
@@ -327,8 +357,8 @@ mod tests {
 
     #[test]
     fn images_stay_within_their_budget() {
-        let images = Images::new(64 << 10);
-        let held = |images: &Images| {
+        let images = Cached::new(64 << 10, 4 << 10);
+        let held = |images: &Cached| {
             let slots = images.slots.iter().map(|slot| slot.load_full());
             slots.flatten().map(|image| image.bytes()).sum::<usize>()
         };
@@ -339,9 +369,18 @@ mod tests {
             assert!(held(&images) <= 64 << 10);
             assert_eq!(held(&images), images.bytes.load(Ordering::Relaxed));
         }
-        let small = Images::new(100);
+        let small = Cached::new(100, 4 << 10);
         small.put(&image(1, 200));
         assert_eq!(held(&small), 0, "larger than all of it");
+    }
+
+    #[test]
+    fn many_small_images_leave_the_large_ones_alone() {
+        let images = Images::new(256 << 10);
+        let large = image(1, 200);
+        images.put(&large);
+        (2..2_000).for_each(|page| images.put(&image(page, 9)));
+        assert!(images.get(&large.at).is_some());
     }
 
     #[test]

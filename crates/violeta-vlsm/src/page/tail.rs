@@ -11,8 +11,8 @@
 //! ```
 //!
 //! `prev` is the position of the same page's group before, so a page's groups are a list through the pieces; it ends
-//! where it leads to what was dropped, or to 0. Small pieces are joined as they get many, each into one that is about as
-//! large: a version costs no more for there being many.
+//! where it leads to what was dropped, or to 0. Small pieces are joined as they get many, eight of about one size into one:
+//! so there are never many, and no byte is copied often.
 //!
 //! Readers follow the list without waiting. They load, in this order, the page's newest group, the pieces, and the
 //! page's newest frozen record: pieces that hold a group are there before the directory names it, and a record is in
@@ -27,7 +27,9 @@ use super::{PageId, Seq};
 use crate::spare::Spare;
 use crate::tree::take;
 
-/// Pieces of this size aren't joined any more.
+/// Pieces of about one size that are joined.
+const JOINED_PIECES: usize = 8;
+/// Bytes of a piece that is made so, at most.
 const PIECE_BYTES: usize = 1 << 20;
 
 /// Items of one version, in the order in which readers find them.
@@ -186,35 +188,42 @@ impl TailWriter {
             return;
         }
         let mut pieces = tail.pieces.load().to_vec();
-        let mut piece = Piece {
+        let piece = Piece {
             start: self.end,
             bytes: Arc::new(bytes),
         };
         self.end = piece.end();
-        while let Some(before) = pieces.pop_if(|before| {
-            let joined = before.bytes.len() + piece.bytes.len();
-            before.start >= self.young
-                && before.bytes.len() <= 2 * piece.bytes.len()
-                && joined <= PIECE_BYTES
-        }) {
-            let mut joined = self.buffer(before.bytes.len() + piece.bytes.len());
-            joined.extend_from_slice(&before.bytes);
-            joined.extend_from_slice(&piece.bytes);
-            let start = before.start;
-            let joined = Arc::new(joined);
-            let parts = std::mem::replace(
-                &mut piece,
-                Piece {
-                    start,
-                    bytes: joined,
-                },
-            );
-            if let Some(bytes) = Arc::into_inner(parts.bytes) {
+        pieces.push(piece);
+        while let Some(from) = self.joined(&pieces) {
+            let parts = pieces.split_off(from);
+            pieces.push(self.join(parts));
+        }
+        tail.pieces.store(Arc::new(pieces));
+    }
+
+    /// From where on pieces are to be joined, if there are enough of about one size at the end.
+    fn joined(&self, pieces: &[Piece]) -> Option<usize> {
+        let from = pieces.len().checked_sub(JOINED_PIECES)?;
+        let last = &pieces[from..];
+        let class = |piece: &Piece| piece.bytes.len().ilog2() / JOINED_PIECES.ilog2();
+        let alike = last
+            .iter()
+            .all(|piece| class(piece) <= class(&last[JOINED_PIECES - 1]));
+        let bytes: usize = last.iter().map(|piece| piece.bytes.len()).sum();
+        (last[0].start >= self.young && alike && bytes <= PIECE_BYTES).then_some(from)
+    }
+
+    fn join(&mut self, parts: Vec<Piece>) -> Piece {
+        let start = parts[0].start;
+        let mut joined = self.buffer(parts.iter().map(|part| part.bytes.len()).sum());
+        for part in parts {
+            joined.extend_from_slice(&part.bytes);
+            if let Some(bytes) = Arc::into_inner(part.bytes) {
                 self.spare.keep(bytes);
             }
         }
-        pieces.push(piece);
-        tail.pieces.store(Arc::new(pieces));
+        let bytes = Arc::new(joined);
+        Piece { start, bytes }
     }
 
     /// Begins a generation. The one before the last was dropped.
@@ -270,7 +279,7 @@ mod tests {
             writer.append(&tail, bytes);
         }
         let pieces = tail.pieces();
-        assert!(pieces.0.len() < 10, "{} pieces", pieces.0.len());
+        assert!(pieces.0.len() < 30, "{} pieces", pieces.0.len());
         for number in 0..3 {
             let groups: Vec<_> = pieces.groups(heads[number as usize]).collect();
             let seqs: Vec<_> = groups.iter().map(|group| group.seq.0).collect();
