@@ -195,6 +195,11 @@ impl Checkers {
     }
 
     /// An honest validator executed a block.
+    /// A validator's store is lost, and its journal isn't.
+    pub(crate) fn store_lost(&mut self, who: ValidatorIndex) {
+        self.sent.store_lost(who);
+    }
+
     pub(crate) fn executed(
         &mut self,
         who: ValidatorIndex,

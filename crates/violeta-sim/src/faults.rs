@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A crash is a loss of power: of what wasn't synced, any part may be lost or torn (`MemoryDisk::crash`). What was
-//! synced is never lost here; a lost disk is amnesia, and counts among the f faulty (consensus.md §9).
+//! synced is never lost here, but for the store, which may be lost with the power, at any validator: it can be rebuilt
+//! from the journal (replica.md §3). A lost journal is amnesia, and counts among the f faulty (consensus.md §9).
 
 use violeta_types::ValidatorIndex;
 
@@ -34,6 +35,8 @@ pub(crate) enum Fault {
     },
     /// It starts again.
     Restart(ValidatorIndex),
+    /// A validator loses its store, and not its journal, while it is down the next time, or now if it is.
+    StoreLost(ValidatorIndex),
     /// All lose power at once.
     Blackout,
     /// All that are down start again.
@@ -68,6 +71,9 @@ pub(crate) fn draw(dice: &mut Dice, n: usize, until: Micros) -> Vec<(Micros, Fau
         let slow = dice.validator(n);
         let takes = dice.within(ms(20)..=ms(400));
         faults.push((dice.below(until), Fault::SlowDisk(slow, takes)));
+    }
+    if dice.chance(250) {
+        stores_lost(dice, n, until, &mut faults);
     }
     faults.retain(|(at, _)| *at < until);
     faults.push((until, Fault::Heal));
@@ -147,6 +153,20 @@ fn blackouts(dice: &mut Dice, until: Micros, faults: &mut Vec<(Micros, Fault)>) 
     }
 }
 
+/// A store is missed at the next start. Up to two losses of power come with it: the second may fall into its being
+/// rebuilt.
+fn stores_lost(dice: &mut Dice, n: usize, until: Micros, faults: &mut Vec<(Micros, Fault)>) {
+    for _ in 0..dice.within(1..=4) {
+        let (who, at) = (dice.validator(n), dice.below(until));
+        faults.push((at, Fault::StoreLost(who)));
+        for _ in 0..dice.below(3) {
+            let (in_sync, down) = (dice.coin(), dice.within(1..=ms(500)));
+            let at = at + dice.below(ms(1_000));
+            faults.push((at, Fault::Crash { who, in_sync, down }));
+        }
+    }
+}
+
 fn skews(dice: &mut Dice, n: usize, until: Micros, faults: &mut Vec<(Micros, Fault)>) {
     for _ in 0..dice.within(1..=4) {
         let skew = dice.below(2 * SKEW_MS_MAX) as i64 - SKEW_MS_MAX as i64;
@@ -174,18 +194,19 @@ mod tests {
             .map(|seed| draw(&mut Dice::new(seed), 4, seconds(5)))
             .collect();
         type Test = fn(&Fault) -> bool;
-        let classes: [(&str, Test); 4] = [
+        let classes: [(&str, Test); 5] = [
             ("partition", |f| matches!(f, Fault::Partition(_))),
             ("crash", |f| matches!(f, Fault::Crash { .. })),
             ("blackout", |f| matches!(f, Fault::Blackout)),
             ("skew", |f| matches!(f, Fault::Skew(..))),
+            ("store lost", |f| matches!(f, Fault::StoreLost(_))),
         ];
         for (name, is) in classes {
             let with = worlds
                 .iter()
                 .filter(|w| w.iter().any(|(_, f)| is(f)))
                 .count();
-            assert!((10..=75).contains(&with), "{name}: in {with} of 100 worlds");
+            assert!((10..=85).contains(&with), "{name}: in {with} of 100 worlds");
         }
     }
 }

@@ -53,6 +53,8 @@ marks! {
     Rejoined = "lost journal made good by a quorum",
     /// The store had blocks that the journal lacked, and went back.
     StoreWentBack = "store rolled back to the journal",
+    /// A store was lost, and begun anew under a journal with blocks.
+    StoreRebuilt = "lost store rebuilt from the journal",
     /// Commits were executed again after a restart.
     ExecutedAgain = "block executed again",
     /// A validator that caught up by commits was given their vertices.

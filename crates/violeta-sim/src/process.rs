@@ -8,12 +8,13 @@
 //! A life has a number; what was under way for an earlier one (a job, a sync, a wake-up) finds nobody.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use violeta_consensus::Tuning;
 use violeta_db::DbMachine;
-use violeta_journal::{Disk, FaultyDisk, MemoryDisk, Operation};
+use violeta_journal::{Disk, DiskError, FaultyDisk, MemoryDisk, Operation};
 use violeta_replica::machine::Event as MachineEvent;
 use violeta_replica::{
     Identity, Machine, Position, Provision, Record, RecordKind, RejoinNonce, Replica, Setup,
@@ -50,6 +51,10 @@ pub(crate) struct Process {
     pub(crate) doomed: Option<Micros>,
     /// It loses its disk with the power.
     pub(crate) forgets: bool,
+    /// It loses its store, and not its journal, when it is down the next time.
+    pub(crate) loses_store: bool,
+    /// Whether it lost its store since its last life.
+    store_lost: bool,
     /// Whether it then asks the others, and goes on.
     pub(crate) rejoins: bool,
     /// It lost its disk, and hasn't the one that it was set up with.
@@ -83,6 +88,8 @@ pub(crate) struct Started {
     pub(crate) position: Position,
     /// Whether the store was ahead of the journal, and went back.
     pub(crate) went_back: bool,
+    /// Whether the store was lost, and the journal has blocks to rebuild it from.
+    pub(crate) rebuilds_store: bool,
     /// Whether a sync was cut short by the crash before: some of its bytes are there, not all.
     pub(crate) cut_short: bool,
 }
@@ -110,6 +117,8 @@ impl Process {
             slow_disk: None,
             doomed: None,
             forgets: false,
+            loses_store: false,
+            store_lost: false,
             rejoins: false,
             forgot: false,
             lost_at: None,
@@ -168,6 +177,7 @@ impl Process {
                 .map_err(|error| error.to_string())?;
         }
         let position = machine.position();
+        let rebuilds_store = std::mem::take(&mut self.store_lost) && position.height < recorded;
         replica
             .start(self.clock.read(now), position)
             .map_err(|error| error.to_string())?;
@@ -185,6 +195,7 @@ impl Process {
             recovered,
             position,
             went_back,
+            rebuilds_store,
             cut_short,
         })
     }
@@ -246,6 +257,13 @@ impl Process {
         }
     }
 
+    /// Removes what the store's directory holds, while nobody uses it.
+    pub(crate) fn remove_store(&mut self) -> Result<(), StorageError> {
+        assert!(self.life.is_none(), "nobody uses it");
+        self.store_lost = true;
+        remove_files(&self.memory, STORE).map_err(|error| error.to_string())
+    }
+
     /// Whoever runs this validator sets it up: once, before its first life.
     fn provision(&self, makings: &Makings<'_>) -> Result<(), StorageError> {
         let record = Record::Provision(Provision {
@@ -258,5 +276,52 @@ impl Process {
             Storage::open(disk, makings.cast.genesis.chain_id(), self.index, nothing)?;
         storage.append(&record)?;
         storage.sync()
+    }
+}
+
+/// Removes all files in a directory and below it, durably. Directories stay: who opens what is in them makes them anyhow.
+fn remove_files(disk: &dyn Disk, dir: &str) -> Result<(), DiskError> {
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        let names = match disk.list(&dir) {
+            // The power went before it was made.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            names => names?,
+        };
+        for path in names.iter().map(|name| format!("{dir}/{name}")) {
+            match disk.remove(&path) {
+                Err(error) if error.kind() == ErrorKind::IsADirectory => dirs.push(path),
+                removed => removed?,
+            }
+        }
+        disk.sync_dir(&dir)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use violeta_journal::OpenMode;
+
+    #[test]
+    fn a_lost_store_is_gone_also_after_a_crash_and_what_lies_beside_it_stays() {
+        let disk = MemoryDisk::new();
+        for dir in ["store", "store/nodes", "journal"] {
+            disk.create_dir(dir).unwrap();
+        }
+        for path in ["store/a", "store/nodes/b", "journal/c"] {
+            let file = disk.open(path, OpenMode::New).unwrap();
+            file.sync_data().unwrap();
+        }
+        for dir in ["", "store", "store/nodes", "journal"] {
+            disk.sync_dir(dir).unwrap();
+        }
+        remove_files(&disk, "store").unwrap();
+        remove_files(&disk, "nowhere").unwrap();
+        disk.crash(&mut || 0);
+        assert_eq!(disk.list("store").unwrap(), ["nodes"]);
+        assert!(disk.list("store/nodes").unwrap().is_empty());
+        assert_eq!(disk.list("journal").unwrap(), ["c"]);
     }
 }

@@ -284,6 +284,9 @@ impl<'a> World<'a> {
         if started.cut_short {
             self.marks.note(Mark::SyncCutShort);
         }
+        if started.rebuilds_store {
+            self.marks.note(Mark::StoreRebuilt);
+        }
         self.observed[process].restart();
         self.check_memory(process, started.recovered.rejoined)?;
         if self.is_honest(process) {
@@ -324,6 +327,7 @@ impl<'a> World<'a> {
         self.trace.event(self.now, "crash", process, &[]);
         self.line(Some(process), format_args!("loses power"));
         self.processes[process].crash();
+        self.remove_lost_store(process)?;
         for other in 0..self.n() {
             if other != process {
                 self.disconnect(process, other)?;
@@ -419,6 +423,7 @@ impl<'a> World<'a> {
                 self.processes[who.as_usize()].slow_disk = Some(takes);
                 Ok(())
             }
+            Fault::StoreLost(who) => self.lose_store(who),
             Fault::Heal => self.heal(),
         }
     }
@@ -433,6 +438,27 @@ impl<'a> World<'a> {
         self.queue
             .push(self.now + down, Event::Fault(Fault::Restart(who)));
         self.crash(who.as_usize())
+    }
+
+    fn lose_store(&mut self, who: ValidatorIndex) -> Verdict {
+        let process = &mut self.processes[who.as_usize()];
+        process.loses_store = true;
+        if process.life.is_none() {
+            return self.remove_lost_store(who.as_usize());
+        }
+        Ok(())
+    }
+
+    /// A validator is down: if it is to lose its store, it does.
+    fn remove_lost_store(&mut self, process: usize) -> Verdict {
+        let it = &mut self.processes[process];
+        if it.puppet.is_some() || !std::mem::take(&mut it.loses_store) {
+            return Ok(());
+        }
+        let removed = it.remove_store();
+        self.line(Some(process), format_args!("loses its store"));
+        self.checkers.store_lost(ValidatorIndex(process as u16));
+        self.storage_verdict(process, removed)
     }
 
     fn start_all(&mut self) -> Verdict {
@@ -477,6 +503,7 @@ impl<'a> World<'a> {
             process.clock.set_skew(0);
             process.slow_disk = None;
             process.doomed = None;
+            process.loses_store = false;
         }
         self.start_all()?;
         self.mend()?;

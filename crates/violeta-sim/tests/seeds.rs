@@ -64,6 +64,7 @@ fn worlds_of_four_to_seven_keep_every_property_whatever_fails_and_whoever_lies()
             Mark::SyncCutShort,
             Mark::ExecutedAgain,
             Mark::StoreWentBack,
+            Mark::StoreRebuilt,
             Mark::VerticesServed,
             Mark::Partition,
             Mark::Expired,

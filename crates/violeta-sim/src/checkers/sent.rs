@@ -4,6 +4,7 @@
 //! otherwise afterwards (consensus.md §3: sign → persist → send).
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use violeta_types::{Attestation, HeadId, Height, Round, ValidatorIndex, VertexId, VertexRef};
 
@@ -14,6 +15,8 @@ use super::{Property, Verdict, ensure};
 pub(crate) struct Sent {
     vertices: BTreeMap<(ValidatorIndex, Round), VertexId>,
     attestations: BTreeMap<(ValidatorIndex, Height), HeadId>,
+    /// The newest height that each attested for the first time with the store that it has.
+    vouched: BTreeMap<ValidatorIndex, Height>,
 }
 
 impl Sent {
@@ -34,8 +37,15 @@ impl Sent {
 
     /// A validator sent an attestation of its own.
     pub(crate) fn attestation(&mut self, attestation: &Attestation) -> Verdict {
-        let place = (attestation.validator, attestation.height);
-        let first = *self.attestations.entry(place).or_insert(attestation.head);
+        let (who, height) = (attestation.validator, attestation.height);
+        let first = match self.attestations.entry((who, height)) {
+            Entry::Occupied(said) => *said.get(),
+            Entry::Vacant(unsaid) => {
+                let newest = self.vouched.entry(who).or_default();
+                *newest = height.max(*newest);
+                *unsaid.insert(attestation.head)
+            }
+        };
         ensure!(
             first == attestation.head,
             Property::NoEquivocation,
@@ -61,7 +71,7 @@ impl Sent {
     }
 
     /// A validator starts, with these own vertices in its journal and a store of this height: all that it ever sent
-    /// must be there, and all that it ever attested.
+    /// must be there, and all that it attested since it has this store.
     pub(crate) fn restarted(
         &self,
         who: ValidatorIndex,
@@ -78,8 +88,7 @@ impl Sent {
                  left before it was durable"
             );
         }
-        let range = (who, Height(0))..=(who, Height(u64::MAX));
-        if let Some(((_, attested), _)) = self.attestations.range(range).next_back() {
+        if let Some(attested) = self.vouched.get(&who) {
             ensure!(
                 *attested <= height,
                 Property::Durability,
@@ -88,6 +97,11 @@ impl Sent {
             );
         }
         Ok(())
+    }
+
+    /// A validator's store is lost. What it said still binds it; that its store holds it, nobody may expect.
+    pub(crate) fn store_lost(&mut self, who: ValidatorIndex) {
+        self.vouched.remove(&who);
     }
 
     /// Number of honest vertices that were sent.
@@ -154,6 +168,23 @@ mod tests {
         sent.attestation(&attestation(2, "b")).unwrap();
         sent.restarted(A, &[], Height(2)).unwrap();
         let violation = sent.restarted(A, &[], Height(1)).unwrap_err();
+        assert_eq!(violation.property, Property::Durability);
+    }
+
+    #[test]
+    fn a_lost_store_owes_only_what_was_attested_since_and_what_was_said_still_binds() {
+        let mut sent = Sent::default();
+        sent.attestation(&attestation(1, "a")).unwrap();
+        sent.attestation(&attestation(2, "b")).unwrap();
+        sent.store_lost(A);
+        sent.restarted(A, &[], Height(0)).unwrap();
+        // From the journal, while the store is being rebuilt.
+        sent.attestation(&attestation(2, "b")).unwrap();
+        sent.restarted(A, &[], Height(1)).unwrap();
+        sent.attestation(&attestation(2, "other")).unwrap_err();
+        sent.attestation(&attestation(3, "c")).unwrap();
+        sent.restarted(A, &[], Height(3)).unwrap();
+        let violation = sent.restarted(A, &[], Height(2)).unwrap_err();
         assert_eq!(violation.property, Property::Durability);
     }
 

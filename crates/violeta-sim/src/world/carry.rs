@@ -255,7 +255,7 @@ impl World<'_> {
         }
     }
 
-    fn storage_verdict(&self, process: usize, result: Result<(), String>) -> Verdict {
+    pub(super) fn storage_verdict(&self, process: usize, result: Result<(), String>) -> Verdict {
         result.map_err(|error| {
             let what = format!("the journal of validator {process}: {error}");
             Violation::new(Property::Recovery, what)
