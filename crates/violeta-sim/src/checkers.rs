@@ -3,6 +3,7 @@
 //! ```text
 //!   what honest validators do ──▶ sent ───── vertices, attestations ──▶ nobody says two things in one place
 //!                                 committed ─ the log ────────────────▶ one log, whole, in order
+//!                                 time ────── stamps, clocks ─────────▶ commit time is between honest clocks
 //!                                 executed ── blocks ─────────────────▶ one head a height; each transaction once
 //!                                 certified ─ heads ──────────────────▶ no two certificates at one height
 //!   what clients were told     ──▶ acknowledged ──────────────────────▶ is there for ever
@@ -20,12 +21,13 @@ mod blocks;
 mod log;
 mod model;
 mod sent;
+mod time;
 
 use std::fmt;
 
 use violeta_types::{
-    Attestation, CertifiedHead, Commit, Digest, Head, Height, Item, Outcome, TxId, ValidatorIndex,
-    VertexRef,
+    Attestation, CertifiedHead, Commit, Digest, Head, Height, Item, Outcome, TimeMs, TxId,
+    ValidatorIndex, VertexHeader, VertexRef,
 };
 
 pub(crate) use model::Model;
@@ -34,6 +36,7 @@ use acknowledged::Acknowledged;
 use blocks::Blocks;
 use log::Log;
 use sent::Sent;
+use time::Times;
 
 /// A property that every world has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +45,8 @@ pub enum Property {
     Agreement,
     /// A vertex, and a slot's author and round, is committed once; leaders lie in their commits.
     CommittedOnce,
+    /// Commit time is the lower median of what the leader's parents say, and lies between honest clocks.
+    CommitTime,
     /// All honest validators have the same head, with the same roots, at a height.
     EqualHeads,
     /// Each transaction has at most one outcome, over all heights.
@@ -76,6 +81,7 @@ impl fmt::Display for Property {
         f.write_str(match self {
             Property::Agreement => "agreement",
             Property::CommittedOnce => "committed once",
+            Property::CommitTime => "commit time is what honest clocks say",
             Property::EqualHeads => "equal heads",
             Property::ExactlyOnce => "exactly once",
             Property::Durability => "durability of what was acknowledged",
@@ -126,6 +132,7 @@ pub(crate) use ensure;
 /// All checkers of a world.
 pub(crate) struct Checkers {
     pub(crate) log: Log,
+    times: Times,
     pub(crate) blocks: Blocks,
     pub(crate) sent: Sent,
     pub(crate) acknowledged: Acknowledged,
@@ -134,10 +141,12 @@ pub(crate) struct Checkers {
 }
 
 impl Checkers {
-    /// Checkers of a committee of `n` validators of equal stake, of which those of the mask are honest.
-    pub(crate) fn new(n: usize, honest: u128, model: Model) -> Self {
+    /// Checkers of a committee of `n` validators of equal stake, of which those of the mask are honest, and of a chain
+    /// that begins at `start`.
+    pub(crate) fn new(n: usize, honest: u128, start: TimeMs, model: Model) -> Self {
         Checkers {
             log: Log::default(),
+            times: Times::new(start),
             blocks: Blocks::new(n),
             sent: Sent::default(),
             acknowledged: Acknowledged::default(),
@@ -152,8 +161,14 @@ impl Checkers {
     }
 
     /// An honest validator accepted a vertex: its items may be committed.
-    pub(crate) fn accepted(&mut self, reference: VertexRef, items: &[Item]) {
+    pub(crate) fn accepted(&mut self, reference: VertexRef, header: &VertexHeader, items: &[Item]) {
+        self.times.accepted(reference, header);
         self.model.accepted(reference, items);
+    }
+
+    /// An honest validator makes a vertex of its own, and its wall clock shows this.
+    pub(crate) fn made(&mut self, reference: VertexRef, clock: TimeMs) {
+        self.times.made(reference, clock);
     }
 
     /// An honest validator sent a vertex of its own.
@@ -180,6 +195,11 @@ impl Checkers {
         self.sent.restarted(who, own, height)
     }
 
+    /// A validator's store is lost, and its journal isn't.
+    pub(crate) fn store_lost(&mut self, who: ValidatorIndex) {
+        self.sent.store_lost(who);
+    }
+
     /// An honest validator's log has grown.
     pub(crate) fn committed(
         &mut self,
@@ -189,17 +209,15 @@ impl Checkers {
     ) -> Verdict {
         let is_new = self.log.committed(who, commit, digest)?;
         if is_new {
+            let honest = self.honest;
+            self.times
+                .committed(commit, &|who| honest >> who.0 & 1 == 1)?;
             self.model.commit(commit)?;
         }
         Ok(())
     }
 
     /// An honest validator executed a block.
-    /// A validator's store is lost, and its journal isn't.
-    pub(crate) fn store_lost(&mut self, who: ValidatorIndex) {
-        self.sent.store_lost(who);
-    }
-
     pub(crate) fn executed(
         &mut self,
         who: ValidatorIndex,

@@ -27,7 +27,7 @@ use violeta_types::ValidatorIndex;
 use crate::adversaries::{self, LyingSigner, Puppet};
 use crate::cast::Cast;
 use crate::checkers::{Checkers, Model, Property, Verdict, Violation, ensure};
-use crate::clock::{Micros, ms};
+use crate::clock::{GENESIS, Micros, ms};
 use crate::dice::Dice;
 use crate::event::{Event, Queue, Who};
 use crate::faults::Fault;
@@ -83,7 +83,7 @@ impl<'a> World<'a> {
         World {
             network: Network::new(n, plan.network.clone(), part("links")),
             scheduler: Scheduler::new(plan.scheduler.clone(), n, part("schedule")),
-            checkers: Checkers::new(n, plan.honest(), model),
+            checkers: Checkers::new(n, plan.honest(), GENESIS, model),
             observed: vec![Observed::default(); n],
             refused: vec![0; n * n],
             now: 0,

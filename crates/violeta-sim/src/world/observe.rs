@@ -102,8 +102,14 @@ impl World<'_> {
         if let Record::Vertex(vertex) = record
             && self.is_honest(process)
         {
+            let reference = *vertex.reference();
+            // It is appended in the instant in which it is made.
+            if reference.author.as_usize() == process {
+                let clock = self.processes[process].clock.read(self.now).wall;
+                self.checkers.made(reference, clock);
+            }
             self.checkers
-                .accepted(*vertex.reference(), vertex.payload().items());
+                .accepted(reference, vertex.header(), vertex.payload().items());
         }
     }
 
