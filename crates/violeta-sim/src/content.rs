@@ -2,6 +2,7 @@
 //!
 //! Whatever is long is there by its digest, or by what names it.
 
+use violeta_replica::machine::Event as MachineEvent;
 use violeta_replica::{Effect, Job, LoadRequest};
 
 /// Bytes that say what something is, piece by piece.
@@ -70,6 +71,20 @@ pub(crate) fn of_load(request: &LoadRequest) -> Vec<u8> {
     format!("{request:?}").into_bytes()
 }
 
+/// What a machine is given, by its kind and what names it.
+pub(crate) fn of_machine_event(event: &MachineEvent) -> Vec<u8> {
+    let content = match event {
+        MachineEvent::Check { ticket, items } => {
+            let content = Content::new("check").number(*ticket);
+            (items.iter()).fold(content, |content, (item, _)| content.bytes(item))
+        }
+        MachineEvent::Commit(ordered) => Content::new("commit").bytes(ordered.digest.as_ref()),
+        MachineEvent::Certified { height } => Content::new("certified").number(height.0),
+        MachineEvent::Flush => Content::new("flush"),
+    };
+    content.0
+}
+
 /// What a machine says, by its kind and what names it.
 pub(crate) fn of_effect(effect: &Effect) -> Vec<u8> {
     let content = match effect {
@@ -95,7 +110,8 @@ pub(crate) fn of_effect(effect: &Effect) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use violeta_types::{CommitIndex, Round, ValidatorIndex};
+    use violeta_consensus::ItemMeta;
+    use violeta_types::{CommitIndex, Height, Nonce, Round, TimeMs, TxId, ValidatorIndex};
 
     use super::*;
 
@@ -112,6 +128,29 @@ mod tests {
         assert_ne!(base, vertex(2, "x"));
         assert_ne!(base, vertex(1, "y"));
         assert_ne!(base, of_job(&Job::SignCoin { round: Round(1) }));
+    }
+
+    #[test]
+    fn two_steps_of_a_machine_are_told_apart() {
+        let certified = |height| {
+            let height = Height(height);
+            of_machine_event(&MachineEvent::Certified { height })
+        };
+        assert_eq!(certified(1), certified(1));
+        assert_ne!(certified(1), certified(2));
+        let meta = ItemMeta {
+            id: TxId::default(),
+            client: None,
+            nonce: Nonce(0),
+            expires: TimeMs(0),
+        };
+        let check = |ticket, item: &'static str| {
+            let items = vec![(Bytes::from(item), meta)];
+            of_machine_event(&MachineEvent::Check { ticket, items })
+        };
+        assert_ne!(check(1, "x"), check(2, "x"));
+        assert_ne!(check(1, "x"), check(1, "y"));
+        assert_ne!(certified(1), of_machine_event(&MachineEvent::Flush));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What happened in a world, in one digest, and, if somebody watches, in words.
 //!
 //! Two runs of one seed are the same run exactly if their digests are: every event of the world goes in, with its
-//! time, its validator and its content.
+//! time, its validator and its content, where it has any (what is long by its digest or its name: [`content`]).
+//!
+//! [`content`]: crate::content
 
 use std::fmt;
 

@@ -287,11 +287,12 @@ impl World<'_> {
     }
 
     pub(super) fn machine(&mut self, process: usize) -> Verdict {
-        self.trace.event(self.now, "machine", process, &[]);
         let mut effects = Vec::new();
         if let Some(life) = &mut self.processes[process].life {
             life.machine_busy = false;
             if let Some(event) = life.queue.pop_front() {
+                let content = content::of_machine_event(&event);
+                self.trace.event(self.now, "machine", process, &content);
                 life.machine.handle(event);
             }
             while let Some(effect) = life.machine.poll() {
