@@ -21,9 +21,10 @@ use crate::format::{Framer, SegmentHeader};
 use crate::journal::Options;
 use crate::segment::{self, Bad, Cursor, Segment, Step};
 
-/// How many records with a good header but other bytes are read in a tail. Chance makes none; a writer who guesses
-/// positions could make many.
-const TAIL_ATTEMPTS_MAX: u32 = 64;
+/// Of records with a good header but other bytes, how many times the tail's length is read. A power cut leaves each torn
+/// record once, so that all together are no longer than the tail; a writer who guesses positions could lay many over
+/// each other.
+const TAIL_READS_MAX: u64 = 2;
 /// What is read or cut of a tail at once.
 const TAIL_CHUNK_BYTES: usize = 1 << 20;
 
@@ -145,18 +146,18 @@ fn check_never_durable(
     bad: &Bad,
     framer: &Framer,
 ) -> Result<(), JournalError> {
-    let mut attempts = TAIL_ATTEMPTS_MAX;
+    let mut budget = TAIL_READS_MAX * (cursor.limit() - end);
     let mut from = match bad {
         Bad::Header => end + 1,
         Bad::Body { end } => *end,
     };
-    while let Some(synced) = cursor.find(from, framer, &mut attempts)? {
+    while let Some(synced) = cursor.find(from, framer, &mut budget)? {
         if synced > end {
             return Err(cursor.segment().damaged(end, bad.reason()));
         }
         from = cursor.position();
     }
-    if attempts == 0 {
+    if budget == 0 {
         let reason = "too many damaged records to tell what was durable";
         return Err(cursor.segment().damaged(end, reason));
     }

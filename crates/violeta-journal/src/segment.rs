@@ -227,14 +227,19 @@ impl Cursor {
         }))
     }
 
+    /// Where the records end at the latest.
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// Looks for the first good record at `from` or behind, byte by byte, and moves past it; says up to where the
-    /// journal was durable when it was made. `attempts` bounds how many records whose header is good have their bytes
-    /// read.
+    /// journal was durable when it was made. `budget` bounds how many bytes are read of records whose header is good and
+    /// whose bytes aren't; at 0 the search has been given up.
     pub(crate) fn find(
         &mut self,
         from: u64,
         framer: &Framer,
-        attempts: &mut u32,
+        budget: &mut u64,
     ) -> Result<Option<u64>, DiskError> {
         let mut position = from;
         while position < self.limit {
@@ -242,13 +247,16 @@ impl Cursor {
                 position += self.hopeless(position);
                 continue;
             };
-            if *attempts == 0 {
-                break;
-            }
-            *attempts -= 1;
             if self.body(position, &header)?.is_some() {
                 self.next = header.end;
                 return Ok(Some(header.synced));
+            }
+            // One that would end behind the limit wasn't read.
+            if header.end <= self.limit {
+                *budget = budget.saturating_sub(header.end - position);
+            }
+            if *budget == 0 {
+                break;
             }
             position += 1;
         }
