@@ -13,6 +13,7 @@ use crate::log::{Draft, LogWriter, NO_PREVIOUS};
 use crate::page::{Noted, Pages, Scribe, Seq, TailWriter, freeze, split};
 use crate::records::RecordWriter;
 use crate::space::Space;
+use crate::spare::Spare;
 use crate::store::{Shared, State, Version};
 use crate::superblock::{Superblock, Superblocks};
 use crate::tree::{
@@ -42,8 +43,17 @@ pub(crate) struct Cursor {
     pub(crate) checkpoint: Option<Checkpoint>,
     /// Who sits where in memory.
     pub(crate) seating: Seating,
+    /// For the changes of versions to come.
+    pub(crate) scratch: Scratch,
     /// Whether a sync failed.
     pub(crate) broken: bool,
+}
+
+/// Buffers for what a version changes, while it is being staged.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    entries: Spare<Entry>,
+    changes: Spare<Change<Entry>>,
 }
 
 /// A checkpoint that is under way.
@@ -104,12 +114,20 @@ impl Cursor {
         let mut draft = Draft::new(self.log.end(), self.log.spare.take());
         let usher = self.seating.usher(self.next_seq);
         let (nodes, seq) = (&shared.nodes, self.next_seq);
-        let mut scribe = Scribe::new(nodes, &self.pages, &self.tail, usher, seq);
+        let count = changes.iter().map(|changes| changes.keys.len()).sum();
+        let mut scribe = Scribe::new(nodes, &self.pages, &self.tail, usher, (seq, count));
         let mut heap = Heap::new(self.tops.sink());
         let mut top = Vec::with_capacity(changes.len());
         for changes in changes {
             let old = base.find_space(shared, &changes.name)?;
-            let new = stage_space(shared, old.as_ref(), changes, &mut draft, &mut scribe)?;
+            let new = stage_space(
+                &self.scratch,
+                shared,
+                old.as_ref(),
+                changes,
+                &mut draft,
+                &mut scribe,
+            )?;
             let leaf = new.map(|space| (space.digest(), space));
             top.push(Change::new(changes.path, leaf));
         }
@@ -505,13 +523,15 @@ impl Cursor {
 
 /// Applies the changes of one space; none if the space goes.
 fn stage_space(
+    scratch: &Scratch,
     shared: &Shared,
     old: Option<&Space>,
     changes: &SpaceChanges<'_>,
     draft: &mut Draft,
     scribe: &mut Scribe<'_>,
 ) -> Result<Option<Space>, StoreError> {
-    let entries = draft.space(changes);
+    let mut entries = scratch.entries.take();
+    draft.space(changes, &mut entries);
     if changes.action != Action::Keep
         && let Some((_, Child::Node(root))) = old.and_then(|old| old.tree().root.as_ref())
     {
@@ -524,17 +544,13 @@ fn stage_space(
     };
     let empty = Tree::default();
     let (tree, count) = old.map_or((&empty, 0), |space| (space.tree(), space.count()));
-    let mut leaves: Vec<Change<Entry>> = changes
-        .keys
-        .iter()
-        .zip(&entries)
-        .map(|(change, entry)| {
-            let leaf = change
-                .value
-                .map(|value| (leaf_hash(change.key, value), *entry));
-            Change::new(change.path, leaf)
-        })
-        .collect();
+    let mut leaves = scratch.changes.take();
+    leaves.extend(changes.keys.iter().zip(&entries).map(|(change, entry)| {
+        let leaf = change
+            .value
+            .map(|value| (leaf_hash(change.key, value), *entry));
+        Change::new(change.path, leaf)
+    }));
     let tree = update(tree, &mut leaves, &shared.nodes, scribe)?;
     let mut count = count;
     for (change, entry) in leaves.iter().zip(&entries) {
@@ -543,5 +559,7 @@ fn stage_space(
         count += u64::from(change.leaf.is_some());
         count -= u64::from(change.previous.is_some());
     }
+    scratch.entries.keep(entries);
+    scratch.changes.keep(leaves);
     Ok(Some(Space::new(changes.name.clone(), count, tree)))
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 use violeta_journal::{Disk, OpenMode};
 
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, Scratch};
 use crate::error::StoreError;
 use crate::files::in_dir;
 use crate::limits::Options;
@@ -141,7 +141,7 @@ fn replay(
         log: writer(log_position, link),
         tops: records(Stream::Nodes, superblock.nodes_end),
         records: records(Stream::Pages, superblock.pages_end),
-        tail: TailWriter::new(),
+        tail: TailWriter::new(shared.options.tail_bytes),
         pages,
         next_seq: superblock.next_seq,
         superblocks,
@@ -149,6 +149,7 @@ fn replay(
         unindexed: Vec::new(),
         checkpoint: None,
         seating: Seating::new(&shared.nodes.arena),
+        scratch: Scratch::default(),
         broken: false,
     };
     let mut scan = Scan::new(&shared.log, log_position, link, Some(era));

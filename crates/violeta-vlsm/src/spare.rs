@@ -4,34 +4,65 @@
 //! Memory of that size goes back to the kernel when it is freed, which clears it before it gives it out again: that was
 //! an eighth of what a put cost. So a few buffers are kept.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::limits::{SPARE_BUFFERS_MAX, SPARE_BYTES_MAX};
 
+/// A buffer for so many elements is at most so many times as large.
+const LOOSE_MAX: usize = 4;
+
 /// A few buffers, empty, with the capacity that they had.
 #[derive(Debug)]
-pub(crate) struct Spare<T>(Mutex<Vec<Vec<T>>>);
+pub(crate) struct Spare<T> {
+    kept: Mutex<Vec<Vec<T>>>,
+    bytes_max: usize,
+    buffers_max: usize,
+}
 
 impl<T> Default for Spare<T> {
     fn default() -> Self {
-        Spare(Mutex::new(Vec::new()))
+        Spare::new(SPARE_BYTES_MAX, SPARE_BUFFERS_MAX)
     }
 }
 
 impl<T> Spare<T> {
+    /// Keeps so many bytes at most, in so many buffers.
+    pub(crate) fn new(bytes_max: usize, buffers_max: usize) -> Self {
+        Spare {
+            kept: Mutex::new(Vec::new()),
+            bytes_max,
+            buffers_max,
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Vec<T>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A buffer: the one that was kept last, or a new one.
     pub(crate) fn take(&self) -> Vec<T> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.pop().unwrap_or_default()
+        self.kept().pop().unwrap_or_default()
+    }
+
+    /// A buffer with room for `len` elements: of those that are kept and not far too large the smallest, or a new one.
+    pub(crate) fn take_for(&self, len: usize) -> Vec<T> {
+        let mut kept = self.kept();
+        let fitting = kept.iter().enumerate().filter(|(_, buffer)| {
+            (len..=LOOSE_MAX.saturating_mul(len)).contains(&buffer.capacity())
+        });
+        match fitting.min_by_key(|(_, buffer)| buffer.capacity()) {
+            Some((index, _)) => kept.swap_remove(index),
+            None => Vec::with_capacity(len),
+        }
     }
 
     /// Keeps a buffer that isn't used any more, if there aren't enough already.
     pub(crate) fn keep(&self, mut buffer: Vec<T>) {
         buffer.clear();
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept();
         let capacity = kept.iter().map(Vec::capacity).sum::<usize>() + buffer.capacity();
-        let fits = capacity * size_of::<T>() <= SPARE_BYTES_MAX;
-        if fits && kept.len() < SPARE_BUFFERS_MAX && buffer.capacity() > 0 {
+        let fits = capacity * size_of::<T>() <= self.bytes_max;
+        if fits && kept.len() < self.buffers_max && buffer.capacity() > 0 {
             kept.push(buffer);
         }
     }
@@ -55,5 +86,18 @@ mod tests {
         }
         let kept = (0..).take_while(|_| spare.take().capacity() > 0).count();
         assert_eq!(kept, SPARE_BUFFERS_MAX);
+    }
+
+    #[test]
+    fn of_those_with_room_the_smallest_is_taken_unless_it_is_far_too_large() {
+        let spare = Spare::new(1 << 20, 8);
+        for capacity in [100, 40, 1_000, 60] {
+            spare.keep(Vec::<u8>::with_capacity(capacity));
+        }
+        assert_eq!(spare.take_for(50).capacity(), 60);
+        assert_eq!(spare.take_for(50).capacity(), 100);
+        assert_eq!(spare.take_for(50).capacity(), 50, "a new one");
+        assert_eq!(spare.take_for(250).capacity(), 1_000);
+        assert_eq!(spare.take_for(0).capacity(), 0);
     }
 }

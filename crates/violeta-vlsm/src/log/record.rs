@@ -96,8 +96,8 @@ impl Draft {
         }
     }
 
-    /// Appends a space's changes; returns, for each operation, where it is: `previous` is set there later.
-    pub(crate) fn space(&mut self, changes: &SpaceChanges<'_>) -> Vec<Entry> {
+    /// Appends a space's changes, and to `entries`, for each operation, where it is: `previous` is set there later.
+    pub(crate) fn space(&mut self, changes: &SpaceChanges<'_>, entries: &mut Vec<Entry>) {
         self.bytes.push(changes.action as u8);
         // Both lengths were checked when the batch was brought to this form.
         self.bytes.push(changes.name.len() as u8);
@@ -108,8 +108,7 @@ impl Draft {
         self.bytes.reserve(sizes.sum::<usize>() + TRAILER_BYTES + 4);
         let count = changes.keys.len() as u32;
         self.bytes.extend_from_slice(&count.to_le_bytes());
-        let operations = changes.keys.iter();
-        operations.map(|change| self.operation(change)).collect()
+        entries.extend(changes.keys.iter().map(|change| self.operation(change)));
     }
 
     fn operation(&mut self, change: &KeyChange<'_>) -> Entry {
@@ -298,7 +297,8 @@ mod tests {
         batch.delete(b"kept", b"gone");
         let changes = batch.normalise(|name| Ok(name != b"made")).unwrap();
         let mut draft = Draft::new(1_000, Vec::new());
-        let entries: Vec<_> = changes.iter().flat_map(|c| draft.space(c)).collect();
+        let mut entries = Vec::new();
+        (changes.iter()).for_each(|changes| draft.space(changes, &mut entries));
         draft.set_previous(&entries[0], 77);
         let (bytes, _) = draft.finish(3, Height(9), 500, Digest([5; 32]), &Digest([6; 32]));
         (bytes, entries)

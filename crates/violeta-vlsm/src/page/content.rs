@@ -248,6 +248,11 @@ pub(crate) struct PageNode {
 }
 
 impl PageNode {
+    /// The slots below which there are nodes of the page.
+    pub(super) fn nodes(&self) -> u16 {
+        self.mask
+    }
+
     /// The node below a slot, if it is on the page.
     pub(crate) fn below(&self, slot: usize) -> Option<&PageNode> {
         (self.mask >> slot & 1 == 1).then_some(())?;

@@ -68,13 +68,13 @@ struct Open {
 }
 
 impl<'a> Scribe<'a> {
-    /// For the version that will be `seq`.
+    /// For the version that will be `seq`, with so many changes of keys.
     pub(crate) fn new(
         nodes: &'a Nodes,
         pages: &Pages,
         tail: &TailWriter,
         usher: Usher<'a>,
-        seq: Seq,
+        (seq, changes): (Seq, usize),
     ) -> Self {
         Scribe {
             nodes,
@@ -82,7 +82,7 @@ impl<'a> Scribe<'a> {
             seq,
             start: tail.end(),
             noted: Noted {
-                bytes: tail.spare.take(),
+                bytes: tail.buffer(changes),
                 touched: pages.spare.take(),
                 next_page: pages.next(),
             },

@@ -19,7 +19,7 @@ use super::tail::{Group, TailWriter};
 use super::{PAGE_LEVELS, PageId, Seq};
 use crate::error::StoreError;
 use crate::nodes::Nodes;
-use crate::tree::{Arena, Child, Entry, Link, Place, Seated, View};
+use crate::tree::{Arena, Child, Entry, Link, Place, Seated, View, bits};
 
 impl Pages {
     /// Takes what a version does to pages, so that readers find it. Returns the pages.
@@ -63,62 +63,38 @@ pub(crate) fn split(
     changed: &[Touched],
     items_max: usize,
 ) {
-    for touched in changed {
-        if touched.count as usize > items_max {
-            // One whose items can't be read now is split another time; who asks for it is told why.
-            let _ = split_page(nodes, tail, pages, touched, items_max);
-        }
-    }
-}
-
-/// Splits a page that a version made too large.
-fn split_page(
-    nodes: &Nodes,
-    tail: &mut TailWriter,
-    pages: &mut Pages,
-    touched: &Touched,
-    items_max: usize,
-) -> Result<(), StoreError> {
-    let at = touched.at;
+    let mut large = (changed.iter())
+        .filter(|touched| touched.count as usize > items_max)
+        .peekable();
+    let Some(first) = large.peek() else {
+        return;
+    };
     let mut split = Split {
         pages,
         items_max,
-        seq: at.seq,
+        seq: first.at.seq,
         start: tail.end(),
-        bytes: tail.spare.take(),
+        bytes: Vec::new(),
         made: Vec::new(),
     };
-    let seated = nodes.arena.get(&touched.link);
-    let seated = seated.map(|node| Node::Seated(&nodes.arena, node));
-    let children = match seated.map(|root| split.children(&root, at.depth)) {
-        Some(Ok(children)) => children,
-        Some(Err(Stopped::NotInMemory)) | None => {
-            let content = nodes.content(at.page, at.depth, at.seq)?;
-            let built = content.build().filter(|(digest, _)| *digest == at.digest);
-            let (_, root) = built.ok_or_else(|| nodes.unlike(at.page))?;
-            split.bytes.clear();
-            split.made.clear();
-            let children = split.children(&Node::Made(&root), at.depth);
-            children.map_err(|_| StoreError::NoPageLeft)?
+    let mut done = Vec::new();
+    for touched in large {
+        let before = split.mark();
+        match split.page_of(nodes, touched) {
+            Ok(children) => done.push((touched.link, children)),
+            // One whose items can't be read now is split another time; who asks for it is told why.
+            Err(_) => split.return_to(before),
         }
-        Some(Err(Stopped::NoPageLeft)) => return Err(StoreError::NoPageLeft),
-    };
-    if children.is_empty() {
-        return Ok(());
     }
-    let covered: usize = children.iter().map(|child| child.leaves).sum();
-    let count = (touched.count as usize + children.len()).saturating_sub(covered);
-    let items: Vec<_> = children.iter().map(NewPage::put).collect();
-    let head = split.group((at.page, at.depth), touched.head, &items);
-    split.made.push((at.page, head, count));
     let Split { bytes, made, .. } = split;
     tail.append(&nodes.tail, bytes);
     for (page, head, count) in made {
         pages.enter(nodes, tail, page, head);
         nodes.directory.set_count(page, count as u32);
     }
-    sit(nodes, &touched.link, &children);
-    Ok(())
+    for (link, children) in done {
+        sit(nodes, &link, &children);
+    }
 }
 
 /// A node of the page: in memory, or made from the page's items.
@@ -140,6 +116,15 @@ impl Node<'_> {
             Node::Seated(_, node) => node.slot(slot),
             Node::Made(node) => node.node.slot(slot),
         }
+    }
+
+    /// The slots below which there are nodes, on the page or not.
+    fn nodes(&self) -> impl Iterator<Item = usize> {
+        let nodes = match self {
+            Node::Seated(_, node) => node.nodes(),
+            Node::Made(node) => node.nodes(),
+        };
+        bits(nodes)
     }
 
     /// The node below a slot, if it is on the page.
@@ -198,14 +183,52 @@ struct Split<'a> {
 }
 
 impl Split<'_> {
+    /// How much there is.
+    fn mark(&self) -> (usize, usize) {
+        (self.bytes.len(), self.made.len())
+    }
+
+    /// Forgets what came after a mark.
+    fn return_to(&mut self, (bytes, made): (usize, usize)) {
+        self.bytes.truncate(bytes);
+        self.made.truncate(made);
+    }
+
+    /// Splits a page that a version made too large.
+    fn page_of(&mut self, nodes: &Nodes, touched: &Touched) -> Result<Vec<NewPage>, StoreError> {
+        let (at, before) = (touched.at, self.mark());
+        let seated = nodes.arena.get(&touched.link);
+        let seated = seated.map(|node| Node::Seated(&nodes.arena, node));
+        let children = match seated.map(|root| self.children(&root, at.depth)) {
+            Some(Ok(children)) => children,
+            Some(Err(Stopped::NotInMemory)) | None => {
+                let content = nodes.content(at.page, at.depth, at.seq)?;
+                let built = content.build().filter(|(digest, _)| *digest == at.digest);
+                let (_, root) = built.ok_or_else(|| nodes.unlike(at.page))?;
+                self.return_to(before);
+                let children = self.children(&Node::Made(&root), at.depth);
+                children.map_err(|_| StoreError::NoPageLeft)?
+            }
+            Some(Err(Stopped::NoPageLeft)) => return Err(StoreError::NoPageLeft),
+        };
+        if !children.is_empty() {
+            let covered: usize = children.iter().map(|child| child.leaves).sum();
+            let count = (touched.count as usize + children.len()).saturating_sub(covered);
+            let items: Vec<_> = children.iter().map(NewPage::put).collect();
+            let head = self.group((at.page, at.depth), touched.head, &items);
+            self.made.push((at.page, head, count));
+        }
+        Ok(children)
+    }
+
     /// Gives each node two levels below `root`, which is at `depth`, a page.
     fn children(&mut self, root: &Node<'_>, depth: usize) -> Result<Vec<NewPage>, Stopped> {
         let mut children = Vec::new();
-        for high in 0..FANOUT {
+        for high in root.nodes() {
             let Some(above) = root.below(high)? else {
                 continue;
             };
-            for low in 0..FANOUT {
+            for low in above.nodes() {
                 if let (Some((digest, _)), Some(node)) = (above.slot(low), above.below(low)?) {
                     let slot = (high * FANOUT + low) as u8;
                     children.push(self.page(&node, depth + PAGE_LEVELS, slot, digest)?);

@@ -31,6 +31,10 @@ use crate::tree::take;
 const JOINED_PIECES: usize = 8;
 /// Bytes of a piece that is made so, at most.
 const PIECE_BYTES: usize = 1 << 20;
+/// Bytes that a change takes, in a large version: a new leaf in a group of its own, and a digest in the page above.
+const CHANGE_BYTES: usize = 160;
+/// Buffers that are kept for pieces to come.
+const BUFFERS_MAX: usize = 256;
 
 /// Items of one version, in the order in which readers find them.
 #[derive(Clone, Debug)]
@@ -149,21 +153,23 @@ pub(crate) struct TailWriter {
     /// Where the younger generation begins.
     young: u64,
     end: u64,
-    /// For the pieces of versions to come.
-    pub(super) spare: Spare<u8>,
-    /// Large ones, of pieces that were dropped.
-    buffers: Vec<Vec<u8>>,
+    /// Of pieces that were joined or dropped, for those to come.
+    spare: Spare<u8>,
 }
 
 impl TailWriter {
-    /// Of an empty tail.
-    pub(crate) fn new() -> Self {
+    /// Of an empty tail, each of whose generations has about `bytes`.
+    pub(crate) fn new(bytes: usize) -> Self {
         TailWriter {
             young: 1,
             end: 1,
-            spare: Spare::default(),
-            buffers: Vec::new(),
+            spare: Spare::new(bytes, BUFFERS_MAX),
         }
+    }
+
+    /// A buffer for the groups of a version with so many changes.
+    pub(super) fn buffer(&self, changes: usize) -> Vec<u8> {
+        self.spare.take_for(changes.saturating_mul(CHANGE_BYTES))
     }
 
     /// Where the next group goes.
@@ -182,7 +188,7 @@ impl TailWriter {
     }
 
     /// Takes groups, which readers find once the directory leads to them.
-    pub(crate) fn append(&mut self, tail: &Tail, bytes: Vec<u8>) {
+    pub(super) fn append(&mut self, tail: &Tail, bytes: Vec<u8>) {
         if bytes.is_empty() {
             self.spare.keep(bytes);
             return;
@@ -215,7 +221,8 @@ impl TailWriter {
 
     fn join(&mut self, parts: Vec<Piece>) -> Piece {
         let start = parts[0].start;
-        let mut joined = self.buffer(parts.iter().map(|part| part.bytes.len()).sum());
+        let bytes = parts.iter().map(|part| part.bytes.len()).sum();
+        let mut joined = self.spare.take_for(bytes);
         for part in parts {
             joined.extend_from_slice(&part.bytes);
             if let Some(bytes) = Arc::into_inner(part.bytes) {
@@ -238,20 +245,11 @@ impl TailWriter {
         let old: Vec<_> = pieces.drain(..young).collect();
         tail.pieces.store(Arc::new(pieces));
         // Unless a reader has them, the buffers serve the generation to come: it needs as many.
-        self.buffers = old
-            .into_iter()
-            .filter_map(|piece| Arc::into_inner(piece.bytes))
-            .collect();
-    }
-
-    /// A buffer for so many bytes.
-    fn buffer(&mut self, bytes: usize) -> Vec<u8> {
-        let mut buffer = match bytes > PIECE_BYTES / 2 {
-            true => self.buffers.pop().unwrap_or_default(),
-            false => self.spare.take(),
-        };
-        buffer.clear();
-        buffer
+        for piece in old {
+            if let Some(bytes) = Arc::into_inner(piece.bytes) {
+                self.spare.keep(bytes);
+            }
+        }
     }
 }
 
@@ -265,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_pages_groups_are_found_newest_first_however_pieces_are_joined() {
-        let (tail, mut writer) = (Tail::default(), TailWriter::new());
+        let (tail, mut writer) = (Tail::default(), TailWriter::new(1 << 20));
         let mut heads = [0; 3];
         for seq in 1..200u64 {
             let mut bytes = Vec::new();
@@ -297,7 +295,7 @@ mod tests {
 
     #[test]
     fn generations_are_dropped_whole_and_lists_end_there() {
-        let (tail, mut writer) = (Tail::default(), TailWriter::new());
+        let (tail, mut writer) = (Tail::default(), TailWriter::new(1 << 20));
         let (mut head, mut ends) = (0, vec![]);
         for seq in 1..=30u64 {
             let mut bytes = Vec::new();

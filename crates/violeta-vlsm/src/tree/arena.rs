@@ -219,6 +219,12 @@ impl<'a> Seated<'a> {
         self.word(0) == stamp(seq)
     }
 
+    /// The slots below which there are nodes.
+    pub(crate) fn nodes(&self) -> u16 {
+        let bits = self.bits();
+        bits.bitmap & !bits.leaves
+    }
+
     /// The link whose words begin at `word`.
     fn link(&self, word: usize) -> Link {
         let (seq, place) = (self.word(word), self.word(word + 1));

@@ -307,7 +307,7 @@ pub(crate) struct Hashed {
 }
 
 /// The numbers of the bits that are set, rising.
-pub(super) fn bits(mut bits: u16) -> impl Iterator<Item = usize> {
+pub(crate) fn bits(mut bits: u16) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let bit = bits.trailing_zeros() as usize;
         (bits != 0).then(|| {
