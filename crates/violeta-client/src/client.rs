@@ -18,7 +18,7 @@ use crate::error::{Attempt, ClientError};
 use crate::http::{Answer, Failure, Http, json};
 use crate::incident::{Incident, Incidents, Part};
 use crate::limits::{ENDPOINTS_MAX, EXPIRY_MS_DEFAULT, READ_MS_MAX};
-use crate::nonces::Nonces;
+use crate::nonces::{Begun, Nonces};
 use crate::roster::Roster;
 
 /// Where a validator's gateway is.
@@ -81,7 +81,7 @@ impl ClientConfig {
 pub(crate) struct Signer {
     pub(crate) key: ClientSecretKey,
     pub(crate) client: ClientId,
-    pub(crate) nonces: Nonces,
+    pub(crate) nonces: Arc<Nonces>,
 }
 
 pub(crate) struct Inner {
@@ -95,7 +95,8 @@ pub(crate) struct Inner {
     /// The newest height that this client has seen certified: nothing older is taken for the newest.
     seen: AtomicU64,
     measured: OnceCell<()>,
-    pub(crate) synchronised: OnceCell<()>,
+    /// The signer's nonces, once it is known where they begin.
+    pub(crate) begun: OnceCell<Begun>,
 }
 
 /// A client of a cluster. Cheap to clone; clones share all they know.
@@ -123,7 +124,7 @@ impl Client {
                 let public = key.public_key();
                 Some(Signer {
                     client: config.account.unwrap_or_else(|| public.client_id()),
-                    nonces: Nonces::open(&path, config.trust.chain(), public)?,
+                    nonces: Arc::new(Nonces::open(&path, config.trust.chain(), public)?),
                     key,
                 })
             }
@@ -139,7 +140,7 @@ impl Client {
             incidents: Incidents::default(),
             seen: AtomicU64::new(0),
             measured: OnceCell::new(),
-            synchronised: OnceCell::new(),
+            begun: OnceCell::new(),
         })))
     }
 

@@ -6,27 +6,38 @@
 //!   file:  slot 0 (4096) │ slot 1 (4096)        written in turn; the valid one with the greater sequence counts:
 //!                                               a torn write leaves the other
 //!   slot:  magic (8) ‖ sequence: u64 ‖ chain (32) ‖ client key (32) ‖ next: u64 ‖ lowest: u64 ‖
-//!          highest_spent: u64 ‖ expires_max: u64 ‖ digest (32)
+//!          floor: u64 ‖ expires_max: u64 ‖ digest (32)
 //! ```
 //!
 //! Every nonce below `next` may have been signed; none from `next` on has. `lowest` is the lowest whose fate isn't known:
-//! no nonce [`CLIENT_NONCE_SPREAD`] or more above it is signed, and none more than [`NONCE_WINDOW`] above the highest
-//! known to be spent, so that whatever is signed can still be executed. What is only learnt (a nonce was resolved) is
-//! written with the next reservation: forgetting it is safe.
+//! no nonce [`CLIENT_NONCE_SPREAD`] or more above it is signed. `floor` is the highest known to be spent: none more than
+//! [`REACH`] above it is signed. What is only learnt (a nonce was resolved) is written with the next reservation:
+//! forgetting it is safe.
 //!
 //! The file is locked while it is open: two processes with one file can't both sign. A key used with two files, or on
 //! two machines, is beyond what a file can guard.
 //!
-//! A file that is lost: the next one begins [`CLIENT_NONCE_SPREAD`] above the highest nonce that the chain has seen,
-//! which is above all that the lost one can have signed, once any of it was executed ([`Nonces::begin_above`]). How far
-//! the chain has seen isn't left to one validator, who may lag or serve an old state, but asked of a quorum.
+//! **A file that is lost.** With H, the highest nonce that the chain has seen, the window of what can be executed is
+//! divided between the file that was lost and its successor, whatever became of what the lost one signed:
+//!
+//! ```text
+//!   H          H + 512                 H + REACH            H + NONCE_WINDOW
+//!   ├─────────────┼────────────────────────┤├─────────────────────┤
+//!     under way     as much again, should    successor, until one
+//!                   all of that expire       of its own is spent
+//! ```
+//!
+//! So a new file gives no nonce before it is known where it begins ([`Nonces::begin_above`], the only way to a
+//! [`Begun`]). How far the chain has seen isn't left to one validator, who may lag or serve an old state, but asked of a
+//! quorum. Where the chain has seen nothing of the key the file begins at 1, as the first one does: a file that is lost
+//! before anything of it was executed, or a successor that is lost before anything of its own was, is beyond this.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use nix::errno::Errno;
@@ -39,6 +50,14 @@ use crate::keys::{SECRET_MODE, sync_parent};
 /// Bytes between the slots: what a disk writes as one.
 const SLOT_BYTES: usize = 4_096;
 const MAGIC: [u8; 8] = *b"vlnonce1";
+
+/// Nonces of the chain's window that are left to the file that takes a lost one's place.
+pub const SUCCESSOR_NONCES: u64 = 256;
+/// How far above the highest nonce known to be spent a file signs.
+pub const REACH: u64 = NONCE_WINDOW - SUCCESSOR_NONCES;
+
+// When all that may be under way at once has expired, some are left to go on with.
+const _: () = assert!(REACH > CLIENT_NONCE_SPREAD);
 
 /// Why no nonce can be had.
 #[derive(Debug, thiserror::Error)]
@@ -80,15 +99,15 @@ pub enum NonceError {
         /// The lowest of them.
         lowest: Nonce,
     },
-    /// So many expired without any having been executed that the next ones would fall out of the chain's window.
+    /// So many expired without any having been executed that the next ones would leave this file's part of the chain's
+    /// window.
     #[error(
-        "nonce {next} is too far above {highest}, the highest that was executed: register another key for this client"
+        "no nonce above {last} is signed before a higher one is executed than any so far: wait for those under way; if \
+         they have all expired, register another key for this client"
     )]
     OutOfWindow {
-        /// The nonce that would come next.
-        next: Nonce,
-        /// The highest executed.
-        highest: Nonce,
+        /// The last one that may be signed.
+        last: Nonce,
     },
     /// The operating system said no. What is in the file isn't known: nothing is signed any more.
     #[error("can't {action} {}: {source}; nothing is signed until the file can be written again", path.display())]
@@ -116,7 +135,9 @@ struct Record {
     key: ClientPublicKey,
     next: Nonce,
     lowest: Nonce,
-    highest_spent: Nonce,
+    /// The highest known to be spent; in a successor, before one of its own is, as much above that as lets it sign to
+    /// the end of the chain's window.
+    floor: Nonce,
     expires_max: TimeMs,
 }
 
@@ -136,6 +157,10 @@ pub struct Nonces {
     path: PathBuf,
     inner: Mutex<Inner>,
 }
+
+/// Nonces of which it is known where they begin: only these can be reserved.
+#[derive(Clone)]
+pub struct Begun(Arc<Nonces>);
 
 impl Nonces {
     /// Opens the file, or makes it, and locks it.
@@ -196,70 +221,40 @@ impl Nonces {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the file is new: what the chain has seen of the key isn't known yet. It stays new, over any number of
-    /// openings, until [`begin_above`](Self::begin_above) or a reservation has written to it.
-    pub fn is_fresh(&self) -> bool {
-        self.lock().fresh
+    /// To sign with; none if the file is new: what the chain has seen of the key isn't known yet. It stays new, over any
+    /// number of openings, until [`begin_above`](Self::begin_above) has written to it.
+    pub fn begun(self: &Arc<Self>) -> Option<Begun> {
+        let fresh = self.lock().fresh;
+        (!fresh).then(|| Begun(self.clone()))
     }
 
-    /// For a file that was just made: begins above whatever a lost file may have signed, as far as the chain shows.
+    /// For a file that was just made: begins above whatever a lost file may have signed, where `highest` is the highest
+    /// nonce that the chain has seen of the key. One that was begun before goes on where it was.
     ///
     /// # Errors
     /// If the file can't be written.
-    pub fn begin_above(&self, highest: Nonce) -> Result<(), NonceError> {
+    pub fn begin_above(self: &Arc<Self>, highest: Nonce) -> Result<Begun, NonceError> {
         let mut inner = self.lock();
-        if !inner.fresh {
-            return Ok(());
+        if inner.fresh {
+            let mut record = inner.record;
+            if highest > Nonce(0) {
+                let above = |count| Nonce(highest.0.saturating_add(count));
+                record.next = above(REACH + 1);
+                record.lowest = record.next;
+                record.floor = above(SUCCESSOR_NONCES);
+            }
+            self.write(&mut inner, record)?;
+            inner.fresh = false;
         }
-        let mut record = inner.record;
-        if highest > Nonce(0) {
-            record.next = Nonce(highest.0.saturating_add(CLIENT_NONCE_SPREAD));
-            record.lowest = record.next;
-            record.highest_spent = highest;
-        }
-        self.write(&mut inner, record)?;
-        inner.fresh = false;
-        Ok(())
-    }
-
-    /// Takes `count` nonces for transactions that expire at `expires`. Durable when this returns: sign then.
-    ///
-    /// # Errors
-    /// If too many are unresolved, or the file can't be written.
-    pub fn reserve(&self, count: u64, expires: TimeMs) -> Result<Range<u64>, NonceError> {
-        let mut inner = self.lock();
-        let record = inner.record;
-        let lowest = inner.lowest();
-        let next = record.next.0.saturating_add(count);
-        // The last one signed is next − 1.
-        if next > lowest.0.saturating_add(CLIENT_NONCE_SPREAD) {
-            return Err(NonceError::TooManyUnresolved { lowest });
-        }
-        if next - 1 > record.highest_spent.0.saturating_add(NONCE_WINDOW) {
-            return Err(NonceError::OutOfWindow {
-                next: record.next,
-                highest: record.highest_spent,
-            });
-        }
-        let reserved = record.next.0..next;
-        let record = Record {
-            next: Nonce(next),
-            lowest,
-            expires_max: record.expires_max.max(expires),
-            ..record
-        };
-        self.write(&mut inner, record)?;
-        let signed = reserved.clone().map(|n| (Nonce(n), expires));
-        inner.unresolved.extend(signed);
-        assert!(inner.unresolved.len() as u64 <= CLIENT_NONCE_SPREAD);
-        Ok(reserved)
+        drop(inner);
+        Ok(Begun(self.clone()))
     }
 
     /// The fate of a nonce is known: it was spent.
     pub fn spent(&self, nonce: Nonce) {
         let mut inner = self.lock();
         inner.unresolved.remove(&nonce);
-        inner.record.highest_spent = inner.record.highest_spent.max(nonce);
+        inner.record.floor = inner.record.floor.max(nonce);
     }
 
     /// A certified state tells which nonces are spent. Those that aren't, and whose transactions had expired by the
@@ -272,7 +267,7 @@ impl Nonces {
         let next = inner.record.next;
         // Nonces from `next` on aren't this file's: somebody else signs with the key.
         let ours = highest.min(Nonce(next.0 - 1));
-        inner.record.highest_spent = inner.record.highest_spent.max(ours);
+        inner.record.floor = inner.record.floor.max(ours);
     }
 
     /// How many transactions are under way, as far as is known.
@@ -322,6 +317,48 @@ impl Nonces {
     }
 }
 
+impl Begun {
+    /// Takes `count` nonces for transactions that expire at `expires`. Durable when this returns: sign then.
+    ///
+    /// # Errors
+    /// If too many are unresolved, or the file can't be written.
+    pub fn reserve(&self, count: u64, expires: TimeMs) -> Result<Range<u64>, NonceError> {
+        let mut inner = self.0.lock();
+        assert!(!inner.fresh, "where to begin is known");
+        let record = inner.record;
+        let lowest = inner.lowest();
+        let next = record.next.0.saturating_add(count);
+        // The last one signed is next − 1.
+        if next > lowest.0.saturating_add(CLIENT_NONCE_SPREAD) {
+            return Err(NonceError::TooManyUnresolved { lowest });
+        }
+        let last = Nonce(record.floor.0.saturating_add(REACH));
+        if next - 1 > last.0 {
+            return Err(NonceError::OutOfWindow { last });
+        }
+        let reserved = record.next.0..next;
+        let record = Record {
+            next: Nonce(next),
+            lowest,
+            expires_max: record.expires_max.max(expires),
+            ..record
+        };
+        self.0.write(&mut inner, record)?;
+        let signed = reserved.clone().map(|n| (Nonce(n), expires));
+        inner.unresolved.extend(signed);
+        assert!(inner.unresolved.len() as u64 <= CLIENT_NONCE_SPREAD);
+        Ok(reserved)
+    }
+}
+
+impl Deref for Begun {
+    type Target = Nonces;
+
+    fn deref(&self) -> &Nonces {
+        &self.0
+    }
+}
+
 impl Inner {
     fn lowest(&self) -> Nonce {
         let first = self.unresolved.keys().next();
@@ -337,7 +374,7 @@ fn first(chain: ChainId, key: ClientPublicKey) -> Record {
         key,
         next: Nonce(1),
         lowest: Nonce(1),
-        highest_spent: Nonce(0),
+        floor: Nonce(0),
         expires_max: TimeMs(0),
     }
 }
@@ -422,21 +459,24 @@ mod tests {
             }
         }
 
-        fn open(&self) -> Nonces {
-            Nonces::open(&self.path, chain(1), key(1)).unwrap()
+        fn open(&self) -> Arc<Nonces> {
+            Arc::new(Nonces::open(&self.path, chain(1), key(1)).unwrap())
+        }
+
+        /// Nonces of a key that the chain has seen nothing of; or those that were begun here before.
+        fn begun(&self) -> Begun {
+            self.open().begin_above(Nonce(0)).unwrap()
         }
     }
 
     #[test]
     fn nonces_count_from_one_and_go_on_after_a_restart() {
         let f = Fixture::new();
-        let nonces = f.open();
-        assert!(nonces.is_fresh());
+        let nonces = f.begun();
         assert_eq!(nonces.reserve(1, LATER).unwrap(), 1..2);
         assert_eq!(nonces.reserve(3, LATER).unwrap(), 2..5);
         drop(nonces);
-        let nonces = f.open();
-        assert!(!nonces.is_fresh());
+        let nonces = f.open().begun().unwrap();
         assert_eq!(
             nonces.unresolved(),
             4,
@@ -450,13 +490,13 @@ mod tests {
         let f = Fixture::new();
         drop(f.open());
         let nonces = f.open();
-        assert!(nonces.is_fresh(), "whoever opened it before learnt nothing");
+        let begun = nonces.begun();
+        assert!(begun.is_none(), "whoever opened it before learnt nothing");
         nonces.begin_above(Nonce(40)).unwrap();
         drop(nonces);
-        let nonces = f.open();
-        assert!(!nonces.is_fresh());
-        let first = 40 + CLIENT_NONCE_SPREAD;
-        assert_eq!(nonces.reserve(1, LATER).unwrap(), first..first + 1);
+        let nonces = f.open().begun().unwrap();
+        // 40 and the 768 above it may be the lost file's.
+        assert_eq!(nonces.reserve(1, LATER).unwrap(), 809..810);
     }
 
     #[test]
@@ -484,7 +524,7 @@ mod tests {
     #[test]
     fn crash_in_a_write_at_any_byte_loses_no_reservation_that_was_returned() {
         let f = Fixture::new();
-        let nonces = f.open();
+        let nonces = f.begun();
         nonces.reserve(5, LATER).unwrap();
         let before = std::fs::read(&f.path).unwrap();
         nonces.reserve(5, LATER).unwrap();
@@ -502,7 +542,7 @@ mod tests {
                 torn[i] = after[i];
             }
             std::fs::write(&f.path, &torn).unwrap();
-            let next = f.open().reserve(1, LATER).unwrap().start;
+            let next = f.begun().reserve(1, LATER).unwrap().start;
             let whole = cut == changed.len();
             assert_eq!(next, if whole { 11 } else { 6 }, "cut at {cut}");
         }
@@ -511,7 +551,7 @@ mod tests {
     #[test]
     fn a_file_without_a_valid_record_is_never_begun_anew_silently() {
         let f = Fixture::new();
-        let nonces = f.open();
+        let nonces = f.begun();
         nonces.reserve(5, LATER).unwrap();
         drop(nonces);
         std::fs::write(&f.path, vec![7; 2 * SLOT_BYTES]).unwrap();
@@ -522,7 +562,7 @@ mod tests {
     #[test]
     fn no_more_than_the_spread_is_under_way() {
         let f = Fixture::new();
-        let nonces = f.open();
+        let nonces = f.begun();
         assert_eq!(nonces.reserve(512, LATER).unwrap(), 1..513);
         let full = nonces.reserve(1, LATER);
         assert!(matches!(
@@ -539,7 +579,7 @@ mod tests {
     #[test]
     fn what_a_certified_state_shows_is_resolved_and_the_rest_is_not() {
         let f = Fixture::new();
-        let nonces = f.open();
+        let nonces = f.begun();
         nonces.reserve(2, TimeMs(100)).unwrap();
         nonces.reserve(2, TimeMs(200)).unwrap();
         // At time 150 nonce 3 is spent; 1 and 2 have expired unspent; 4 may still come.
@@ -558,31 +598,83 @@ mod tests {
     #[test]
     fn nonces_that_die_unspent_don_t_run_out_of_the_chains_window_unnoticed() {
         let f = Fixture::new();
-        let nonces = f.open();
-        for round in 0..2u64 {
-            nonces.reserve(512, TimeMs(round)).unwrap();
+        let nonces = f.begun();
+        for (round, count) in [(0, 512), (1, 256)] {
+            nonces.reserve(count, TimeMs(round)).unwrap();
             nonces.learn(Nonce(0), |_| false, TimeMs(round + 1));
         }
         let error = nonces.reserve(1, LATER).unwrap_err();
-        assert!(matches!(error, NonceError::OutOfWindow { .. }), "{error}");
+        let out = matches!(error, NonceError::OutOfWindow { last: Nonce(768) });
+        assert!(out, "{error}");
         nonces.spent(Nonce(700));
-        assert_eq!(nonces.reserve(1, LATER).unwrap(), 1_025..1_026);
+        assert_eq!(nonces.reserve(1, LATER).unwrap(), 769..770);
+    }
+
+    /// All that it signs, one after the other, while what it has signed expires and nothing is executed.
+    fn sign_all(nonces: &Begun, highest: Nonce) -> BTreeSet<u64> {
+        let mut signed = BTreeSet::new();
+        for now in 0.. {
+            match nonces.reserve(1, TimeMs(now)) {
+                Ok(nonces) => assert!(nonces.into_iter().all(|n| signed.insert(n))),
+                Err(NonceError::TooManyUnresolved { .. }) => {
+                    nonces.learn(highest, |n| n <= highest, TimeMs(now + 1));
+                }
+                Err(error) => {
+                    assert!(matches!(error, NonceError::OutOfWindow { .. }), "{error}");
+                    break;
+                }
+            }
+        }
+        signed
     }
 
     #[test]
     fn a_lost_file_is_made_anew_above_all_that_the_old_one_can_have_signed() {
+        let (lost, new) = (Fixture::new(), Fixture::new());
+        let old = lost.begun();
+        // The first hundred are executed; then all that it can sign expires, time and again.
+        let executed: BTreeSet<u64> = old.reserve(100, LATER).unwrap().collect();
+        (1..=100).for_each(|n| old.spent(Nonce(n)));
+        let signed_by_old = sign_all(&old, Nonce(100));
+        assert_eq!(signed_by_old, (101..=868).collect(), "100 + 768 at most");
+
+        let successor = new.open().begin_above(Nonce(100)).unwrap();
+        let signed_by_new = sign_all(&successor, Nonce(100));
+        assert_eq!(
+            signed_by_new,
+            (869..=1_124).collect(),
+            "to the end of the ledger's window, 100 + 1,024"
+        );
+        assert!(signed_by_new.is_disjoint(&signed_by_old));
+        assert!(signed_by_new.is_disjoint(&executed));
+    }
+
+    #[test]
+    fn a_successor_of_which_one_was_executed_is_like_any_other_file_and_can_be_lost_too() {
+        let (first, second) = (Fixture::new(), Fixture::new());
+        let lost = first.open().begin_above(Nonce(100)).unwrap();
+        assert_eq!(lost.reserve(2, LATER).unwrap(), 869..871);
+        lost.spent(Nonce(870));
+        let signed = sign_all(&lost, Nonce(870));
+        assert_eq!(signed, (871..=1_638).collect(), "870 + 768 at most");
+        let successor = second.open().begin_above(Nonce(870)).unwrap();
+        assert!(sign_all(&successor, Nonce(870)).is_disjoint(&signed));
+    }
+
+    #[test]
+    fn where_to_begin_is_found_out_only_once() {
         let f = Fixture::new();
         let nonces = f.open();
-        nonces.begin_above(Nonce(100)).unwrap();
-        assert_eq!(nonces.reserve(1, LATER).unwrap(), 612..613);
-        nonces.begin_above(Nonce(9_999)).unwrap();
-        assert_eq!(nonces.reserve(1, LATER).unwrap(), 613..614, "only once");
+        let begun = nonces.begin_above(Nonce(100)).unwrap();
+        assert_eq!(begun.reserve(1, LATER).unwrap(), 869..870);
+        let begun = nonces.begin_above(Nonce(9_999)).unwrap();
+        assert_eq!(begun.reserve(1, LATER).unwrap(), 870..871);
     }
 
     #[test]
     fn threads_that_share_it_never_get_the_same_nonce() {
         let f = Fixture::new();
-        let nonces = f.open();
+        let nonces = f.begun();
         let taken = Mutex::new(BTreeSet::new());
         std::thread::scope(|scope| {
             for _ in 0..4 {

@@ -32,6 +32,7 @@ use crate::error::ClientError;
 use crate::http::{Failure, is_busy, json};
 use crate::incident::Part;
 use crate::limits::{NUDGE_MS, PAUSE_MS, READ_MS_MAX, RETRY_MS, SETTLE_MS_MAX, WAIT_MS};
+use crate::nonces::Begun;
 use crate::read::{NoProof, asked_outcome};
 use crate::transaction::{Operations, Signed, encoded_len, sign};
 
@@ -228,7 +229,8 @@ impl Client {
                 format!("{count} transactions at once, at most {CLIENT_NONCE_SPREAD}: split them");
             return Err(ClientError::Invalid(message));
         }
-        self.synchronise().await?;
+        // It may take a while: the expiry counts from then on.
+        self.begun().await?;
         let expires = TimeMs(now_ms().0 + self.0.expiry.as_millis() as u64);
         let nonces = self.reserve(count, expires).await?;
         let signer = self.signer()?;
@@ -260,39 +262,39 @@ impl Client {
         count: u64,
         expires: TimeMs,
     ) -> Result<std::ops::Range<u64>, ClientError> {
-        let client = self.clone();
+        let nonces = self.begun().await?.clone();
         // It syncs a file.
-        let reserving = tokio::task::spawn_blocking(move || {
-            let signer = client.signer()?;
-            Ok(signer.nonces.reserve(count, expires)?)
-        });
+        let reserving = tokio::task::spawn_blocking(move || nonces.reserve(count, expires));
         match reserving.await {
-            Ok(reserved) => reserved,
+            Ok(reserved) => Ok(reserved?),
             Err(error) => Err(ClientError::Config(format!(
                 "the runtime is going down: {error}"
             ))),
         }
     }
 
-    /// Before the first signature with a new state file: what has the chain seen of this key?
-    async fn synchronise(&self) -> Result<(), ClientError> {
-        let signer = self.signer()?;
+    /// The nonces to sign with. Before the first of a new state file: what has the chain seen of this key?
+    async fn begun(&self) -> Result<&Begun, ClientError> {
+        let nonces = &self.signer()?.nonces;
         self.0
-            .synchronised
+            .begun
             .get_or_try_init(|| async {
-                if !signer.nonces.is_fresh() {
-                    return Ok(());
+                match nonces.begun() {
+                    Some(begun) => Ok(begun),
+                    None => Ok(nonces.begin_above(self.highest_nonce().await?)?),
                 }
-                signer.nonces.begin_above(self.highest_nonce().await?)?;
-                Ok(())
             })
             .await
-            .copied()
     }
 
-    /// The highest nonce that the chain has seen of this key. One validator alone, who lags or lies, would have an old
-    /// state to prove, and nonces above its highest may have been signed: so the highest of a quorum counts; of more
-    /// than f of the stake, if no more can be reached; of all that this client was told of, if they hold less.
+    /// The highest nonce that the chain has seen of this key: the highest of a quorum, each of which answers from the
+    /// newest state that it knows to be certified. Fewer aren't enough: one may lie (that is, have an old state to
+    /// prove), and an honest one may be as far behind as it likes, with nonces above its highest signed and spent. In a
+    /// quorum an honest one has signed the newest certified head: it has executed all of it, and is behind by no more
+    /// than the attestations that it has yet to hear. Nothing is lost by insisting: without a quorum nothing would be
+    /// executed either.
+    ///
+    /// A client that was told of less than a quorum takes the word of all that it was told of.
     async fn highest_nonce(&self) -> Result<Nonce, ClientError> {
         let committee = self.0.trust.committee();
         let mut failures = Failures::default();
@@ -311,15 +313,12 @@ impl Client {
                 Err(NoProof::Failed(failure)) => failures.add(self, at, "an account", failure),
                 Err(NoProof::Refused(part)) => failures.refuse(self, at, "an account", part),
             }
-            if self.roster().is_quorum(answered.iter().copied(), committee) {
-                break;
+            let is_quorum = (self.roster()).is_quorum(answered.iter().copied(), committee);
+            if is_quorum || answered.len() == asked {
+                return Ok(highest);
             }
         }
-        let enough = self.exceeds_faults(answered.iter().copied()) || answered.len() == asked;
-        match enough {
-            true => Ok(highest),
-            false => Err(failures.into_error()),
-        }
+        Err(failures.into_error())
     }
 
     /// Learns from a certified state which nonces are resolved.
@@ -661,8 +660,9 @@ impl Client {
     /// An idle chain makes no blocks, so its time stands still: a barrier makes one. Nobody waits for its result.
     async fn nudge(&self) {
         let expires = TimeMs(now_ms().0 + SETTLE_MS_MAX);
-        let Ok(nonces) = self.reserve_blocking(1, expires).await else {
-            return;
+        let nonces = match self.reserve_blocking(1, expires).await {
+            Ok(nonces) => nonces,
+            Err(error) => return tracing::debug!(%error, "no nonce for a barrier"),
         };
         let Ok(signer) = self.signer() else { return };
         let none = Bounded::default();

@@ -245,6 +245,46 @@ async fn with_its_nonces_lost_a_client_begins_above_what_a_quorum_knows_and_not_
 }
 
 #[tokio::test]
+async fn with_its_nonces_lost_a_client_takes_no_less_than_a_quorum_s_word() {
+    let mut cluster = Cluster::honest().await;
+    *cluster.chain.space.lock().unwrap() = crate::account::ACCOUNTS;
+    // Two of four hold more than f of the stake. The one lies, and the other, who is honest, lags.
+    cluster.gateways[0].becomes(ServesOldHeads);
+    cluster.gateways[1].becomes(ServesOldHeads);
+    let client = cluster.client().await;
+    spend(&cluster, &client, 3);
+    spend(&cluster, &client, 2_000);
+    cluster.kill(2);
+    cluster.kill(3);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let error = client.submit(Operations::new()).await.err().unwrap();
+    assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
+}
+
+/// As a load that goes on does it: the first nonce that is taken from a new file is a barrier's.
+#[tokio::test]
+async fn with_its_nonces_lost_a_client_that_asks_for_a_fate_signs_no_nonce_again() {
+    let cluster = Cluster::honest().await;
+    *cluster.chain.space.lock().unwrap() = crate::account::ACCOUNTS;
+    let client = cluster.client().await;
+    let began = crate::client::now_ms();
+    cluster.chain.set_time(began);
+    spend(&cluster, &client, 3);
+    // The chain stands still at the expiry; the next block is after it.
+    cluster.chain.set_time(TimeMs(began.0 + 1));
+    let lost = violeta_types::TxId(violeta_types::Digest([7; 32]));
+    let fate = client.fate(lost, violeta_types::Nonce(2), began).await;
+    assert!(matches!(fate, Err(ClientError::Expired { .. })), "{fate:?}");
+    let barriers = cluster.gateways[0].received();
+    let nonces: Vec<u64> = barriers
+        .iter()
+        .map(|bytes| Transaction::decode(bytes).unwrap().body.nonce.0)
+        .collect();
+    // The lost file may have signed up to 3 + 768.
+    assert_eq!(nonces, [772]);
+}
+
+#[tokio::test]
 async fn one_who_lags_doesn_t_make_a_client_sign_a_nonce_again() {
     let cluster = Cluster::honest().await;
     *cluster.chain.space.lock().unwrap() = crate::account::ACCOUNTS;
@@ -253,8 +293,8 @@ async fn one_who_lags_doesn_t_make_a_client_sign_a_nonce_again() {
     spend(&cluster, &client, 3);
     spend(&cluster, &client, 2_000);
     let pending = client.submit(Operations::new()).await.unwrap();
-    let spread = violeta_types::limits::CLIENT_NONCE_SPREAD;
-    assert_eq!(pending.nonce().0, 2_000 + spread);
+    // The lost file may have signed up to 2,000 + 768.
+    assert_eq!(pending.nonce().0, 2_769);
     assert_eq!(client.incidents(), [], "to lag is no lie");
 }
 
