@@ -6,7 +6,7 @@ mod row_set;
 pub(crate) mod rows;
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -19,7 +19,7 @@ use violeta_types::limits::OPERATIONS_MAX;
 use self::loader::{OPERATIONS_DEFAULT, Pace, WINDOW_DEFAULT, WINDOW_MAX, load, make_namespace};
 use self::progress::{Progress, Task, digest};
 use self::row_set::RowSet;
-use self::rows::{BadRow, Columns, Format, Row, Rows};
+use self::rows::{BadRow, Columns, Format, Loadable, Row, Rows, Unread};
 use crate::connect::{show_incidents, writer};
 use crate::context::ContextArgs;
 use crate::error::{CliError, CliResult};
@@ -94,21 +94,46 @@ struct Survey {
 }
 
 impl Survey {
-    fn of(rows: Rows) -> Survey {
+    /// Of all rows; or where reading ended before the file did.
+    fn of(rows: Rows) -> Result<Survey, BadRow> {
         let mut survey = Survey::default();
         for row in rows {
             match row {
                 Ok(_) => survey.good += 1,
-                Err(bad) => {
+                Err(Unread::Row(bad)) => {
                     survey.refused += 1;
                     if survey.shown.len() < BAD_ROWS_SHOWN {
                         survey.shown.push(bad);
                     }
                 }
+                Err(Unread::Rest(bad)) => return Err(bad),
             }
         }
-        survey
+        Ok(survey)
     }
+
+    /// Whether a load of `loaded` rows, of what could be read the second time, is all of it.
+    fn is_met(&self, loaded: u64, ended: Option<&BadRow>, file: &Path) -> CliResult {
+        match ended {
+            Some(bad) => Err(unreadable(bad, file)),
+            None if loaded == self.good => Ok(()),
+            None => Err(CliError::failed(format!(
+                "{} changed while it was loaded: of {} rows that could be loaded there are {} now",
+                file.display(),
+                thousands(self.good),
+                thousands(loaded)
+            ))
+            .help("let it come to rest")),
+        }
+    }
+}
+
+fn unreadable(bad: &BadRow, file: &Path) -> CliError {
+    let (file, BadRow { line, reason }) = (file.display(), bad);
+    CliError::failed(format!(
+        "{file} can't be read from line {line} on: {reason}"
+    ))
+    .help("mend the file, or what it lies on")
 }
 
 /// When the rows were loaded.
@@ -168,7 +193,7 @@ impl LoadArgs {
 /// If rows had to be left out, or a transaction isn't executed.
 pub(crate) fn run(args: &LoadArgs, terminal: &Terminal) -> CliResult {
     // Once to the end before anything is sent: a wrong column is found now, and the bar knows its length.
-    let survey = Survey::of(args.rows()?);
+    let survey = Survey::of(args.rows()?).map_err(|bad| unreadable(&bad, &args.file))?;
     let mut progress = args.progress(args.context.trust()?.chain())?;
     if args.again {
         progress.begin_again();
@@ -182,7 +207,7 @@ pub(crate) fn run(args: &LoadArgs, terminal: &Terminal) -> CliResult {
     let ended = block_on(async {
         tokio::select! {
             biased;
-            result = carry_out(args, &client, &mut progress, &bar, terminal) => result.map(|()| true),
+            result = carry_out(args, &client, &mut progress, &survey, &bar, terminal) => result.map(|()| true),
             () = interrupted() => Ok(false),
             () = report(&client, &bar, terminal) => Ok(false),
         }
@@ -213,6 +238,7 @@ async fn carry_out(
     args: &LoadArgs,
     client: &Client,
     progress: &mut Progress,
+    survey: &Survey,
     bar: &ProgressBar,
     terminal: &Terminal,
 ) -> CliResult {
@@ -228,12 +254,15 @@ async fn carry_out(
     let advance = bar.clone();
     progress.watch(move |rows| advance.inc(rows));
     let done = progress.done().clone();
-    let mut rows = without_loaded(args.rows()?.filter_map(Result::ok), done);
+    let mut ended = None;
+    let mut rows = without_loaded(Loadable::of(args.rows()?, &mut ended), done);
     let pace = Pace {
         operations: args.operations as usize,
         window: args.window as usize,
     };
-    load(client, &args.namespace.0, &mut rows, pace, progress).await
+    load(client, &args.namespace.0, &mut rows, pace, progress).await?;
+    drop(rows);
+    survey.is_met(progress.done().len(), ended.as_ref(), &args.file)
 }
 
 /// Tells how the load gets on, for as long as it lasts: now and then a line where nobody sees the bar; and, once for each
@@ -399,15 +428,46 @@ mod tests {
 
     #[test]
     fn bad_rows_are_counted_and_only_so_many_kept() {
-        let bad = |line| {
-            Err(BadRow {
-                line,
-                reason: "x".into(),
-            })
-        };
-        let survey = Survey::of(Box::new((0..100).map(bad)));
+        let rows = (0..100).map(|line| Err(Unread::Row(bad(line))));
+        let survey = Survey::of(Box::new(rows)).unwrap();
         assert_eq!((survey.good, survey.refused), (0, 100));
         assert_eq!(survey.shown.len(), BAD_ROWS_SHOWN);
+    }
+
+    fn bad(line: u64) -> BadRow {
+        BadRow {
+            line,
+            reason: "x".into(),
+        }
+    }
+
+    #[test]
+    fn a_file_that_cant_be_read_to_its_end_isnt_loaded() {
+        let rows = [Err(Unread::Row(bad(2))), Err(Unread::Rest(bad(3)))];
+        assert_eq!(Survey::of(Box::new(rows.into_iter())).unwrap_err(), bad(3));
+    }
+
+    #[test]
+    fn a_load_is_complete_once_all_rows_are_done_that_were_there_to_begin_with() {
+        let survey = Survey {
+            good: 5_000,
+            ..Survey::default()
+        };
+        let met = |loaded, ended: Option<BadRow>| {
+            survey.is_met(loaded, ended.as_ref(), Path::new("f.csv"))
+        };
+        assert_eq!(met(5_000, None), Ok(()));
+        let error = met(4_000, Some(bad(4_002))).unwrap_err();
+        assert_eq!(error.message, "f.csv can't be read from line 4002 on: x");
+        // Cut short, or longer, than when it was looked through.
+        for now in [4_000, 5_001] {
+            let error = met(now, None).unwrap_err();
+            assert!(error.message.starts_with("f.csv changed"), "{error}");
+        }
+        assert!(
+            met(5_000, Some(bad(9_000))).is_err(),
+            "what is behind that isn't known"
+        );
     }
 
     #[test]

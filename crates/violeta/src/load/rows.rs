@@ -7,7 +7,8 @@
 //!
 //! The object's names are sorted: equal rows give equal values, whatever the order of the columns.
 //!
-//! Reading never stops at a bad row: it says what is wrong with it, so that it can be counted and shown.
+//! Reading never stops at a bad row: it says what is wrong with it, so that it can be counted and shown. It does stop
+//! where nothing more can be read ([`Unread::Rest`]): how many rows lie behind that, nobody knows.
 
 use std::io::Read;
 use std::path::Path;
@@ -72,8 +73,64 @@ pub(crate) struct BadRow {
     pub(crate) reason: String,
 }
 
+/// Why there is no row to be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// This row can't be loaded; those after it may.
+    Row(BadRow),
+    /// Nothing from this line on can be read. No row follows.
+    Rest(BadRow),
+}
+
+impl From<BadRow> for Unread {
+    fn from(bad: BadRow) -> Self {
+        Unread::Row(bad)
+    }
+}
+
+impl From<csv::Error> for Unread {
+    fn from(error: csv::Error) -> Self {
+        let bad = BadRow {
+            line: error.position().map_or(0, csv::Position::line),
+            reason: error.to_string(),
+        };
+        match error.is_io_error() {
+            true => Unread::Rest(bad),
+            false => Unread::Row(bad),
+        }
+    }
+}
+
 /// The rows of a file, one after another.
-pub(crate) type Rows = Box<dyn Iterator<Item = Result<Row, BadRow>> + Send>;
+pub(crate) type Rows = Box<dyn Iterator<Item = Result<Row, Unread>> + Send>;
+
+/// The rows of a file that can be loaded, as far as it can be read.
+pub(crate) struct Loadable<'a> {
+    rows: Rows,
+    ended: &'a mut Option<BadRow>,
+}
+
+impl<'a> Loadable<'a> {
+    /// Those of `rows`. Where reading ends before the file does, `ended` says why.
+    pub(crate) fn of(rows: Rows, ended: &'a mut Option<BadRow>) -> Self {
+        Loadable { rows, ended }
+    }
+}
+
+impl Iterator for Loadable<'_> {
+    type Item = Row;
+
+    fn next(&mut self) -> Option<Row> {
+        while self.ended.is_none() {
+            match self.rows.next()? {
+                Ok(row) => return Some(row),
+                Err(Unread::Row(_)) => {}
+                Err(Unread::Rest(bad)) => *self.ended = Some(bad),
+            }
+        }
+        None
+    }
+}
 
 /// The rows of `source`.
 ///
@@ -119,11 +176,9 @@ fn separated(
         .map(place)
         .collect::<CliResult<Vec<_>>>()?;
     let value = columns.value.as_ref().map(place).transpose()?;
-    Ok(Box::new(reader.into_records().map(move |record| {
-        let record = record.map_err(|e| BadRow {
-            line: e.position().map_or(0, csv::Position::line),
-            reason: e.to_string(),
-        })?;
+    let rows = reader.into_records();
+    Ok(Box::new(rows.map(move |record| -> Result<Row, Unread> {
+        let record = record?;
         let line = record.position().map_or(0, csv::Position::line);
         let parts: Vec<&str> = keys.iter().filter_map(|&i| record.get(i)).collect();
         let value = match value {
@@ -137,7 +192,7 @@ fn separated(
                 serde_json::Value::Object(object).to_string()
             }
         };
-        row(line, &parts, value)
+        Ok(row(line, &parts, value)?)
     })))
 }
 
@@ -148,7 +203,7 @@ fn json_lines(source: impl Read + Send + 'static, columns: Columns) -> Rows {
         ended: false,
     };
     let rows = lines.filter(|line| !matches!(line, Ok((_, text)) if text.trim_ascii().is_empty()));
-    Box::new(rows.map(move |line| {
+    Box::new(rows.map(move |line| -> Result<Row, Unread> {
         let (line, text) = line?;
         let bad = |reason: String| BadRow { line, reason };
         let mut object: serde_json::Map<String, serde_json::Value> =
@@ -169,7 +224,7 @@ fn json_lines(source: impl Read + Send + 'static, columns: Columns) -> Rows {
             None => serde_json::Value::Object(object).to_string(),
         };
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-        row(line, &parts, value)
+        Ok(row(line, &parts, value)?)
     }))
 }
 
@@ -212,7 +267,7 @@ struct BoundedLines<R> {
 }
 
 impl<R: Read> Iterator for BoundedLines<R> {
-    type Item = Result<(u64, Vec<u8>), BadRow>;
+    type Item = Result<(u64, Vec<u8>), Unread>;
 
     fn next(&mut self) -> Option<Self::Item> {
         use std::io::BufRead;
@@ -227,15 +282,14 @@ impl<R: Read> Iterator for BoundedLines<R> {
             Ok(0) => None,
             Ok(_) if text.len() > LINE_BYTES_MAX => {
                 self.ended = true;
-                let reason =
-                    format!("more than {LINE_BYTES_MAX} bytes in a line; reading ends here");
-                Some(Err(BadRow { line, reason }))
+                let reason = format!("more than {LINE_BYTES_MAX} bytes in a line");
+                Some(Err(Unread::Rest(BadRow { line, reason })))
             }
             Ok(_) => Some(Ok((line, text))),
             Err(e) => {
                 self.ended = true;
-                let reason = format!("reading ends here: {e}");
-                Some(Err(BadRow { line, reason }))
+                let reason = e.to_string();
+                Some(Err(Unread::Rest(BadRow { line, reason })))
             }
         }
     }
@@ -250,7 +304,7 @@ mod tests {
         format: Format,
         key: &[&str],
         value: Option<&str>,
-    ) -> Vec<Result<Row, BadRow>> {
+    ) -> Vec<Result<Row, Unread>> {
         let columns = Columns {
             key: key.iter().map(ToString::to_string).collect(),
             value: value.map(ToOwned::to_owned),
@@ -258,7 +312,7 @@ mod tests {
         read(text.as_bytes(), format, &columns).unwrap().collect()
     }
 
-    fn good(key: &str, value: &str) -> Result<Row, BadRow> {
+    fn good(key: &str, value: &str) -> Result<Row, Unread> {
         Ok(Row {
             key: key.into(),
             value: value.into(),
@@ -303,18 +357,17 @@ mod tests {
     fn bad_rows_say_line_and_reason_and_the_next_is_read() {
         let text = "k,v\na,1\nb\n,2\nc,3\n";
         let found = rows(text, Format::Csv, &["k"], Some("v"));
-        let lines: Vec<_> = found
-            .iter()
-            .map(|r| r.as_ref().map_err(|b| b.line).err())
-            .collect();
+        let bad_line = |row: &Result<Row, Unread>| match row {
+            Ok(_) => None,
+            Err(Unread::Row(bad)) => Some(bad.line),
+            Err(Unread::Rest(bad)) => panic!("{bad:?}"),
+        };
+        let lines: Vec<_> = found.iter().map(bad_line).collect();
         assert_eq!(lines, [None, Some(3), Some(4), None]);
 
         let text = "{\"k\":1}\nnonsense\n[1]\n{\"v\":1}\n{\"k\":2}";
         let found = rows(text, Format::Jsonl, &["k"], None);
-        let lines: Vec<_> = found
-            .iter()
-            .map(|r| r.as_ref().map_err(|b| b.line).err())
-            .collect();
+        let lines: Vec<_> = found.iter().map(bad_line).collect();
         assert_eq!(lines, [None, Some(2), Some(3), Some(4), None]);
     }
 
@@ -343,8 +396,51 @@ mod tests {
             value: None,
         };
         let found: Vec<_> = read(endless, Format::Jsonl, &columns).unwrap().collect();
-        assert!(found[0].as_ref().unwrap_err().reason.contains("ends here"));
-        assert_eq!(found.len(), 1);
+        let [Err(Unread::Rest(bad))] = &found[..] else {
+            panic!("{found:?}");
+        };
+        assert!(bad.reason.starts_with("more than"), "{bad:?}");
+    }
+
+    /// A disk that gives this much and then fails, and whose next read gives more.
+    struct FailsOnce(std::collections::VecDeque<std::io::Result<&'static str>>);
+
+    impl Read for FailsOnce {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            match self.0.pop_front() {
+                None => Ok(0),
+                Some(text) => text?.as_bytes().read(buffer),
+            }
+        }
+    }
+
+    #[test]
+    fn a_disk_that_fails_in_the_middle_ends_the_rows_and_isnt_a_bad_row() {
+        for (format, parts) in [
+            (Format::Csv, ["k,v\na,1\n", "b,2\n"]),
+            (
+                Format::Jsonl,
+                ["{\"k\":\"a\",\"v\":1}\n", "{\"k\":\"b\"}\n"],
+            ),
+        ] {
+            let source = || {
+                let broken = std::io::Error::other("bad sector");
+                FailsOnce([Ok(parts[0]), Err(broken), Ok(parts[1])].into())
+            };
+            let columns = Columns {
+                key: vec!["k".into()],
+                value: Some("v".into()),
+            };
+            let found: Vec<_> = read(source(), format, &columns).unwrap().collect();
+            let [Ok(_), Err(Unread::Rest(bad))] = &found[..] else {
+                panic!("{format:?}: {found:?}");
+            };
+            assert!(bad.reason.contains("bad sector"), "{bad:?}");
+            let mut ended = None;
+            let rows = Loadable::of(read(source(), format, &columns).unwrap(), &mut ended);
+            assert_eq!(rows.count(), 1, "{format:?}");
+            assert_eq!(ended.as_ref(), Some(bad), "{format:?}");
+        }
     }
 
     #[test]
