@@ -346,6 +346,15 @@ impl Failures {
         }
     }
 
+    /// As [`into_error`](Self::into_error); none if nobody failed.
+    pub(crate) fn into_found(self) -> Option<ClientError> {
+        let nobody = self.attempts.is_empty()
+            && self.answer.is_none()
+            && self.incident.is_none()
+            && self.not_judged.is_none();
+        (!nobody).then(|| self.into_error())
+    }
+
     /// The error that says most: a lie over what can't be judged, that over a no, a no over silence.
     pub(crate) fn into_error(self) -> ClientError {
         if let (None, Some((validator, reason))) = (&self.incident, self.not_judged) {

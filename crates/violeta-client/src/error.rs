@@ -67,6 +67,19 @@ pub enum ClientError {
         /// The height that is wanted.
         height: Height,
     },
+    /// Some have no proof of what became of a transaction, but they may all be faulty, and nobody else could say more.
+    #[error(
+        "{} no proof of what became of transaction {transaction}, but so few may all be faulty{}",
+        have(validators), and_others(others.as_deref())
+    )]
+    TooFewSay {
+        /// The transaction.
+        transaction: TxId,
+        /// Who says so.
+        validators: Vec<String>,
+        /// Why the others gave no answer; none if nobody else was asked.
+        others: Option<Box<ClientError>>,
+    },
     /// The transaction was ordered and refused. This is proved, and final.
     #[error("the transaction was refused at height {}: {refusal}{}", outcome.height, at_operation(outcome))]
     Refused {
@@ -127,6 +140,19 @@ pub enum ClientError {
     /// The configuration makes no client.
     #[error("the client can't be made: {0}")]
     Config(String),
+}
+
+/// The subject of a sentence, and its verb.
+fn have(validators: &[String]) -> String {
+    let verb = if validators.len() == 1 { "has" } else { "have" };
+    format!("{} {verb}", validators.join(" and "))
+}
+
+fn and_others(error: Option<&ClientError>) -> String {
+    match error {
+        None => "; ask more validators".into(),
+        Some(error) => format!("; of the others: {error}"),
+    }
 }
 
 /// How long until then, from now on.

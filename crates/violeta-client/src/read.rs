@@ -4,6 +4,8 @@
 //! key that were asked for; it is of the height that was asked for, or, for the newest, of none below what this client
 //! has seen. An older one is no lie (the validator may lag), so the next one is asked, and after a while again.
 
+use std::collections::BTreeSet;
+
 use std::time::Duration;
 
 use borsh::BorshDeserialize;
@@ -262,18 +264,20 @@ impl Client {
         Ok(good)
     }
 
-    /// What became of a transaction, proved; none if no validator has a proof of it (yet).
+    /// What became of a transaction, proved; none if validators of more than f of the stake say that they have no proof
+    /// of it, so an honest one among them hasn't (yet). That is no proof that it wasn't executed: an honest validator may
+    /// lag, and until the transaction expires it may come. [`Client::fate`] finds out for certain.
     ///
     /// # Errors
-    /// If no validator answers, or none truthfully.
+    /// [`ClientError::TooFewSay`] if those who say so may all be faulty; else what those said who gave no answer.
     pub async fn outcome(&self, transaction: TxId) -> Result<Option<Receipt>, ClientError> {
         let mut failures = Failures::default();
-        let mut unknown = false;
+        let mut unknown = BTreeSet::new();
         for at in self.order().await {
             match self.outcome_from(at, transaction).await {
                 Ok(receipt) => return Ok(Some(receipt)),
                 Err(NoProof::Failed(Failure::Answer(detail))) if has_no_proof_yet(&detail) => {
-                    unknown = true;
+                    unknown.insert(at);
                 }
                 Err(NoProof::Failed(failure)) => {
                     failures.add(self, at, "a transaction", failure);
@@ -283,10 +287,17 @@ impl Client {
                 }
             }
         }
-        match unknown && failures.incident.is_none() {
-            true => Ok(None),
-            false => Err(failures.into_error()),
+        if self.exceeds_faults(unknown.iter().copied()) {
+            return Ok(None);
         }
+        if unknown.is_empty() || failures.incident.is_some() {
+            return Err(failures.into_error());
+        }
+        Err(ClientError::TooFewSay {
+            transaction,
+            validators: unknown.into_iter().map(|at| self.name(at)).collect(),
+            others: failures.into_found().map(Box::new),
+        })
     }
 
     /// One validator's proof of what became of a transaction.

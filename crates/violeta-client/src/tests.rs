@@ -333,6 +333,51 @@ async fn a_forged_outcome_is_refused_and_the_true_one_found() {
 }
 
 #[tokio::test]
+async fn that_nobody_knows_a_transaction_isnt_one_validator_s_to_say() {
+    let mut cluster = Cluster::honest().await;
+    let client = cluster.client().await;
+    let nobody_s = violeta_types::TxId(violeta_types::Digest([7; 32]));
+    cluster.kill(2);
+    cluster.kill(3);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    // Two of four: one of them is honest.
+    assert_eq!(client.outcome(nobody_s).await.unwrap(), None);
+    cluster.kill(1);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let error = client.outcome(nobody_s).await.unwrap_err();
+    let ClientError::TooFewSay {
+        validators, others, ..
+    } = &error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!(validators.len(), 1);
+    assert!(validators[0].starts_with("validator 0 "));
+    let Some(ClientError::Unreachable { attempts }) = others.as_deref() else {
+        panic!("{others:?}");
+    };
+    assert_eq!(attempts.len(), 3);
+    let text = error.to_string();
+    assert!(
+        text.contains("has no proof of") && text.contains("validator 3 "),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn whoever_knows_one_validator_alone_isnt_told_that_none_knows() {
+    let cluster = Cluster::honest().await;
+    let mut config = cluster.config();
+    config.endpoints.truncate(1);
+    (config.key, config.state_path) = (None, None);
+    let client = Client::new(config).unwrap();
+    let nobody_s = violeta_types::TxId(violeta_types::Digest([7; 32]));
+    let error = client.outcome(nobody_s).await.unwrap_err();
+    let alone = matches!(error, ClientError::TooFewSay { others: None, .. });
+    assert!(alone, "{error}");
+}
+
+#[tokio::test]
 async fn a_refusal_is_proved_and_final() {
     let cluster = Cluster::honest().await;
     *cluster.chain.refuses.lock().unwrap() = Some(Refusal::ConditionFailed);

@@ -85,6 +85,9 @@ impl From<ClientError> for CliError {
             ClientError::Behind { .. } => CliError::failed(message).help(
                 "that is no lie: `violeta status` shows how far each validator is; wait, or name more of them",
             ),
+            ClientError::TooFewSay { .. } => {
+                CliError::failed(message).help("`violeta status` shows which validators answer")
+            }
             ClientError::Unresolved { transaction, .. } => CliError::failed(message).help(format!(
                 "this tells what became of it: violeta outcome {transaction}"
             )),

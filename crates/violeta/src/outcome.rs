@@ -23,7 +23,7 @@ use crate::terminal::{Terminal, Tone};
   violeta outcome 9c1185a5c5e9fc54612808977ee8f548b2258d31a1c0e5c0a0a1f5bfb5c5ef6d -o outcome.proof
 
 violeta put and violeta delete print the transaction's id. What is shown was verified, with --proof or without. Exit \
-code 1 if the transaction was refused, or if no validator knows what became of it.")]
+code 1 if the transaction was refused, or if there is no proof of what became of it.")]
 pub(crate) struct OutcomeArgs {
     /// The transaction's id: 64 hexadecimal digits.
     #[arg(value_name = "TRANSACTION")]
@@ -85,10 +85,11 @@ fn show(args: &OutcomeArgs, client: &Client, receipt: &Receipt, terminal: &Termi
 
 fn unknown(transaction: TxId) -> CliError {
     CliError::failed(format!(
-        "no validator knows what became of transaction {transaction}"
+        "there is no proof of what became of transaction {transaction}: validators that can't all be faulty have none"
     ))
     .help(
         "is it the right id, and the right network? If it is under way still, ask again: a transaction of the command \
-         line expires 30 s after it is signed. One that nobody knows then wasn't executed, by the validators' word",
+         line expires 30 s after it is signed. If nobody has a proof some time after that, it most likely wasn't \
+         executed; it isn't proved, since who was asked may lag behind",
     )
 }
