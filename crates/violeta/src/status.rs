@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use violeta_node::provision::amnesia;
 use violeta_types::api::StatusAnswer;
-use violeta_types::{Committee, ValidatorIndex};
+use violeta_types::{Committee, Height, ValidatorIndex};
 
 use crate::context::ContextArgs;
 use crate::error::{CliError, CliResult};
@@ -48,7 +48,7 @@ pub(crate) struct ValidatorStatus {
     /// Why it said nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) problem: Option<String>,
-    /// The state root of the newest height that all who answered have certified.
+    /// The state root of the newest height that all have certified who answered and have certified any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) state_root: Option<String>,
     /// Whether all of them together can commit; the same for each.
@@ -61,7 +61,7 @@ pub(crate) struct ValidatorStatus {
 pub(crate) struct QuorumView {
     #[serde(flatten)]
     present: Quorum,
-    /// Most of those that were asked and have one state at the newest height that all of them have certified.
+    /// Most of those that have one state at the newest height that all have certified who have certified any.
     agreeing: u64,
 }
 
@@ -80,6 +80,11 @@ pub(crate) struct Cells {
 }
 
 impl ValidatorStatus {
+    /// The newest height that it says is certified; 0 for none.
+    fn certified(&self) -> Option<Height> {
+        self.answer.as_ref().map(|answer| answer.certified_height)
+    }
+
     /// As a table shows it.
     pub(crate) fn cells(&self) -> Cells {
         let of = |number: fn(&StatusAnswer) -> u64| match &self.answer {
@@ -119,20 +124,23 @@ pub(crate) async fn ask_all(
         }
     });
     let mut statuses = futures::future::join_all(asked).await;
-    let answered = statuses.iter().filter_map(|s| s.answer.as_ref());
-    let Some(common) = answered.map(|a| a.certified_height).min() else {
+    let Some(common) = common_height(&statuses) else {
         return Ok(statuses);
     };
-    if common.0 == 0 {
-        return Ok(statuses);
-    }
     for (status, (_, gateway)) in statuses.iter_mut().zip(&gateways) {
-        if status.answer.is_some() {
+        if status.certified().is_some_and(|height| height >= common) {
             let head = gateway.head(common).await.ok();
             status.state_root = head.map(|h| h.head.state_root.to_string());
         }
     }
     Ok(statuses)
+}
+
+/// The newest height that all have certified who have certified any: one that begins with nothing has nothing to
+/// compare. None if nobody has.
+fn common_height(statuses: &[ValidatorStatus]) -> Option<Height> {
+    let certified = statuses.iter().filter_map(ValidatorStatus::certified);
+    certified.filter(|height| height.0 > 0).min()
 }
 
 /// Shows how all validators are.
@@ -256,10 +264,14 @@ fn amnesiacs(statuses: &[ValidatorStatus]) -> Vec<String> {
 
 /// Whether those who answered say the same of their common height.
 fn agreement(statuses: &[ValidatorStatus]) -> Option<(Tone, String)> {
-    let common = statuses
-        .iter()
-        .filter_map(|s| s.answer.as_ref().map(|a| a.certified_height))
-        .min()?;
+    let empty: Vec<String> = (statuses.iter())
+        .filter(|status| status.certified() == Some(Height(0)))
+        .map(name)
+        .collect();
+    let Some(common) = common_height(statuses) else {
+        let nothing = (Tone::Faint, "nothing has been written yet".into());
+        return (!empty.is_empty()).then_some(nothing);
+    };
     let mut by_root: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for status in statuses {
         if let Some(root) = &status.state_root {
@@ -267,24 +279,28 @@ fn agreement(statuses: &[ValidatorStatus]) -> Option<(Tone, String)> {
         }
     }
     let sides: Vec<String> = by_root.values().map(|names| names.join(" ")).collect();
-    Some(match &sides[..] {
-        [] => (Tone::Faint, "nothing has been written yet".into()),
+    let (tone, mut text) = match &sides[..] {
+        [] => {
+            let text =
+                format!("the heads of height {common} couldn't be read: nothing is compared");
+            (Tone::Bad, text)
+        }
         [_] => {
             let agreeing: usize = by_root.values().map(Vec::len).sum();
-            (
-                Tone::Good,
-                format!("{agreeing} agree on the state of height {common}"),
-            )
+            let text = format!("{agreeing} agree on the state of height {common}");
+            (Tone::Good, text)
         }
-        sides => (
-            Tone::Bad,
-            format!(
-                "{} different states of height {common} ({}): somebody lies",
-                sides.len(),
-                sides.join(" against ")
-            ),
-        ),
-    })
+        sides => {
+            let (count, sides) = (sides.len(), sides.join(" against "));
+            let text =
+                format!("{count} different states of height {common} ({sides}): somebody lies");
+            (Tone::Bad, text)
+        }
+    };
+    if !empty.is_empty() {
+        text += &format!("; without any certified state: {}", empty.join(" "));
+    }
+    Some((tone, text))
 }
 
 /// What a validator is called.
@@ -298,7 +314,6 @@ fn name(status: &ValidatorStatus) -> String {
 mod tests {
     use super::*;
     use crate::quorum::status_answer;
-    use violeta_types::Height;
     use violeta_types::api::RejoinProgress;
 
     fn status(height: u64, root: &str) -> ValidatorStatus {
@@ -338,6 +353,36 @@ mod tests {
         assert_eq!(tone, Tone::Bad);
         assert!(text.contains("(v0 against v0)"), "{text}");
         assert!(agreement(&[]).is_none());
+    }
+
+    #[test]
+    fn one_who_begins_with_nothing_is_named_and_hides_nothing_of_the_others() {
+        let unread = |height| ValidatorStatus {
+            state_root: None,
+            ..status(height, "")
+        };
+        let empty = ValidatorStatus {
+            validator: Some(ValidatorIndex(3)),
+            ..unread(0)
+        };
+        let statuses = [status(7, "aa"), status(9, "aa"), empty.clone()];
+        assert_eq!(common_height(&statuses), Some(Height(7)));
+        let (tone, text) = agreement(&statuses).unwrap();
+        assert_eq!(tone, Tone::Good);
+        assert_eq!(
+            text,
+            "2 agree on the state of height 7; without any certified state: v3"
+        );
+        let all_empty = [empty.clone(), empty.clone()];
+        assert_eq!(common_height(&all_empty), None);
+        let (_, text) = agreement(&all_empty).unwrap();
+        assert_eq!(text, "nothing has been written yet");
+        let (tone, text) = agreement(&[unread(7), empty]).unwrap();
+        assert_eq!(tone, Tone::Bad);
+        assert!(
+            text.starts_with("the heads of height 7 couldn't be read"),
+            "{text}"
+        );
     }
 
     #[test]
