@@ -74,7 +74,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "N", default_value_t = WINDOW_DEFAULT as u32,
           value_parser = clap::value_parser!(u32).range(1..=WINDOW_MAX as i64))]
     window: u32,
-    /// Write all rows again, though they were loaded before.
+    /// Write all rows again once they have all been loaded; a load that ended early goes on where it ended.
     #[arg(long)]
     again: bool,
     /// Where to keep how far it has got; by default beside the file.

@@ -10,7 +10,8 @@
 //! executed, and its rows are loaded again. So no row is loaded twice, and none is left out.
 //!
 //! When all rows are loaded the file stays, as a record that says so: the same load isn't done twice by mistake. A record
-//! of another load (the file has changed, say) gives way; the progress of one that hasn't ended doesn't.
+//! of another load (the file has changed, say) gives way; the progress of one that hasn't ended doesn't. A record is put
+//! back if what took its place came to nothing.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -64,6 +65,8 @@ struct State {
 pub(crate) struct Progress {
     path: PathBuf,
     state: State,
+    /// The record of a load that was complete when the file was opened: this one's or another's.
+    record: Option<State>,
     on_done: Box<dyn FnMut(u64) + Send>,
 }
 
@@ -80,8 +83,8 @@ impl Progress {
             done: RowSet::default(),
             under_way: Vec::new(),
         };
-        let state = match std::fs::File::open(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => fresh,
+        let found = match std::fs::File::open(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
             Err(e) => {
                 return Err(CliError::failed(format!(
                     "can't open {}: {e}",
@@ -91,12 +94,16 @@ impl Progress {
             Ok(file) => {
                 let mut text = String::new();
                 file.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
-                read_state(&text, &path, fresh)?
+                Some(read_state(&text, &path, &fresh.task)?)
             }
         };
+        let record = found.clone().filter(|found| found.finished);
         Ok(Progress {
             path,
-            state,
+            state: found
+                .filter(|found| found.is_of(&fresh.task))
+                .unwrap_or(fresh),
+            record,
             on_done: Box::new(|_| {}),
         })
     }
@@ -111,7 +118,7 @@ impl Progress {
         self.state.finished
     }
 
-    /// Begins a finished load anew.
+    /// Begins a finished load anew. One that isn't finished goes on where it ended.
     pub(crate) fn begin_again(&mut self) {
         if self.state.finished {
             self.state.finished = false;
@@ -167,13 +174,16 @@ impl Progress {
         self.close()
     }
 
-    /// The load ends here: what it has come to is kept, unless that is nothing.
+    /// The load ends here: what it has come to is kept. If that is nothing, all is as it was before.
     ///
     /// # Errors
     /// If the file can't be written, or removed.
     pub(crate) fn close(&self) -> CliResult {
         if self.state.done.len() > 0 || !self.state.under_way.is_empty() {
-            return self.save();
+            return self.save(&self.state);
+        }
+        if let Some(record) = &self.record {
+            return self.save(record);
         }
         match std::fs::remove_file(&self.path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.into()),
@@ -181,24 +191,28 @@ impl Progress {
         }
     }
 
-    fn save(&self) -> CliResult {
-        let text = serde_json::to_string_pretty(&self.state)?;
+    fn save(&self, state: &State) -> CliResult {
+        let text = serde_json::to_string_pretty(state)?;
         Ok(write_atomic(&self.path, text.as_bytes(), PUBLIC_MODE)?)
     }
 }
 
-/// What a file says, if it is of this task; `fresh` if it is the record of another that is over.
-fn read_state(text: &str, path: &Path, fresh: State) -> CliResult<State> {
+impl State {
+    fn is_of(&self, task: &Task) -> bool {
+        self.version == VERSION && self.task == *task
+    }
+}
+
+/// What a file says, if it is of this task, or the record of another that is over.
+fn read_state(text: &str, path: &Path, task: &Task) -> CliResult<State> {
     let name = path.display();
     let remedy = format!("if what it says doesn't matter, remove it: rm {name}");
     let state: State = serde_json::from_str(text).map_err(|e| {
         CliError::failed(format!("{name} isn't a progress file: {e}")).help(&remedy)
     })?;
-    let same = state.version == VERSION && state.task == fresh.task;
-    match (same, state.finished) {
-        (true, _) => Ok(state),
-        (false, true) => Ok(fresh),
-        (false, false) => Err(CliError::failed(format!(
+    match state.is_of(task) || state.finished {
+        true => Ok(state),
+        false => Err(CliError::failed(format!(
             "{name} is the progress of another load (file, namespace, format, columns or chain)"
         ))
         .help(remedy)),
@@ -213,7 +227,7 @@ impl Ledger for Progress {
             expires: entry.expires,
             rows: entry.rows.clone(),
         });
-        self.save()
+        self.save(&self.state)
     }
 
     fn done(&mut self, entry: &Entry, _: &Receipt) -> CliResult {
@@ -343,6 +357,49 @@ mod tests {
         };
         let other = Progress::open(path, other).unwrap();
         assert!(!other.is_finished() && other.done().len() == 0);
+    }
+
+    #[test]
+    fn the_record_of_a_finished_load_outlives_one_that_came_to_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p");
+        let mut progress = Progress::open(path.clone(), task()).unwrap();
+        progress.begun(&entry(1, 0, 10)).unwrap();
+        progress.learn_executed(entry(1, 0, 10).transaction);
+        progress.finish().unwrap();
+        let record = std::fs::read(&path).unwrap();
+        let other = Task {
+            source: Digest([1; 32]),
+            ..task()
+        };
+        for task in [task(), other] {
+            // It ends before anything left,
+            let mut again = Progress::open(path.clone(), task.clone()).unwrap();
+            again.begin_again();
+            again.close().unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), record);
+            // or what left was refused.
+            let mut again = Progress::open(path.clone(), task).unwrap();
+            again.begin_again();
+            again.begun(&entry(2, 0, 10)).unwrap();
+            assert_ne!(std::fs::read(&path).unwrap(), record);
+            again.void(&entry(2, 0, 10));
+            again.close().unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), record);
+        }
+    }
+
+    #[test]
+    fn to_begin_again_is_for_a_finished_load_and_another_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p");
+        let mut progress = Progress::open(path.clone(), task()).unwrap();
+        progress.begun(&entry(1, 0, 10)).unwrap();
+        progress.learn_executed(entry(1, 0, 10).transaction);
+        progress.close().unwrap();
+        let mut again = Progress::open(path, task()).unwrap();
+        again.begin_again();
+        assert_eq!(again.done().len(), 10);
     }
 
     #[test]
