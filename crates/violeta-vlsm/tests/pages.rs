@@ -20,7 +20,7 @@ use common::{Op, append, check, disk, name};
 use proptest::prelude::*;
 use violeta_journal::{Disk, FaultyDisk, MemoryDisk};
 use violeta_types::Height;
-use violeta_vlsm::{Batch, Options, Store, StoreError};
+use violeta_vlsm::{Batch, Options, Snapshot, Store, StoreError};
 
 /// Pages of a few items, and next to no memory for what is new.
 fn options(page_items: usize, resident_bytes: usize) -> Options {
@@ -519,4 +519,93 @@ fn read_all(store: &Store, models: &[State]) -> Result<(), StoreError> {
         }
     }
     result
+}
+
+/// How often `read` asked the disk for something.
+fn operations(disk: &FaultyDisk, read: impl FnOnce()) -> u64 {
+    let before = disk.operations();
+    read();
+    disk.operations() - before
+}
+
+/// Versions of a tree several times as large as its memory, each of which fills the seats that nodes left with its
+/// own, while hundreds of pages are split of which a part of the nodes isn't in memory any more: among them a few whose
+/// seats just then go to nodes of the very version that splits their page.
+#[test]
+fn a_page_is_split_although_others_sit_where_its_nodes_sat() {
+    for page_items in [32, 48] {
+        thinned_out_and_split(options(page_items, 45 << 15));
+    }
+}
+
+const THIN_VERSIONS: u64 = 100;
+const THIN_KEYS: u64 = 200;
+
+fn thin_key(i: u64) -> [u8; 8] {
+    i.to_le_bytes()
+}
+
+/// A version with keys that no version has before.
+fn thin_batch(version: u64) -> Batch {
+    let mut batch = Batch::new();
+    if version == 1 {
+        batch.create_space(b"s");
+    }
+    let keys = (0..THIN_KEYS).map(|i| thin_key(version * THIN_KEYS + i));
+    keys.for_each(|key| batch.put(b"s", &key, key.to_vec()));
+    batch
+}
+
+fn thinned_out_and_split(thin: Options) {
+    let faulty = FaultyDisk::new(Arc::new(disk()));
+    // All of it in memory, in few large pages: the roots are the same.
+    let whole = Options {
+        tail_bytes: 16 << 20,
+        ..options(256, 64 << 20)
+    };
+    let (whole, mut roots) = (open(&disk(), whole), Vec::new());
+    let store = Store::open(Arc::new(faulty.clone()), "db/store", thin.clone()).unwrap();
+    let (mut writer, mut other) = (store.writer().unwrap(), whole.writer().unwrap());
+    for version in 1..=THIN_VERSIONS {
+        let staged = writer.stage(&thin_batch(version)).unwrap();
+        let expected = other.stage(&thin_batch(version)).unwrap();
+        assert_eq!(staged.root(), expected.root(), "version {version}");
+        roots.push(staged.root());
+        writer.append(Height(version), staged).unwrap();
+        other.append(Height(version), expected).unwrap();
+        writer.maintain().unwrap();
+    }
+    writer.checkpoint().unwrap();
+    let keys = (THIN_KEYS..(THIN_VERSIONS + 1) * THIN_KEYS).step_by(17);
+    let count = keys.clone().count() as u64;
+    let latest = store.latest();
+    let reads = operations(&faulty, || {
+        keys.for_each(|i| assert!(latest.get(b"s", &thin_key(i)).unwrap().is_some()));
+    });
+    assert!(
+        reads > 2 * count,
+        "{reads} reads of {count} keys: the nodes are in memory"
+    );
+    drop((latest, writer, store));
+    let store = Store::open(Arc::new(faulty), "db/store", thin).unwrap();
+    for (version, root) in (1..).zip(roots).step_by(3) {
+        let snapshot = store.snapshot(Height(version)).unwrap();
+        assert_eq!(snapshot.root(), root);
+        assert_eq!(count_entries(&snapshot), version * THIN_KEYS);
+    }
+    store.verify().unwrap();
+}
+
+/// Lists the space, in which every key is its own value.
+fn count_entries(snapshot: &Snapshot) -> u64 {
+    let (mut after, mut count) = (None, 0);
+    loop {
+        let page = snapshot.entries(b"s", after, 5_000).unwrap();
+        assert!(page.items.iter().all(|(key, value)| key == value));
+        count += page.items.len() as u64;
+        after = page.next;
+        if after.is_none() {
+            return count;
+        }
+    }
 }

@@ -171,6 +171,18 @@ impl Listed {
         Some(())
     }
 
+    /// Whether both make the same nodes. A page that a split made is known by the version of the split to some, and by
+    /// that of its first node's last change to others: both find it.
+    pub(super) fn is_as(&self, other: &Listed) -> bool {
+        let children = |listed: &Listed| -> Vec<_> {
+            let children = listed.children.iter();
+            children
+                .map(|(slot, c)| (*slot, c.digest, c.page))
+                .collect()
+        };
+        self.leaves == other.leaves && children(self) == children(other)
+    }
+
     /// How many items there are.
     pub(super) fn count(&self) -> usize {
         self.leaves.len() + self.children.len()

@@ -170,7 +170,21 @@ impl Page<'_> {
         let seat = self.nodes.directory.seat(self.page);
         let page = Some(self.page);
         // A delete of what isn't there gives a page a new version: then its first node isn't found.
-        Listed::resident(&self.nodes.arena, &Link { seq, seat, page })
+        let listed = Listed::resident(&self.nodes.arena, &Link { seq, seat, page });
+        debug_assert!(
+            listed
+                .as_ref()
+                .is_none_or(|listed| self.is_right(listed, seq)),
+            "another page's nodes sit where page {} says that its own do",
+            self.page.number()
+        );
+        listed
+    }
+
+    /// Whether that is what the page's items make at `seq`, if these can be read.
+    fn is_right(&self, listed: &Listed, seq: Seq) -> bool {
+        let content = self.nodes.content(self.page, self.depth, seq);
+        content.map_or(true, |content| content.list().is_as(listed))
     }
 
     /// Takes the items of a group.

@@ -19,7 +19,7 @@ use super::tail::{Group, TailWriter};
 use super::{PAGE_LEVELS, PageId, Seq};
 use crate::error::StoreError;
 use crate::nodes::Nodes;
-use crate::tree::{Arena, Child, Entry, Link, Place, Seated, View, bits};
+use crate::tree::{Arena, Child, Entry, Link, Place, Seat, Seated, View, bits};
 
 impl Pages {
     /// Takes what a version does to pages, so that readers find it. Returns the pages.
@@ -297,7 +297,11 @@ fn sit(nodes: &Nodes, root: &Link, children: &[NewPage]) {
         };
         if let Some((_, Child::Node(first))) = above.slot(low) {
             above.set_page(low, child.page);
-            nodes.directory.set_seat(child.page, first.seat);
+            // If its row was cleared, others may sit there now, of this very version too: and by its version alone a
+            // reader of the page would know them.
+            let sits = nodes.arena.get(&first).is_some();
+            let seat = if sits { first.seat } else { Seat::NONE };
+            nodes.directory.set_seat(child.page, seat);
             sit(nodes, &first, &child.below);
         }
     }
