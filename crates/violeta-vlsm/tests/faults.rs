@@ -136,6 +136,120 @@ fn a_crash_at_any_operation_of_the_disk_loses_nothing_acknowledged() {
     }
 }
 
+/// A batch other than `ops`, and small: where a record of those has no room any more, one of this still has.
+fn small_ops(version: u64) -> Vec<Op> {
+    vec![Op::Create(0), Op::Put(0, 5, vec![version as u8; 3])]
+}
+
+/// Commits versions; where that fails, something else in their place. Gives the models of all versions, each of which
+/// was acknowledged; none if a sync failed, after which the writer does nothing more.
+fn run_with_others_in_place(store: &Store) -> Option<Vec<State>> {
+    let (mut models, mut writer) = (vec![State::new()], store.writer().unwrap());
+    for version in 1..=VERSIONS {
+        let mut commit = |ops: &[Op]| -> Result<State, StoreError> {
+            let (mut model, mut batch) = (models[version as usize - 1].clone(), Batch::new());
+            for op in ops {
+                common::apply(op, &mut model, &mut batch);
+            }
+            let staged = writer.stage(&batch)?;
+            assert_eq!(staged.root(), naive::root(&model));
+            writer.commit(Height(version), staged)?;
+            Ok(model)
+        };
+        let tries = [ops(version), small_ops(version), small_ops(version)];
+        let mut model = None;
+        for ops in tries {
+            match commit(&ops) {
+                Ok(committed) => {
+                    model = Some(committed);
+                    break;
+                }
+                Err(StoreError::Broken) => return None,
+                Err(error) => assert!(matches!(error, StoreError::Disk(_)), "{error}"),
+            }
+        }
+        models.push(model.expect("one operation fails, once"));
+        for _ in 0..2 {
+            if let Err(StoreError::Broken) = writer.maintain() {
+                return None;
+            }
+        }
+    }
+    Some(models)
+}
+
+#[test]
+fn whatever_operation_fails_once_what_is_committed_in_its_place_stays() {
+    let first = {
+        let faulty = FaultyDisk::new(Arc::new(disk()));
+        open_on(Arc::new(faulty.clone())).unwrap();
+        faulty.operations()
+    };
+    let (mut went_on, mut number) = (0, first);
+    loop {
+        let disk = disk();
+        let faulty = FaultyDisk::new(Arc::new(disk.clone()));
+        let store = open_on(Arc::new(faulty.clone())).unwrap();
+        faulty.fail_at(number, ErrorKind::StorageFull);
+        let models = run_with_others_in_place(&store);
+        if faulty.operations() <= number {
+            break;
+        }
+        number += 1;
+        let Some(models) = models else {
+            continue;
+        };
+        went_on += 1;
+        for (version, model) in models.iter().enumerate().skip(1) {
+            let snapshot = store.snapshot(Height(version as u64)).unwrap();
+            assert_eq!(snapshot.root(), naive::root(model));
+        }
+        store.verify().unwrap();
+        drop(store);
+        disk.crash(&mut || 0);
+        let store = open(&disk);
+        assert_eq!(
+            store.latest().version(),
+            Height(VERSIONS),
+            "operation {number}"
+        );
+        check(&store.latest(), &models[VERSIONS as usize], 23);
+        assert_eq!(store.verify().unwrap().versions, VERSIONS);
+    }
+    assert!(went_on >= 30, "{went_on} failures that are none of a sync");
+}
+
+#[test]
+fn a_rollback_takes_along_the_segment_that_was_only_begun() {
+    let disk = disk();
+    let faulty = FaultyDisk::new(Arc::new(disk.clone()));
+    let store = open_on(Arc::new(faulty.clone())).unwrap();
+    assert!(run(&store, 3).2.is_none());
+    let models = models(VERSIONS);
+    let before = files(&disk, "log-").len();
+    // As far as the first segment goes.
+    let mut version = 3;
+    while files(&disk, "log-").len() == before {
+        version += 1;
+        faulty.fail_next(Operation::Resize, ErrorKind::StorageFull);
+        run(&store, version);
+        assert!(version < VERSIONS);
+    }
+    assert_eq!(
+        store.latest().version(),
+        Height(version - 1),
+        "there is no room"
+    );
+    store.writer().unwrap().rollback(Height(2)).unwrap();
+    assert_eq!(files(&disk, "log-").len(), before);
+    assert!(run(&store, VERSIONS).2.is_none());
+    store.writer().unwrap().sync().unwrap();
+    drop(store);
+    let store = open(&disk);
+    check(&store.latest(), &models[VERSIONS as usize], 23);
+    store.verify().unwrap();
+}
+
 #[test]
 fn a_crash_during_a_rollback_leaves_either_version() {
     let models = models(VERSIONS);

@@ -130,6 +130,13 @@ impl Log {
         }
     }
 
+    /// Takes a segment that begins where the others end.
+    fn adopt(&self, segment: Segment) {
+        let mut segments = self.segments().to_vec();
+        segments.push(segment);
+        self.set_segments(segments);
+    }
+
     fn set_segments(&self, segments: Vec<Segment>) {
         assert!(segments.is_sorted(), "segments are found by bisection");
         self.segments.store(Arc::new(segments));
@@ -150,6 +157,9 @@ pub(crate) struct LogWriter {
     link: Digest,
     /// The last segment, open.
     open: Option<(Segment, Arc<dyn DiskFile>)>,
+    /// A segment whose file is there though making it failed: the log goes on in it and nowhere else. A recovery
+    /// takes it for the place of what comes next, and would cut what went into the segment before.
+    begun: Option<Segment>,
     /// Files with writes that aren't synced.
     unsynced: Vec<Arc<dyn DiskFile>>,
     /// Whether a segment was made whose name isn't durable.
@@ -169,6 +179,7 @@ impl LogWriter {
             era,
             link,
             open: None,
+            begun: None,
             unsynced: Vec::new(),
             unsynced_names: false,
             spare: Spare::default(),
@@ -211,7 +222,9 @@ impl LogWriter {
             let file = self.log.disk.open(&path, OpenMode::Existing)?;
             self.open = Some((segment, file));
         }
-        if let Some((segment, file)) = &self.open {
+        if self.begun.is_none()
+            && let Some((segment, file)) = &self.open
+        {
             let used = self.end - segment.start;
             if used == 0 || used + len <= self.segment_bytes {
                 return Ok((*segment, Arc::clone(file)));
@@ -225,13 +238,17 @@ impl LogWriter {
             start: self.end,
             era: self.era,
         };
+        assert!(
+            self.begun.is_none_or(|begun| begun == segment),
+            "no record since"
+        );
         // An attempt that failed for want of room may have left the file.
         let file = self.log.disk.open(&self.log.path(segment), OpenMode::Any)?;
+        self.begun = Some(segment);
         self.unsynced_names = true;
         file.allocate(self.segment_bytes.max(len))?;
-        let mut segments = self.log.segments().to_vec();
-        segments.push(segment);
-        self.log.set_segments(segments);
+        self.begun = None;
+        self.log.adopt(segment);
         self.open = Some((segment, Arc::clone(&file)));
         Ok((segment, file))
     }
@@ -252,6 +269,9 @@ impl LogWriter {
     /// Takes away everything from `end` on, durably, and goes on in a new era, which must be durable already.
     pub(crate) fn cut(&mut self, end: u64, era: u64, link: Digest) -> Result<(), StoreError> {
         assert!(end <= self.end && era >= self.era);
+        if let Some(begun) = self.begun {
+            self.log.adopt(begun);
+        }
         self.log.cut(end)?;
         *self = LogWriter::new(Arc::clone(&self.log), self.segment_bytes, end, era, link);
         Ok(())
