@@ -599,6 +599,34 @@ fn what_a_journal_put_back_from_a_copy_lacks_is_noticed_when_it_comes_back_and_i
 }
 
 #[test]
+fn who_adopts_an_own_vertex_that_its_journal_lacks_has_written_down_the_loss_before() {
+    let mut world = World::new(4, 122, Options::default());
+    let copy = world.records(2).len();
+    for n in 0..10 {
+        world.submit((n % 4) as usize, vec![item(n)]);
+        world.run_ms(100);
+    }
+    world.crash(2);
+    // Away for longer than the graph reaches back: the vertices that give it away come with commits.
+    for n in 10..310 {
+        world.submit((n % 2) as usize, vec![item(n)]);
+        world.run_ms(60);
+    }
+    world.put_back_journal(2, copy);
+    world.excuse(2);
+    world.restart(2);
+    world.run_ms(30_000);
+    assert!(world.served_parts() > 0, "by commits");
+    assert!(world.status(2).amnesia);
+    // The power goes when the journal has that vertex, and nothing behind it.
+    let own = world.first_own_vertex(2).unwrap();
+    world.crash(2);
+    world.put_back_journal(2, own + 1);
+    world.restart(2);
+    assert!(world.status(2).amnesia, "it doesn't count as kept");
+}
+
+#[test]
 fn who_syncs_slower_than_blocks_come_attests_all_the_same() {
     let mut world = World::new(
         4,

@@ -10,7 +10,6 @@ use crate::io::{LoadRequest, Output};
 use crate::job::Job;
 use crate::limits::ADOPTED_AHEAD_COMMITS_MAX;
 use crate::message::{Answer, Message, Place, Question, RecordsPart, VerticesPart};
-use crate::record::Record;
 
 impl Replica {
     // ── For others ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -134,8 +133,11 @@ impl Replica {
         let mut effects = Vec::new();
         while let Some(effect) = self.core.poll() {
             match effect {
-                // In the journal, vertices come before the commits that name them …
-                violeta_consensus::Effect::Persist(vertex) => self.append(Record::Vertex(vertex)),
+                // In the journal, vertices come before the commits that name them, and the word that own ones were lost
+                // before the first of these, wherever power cuts it off …
+                violeta_consensus::Effect::Persist(_) | violeta_consensus::Effect::Amnesia(_) => {
+                    self.core_effect(effect);
+                }
                 other => effects.push(other),
             }
         }

@@ -675,6 +675,14 @@ impl World {
         self.sent.keys().filter(of).count()
     }
 
+    /// Which record of a node's journal is the first that holds a vertex of its own.
+    pub(crate) fn first_own_vertex(&self, node: usize) -> Option<usize> {
+        self.nodes[node].journal.iter().position(|(kind, bytes)| {
+            let author = || Vertex::decode(bytes).unwrap().signed.header.author;
+            *kind == RecordKind::Vertex && author().as_usize() == node
+        })
+    }
+
     pub(crate) fn executed_items(&self, node: usize) -> usize {
         self.nodes[node].machine.state.seen.len()
     }
