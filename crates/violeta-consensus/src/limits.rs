@@ -34,7 +34,7 @@ pub const EXTRA_VARIANTS_BURST: u64 = 64;
 pub const TIMESTAMP_AHEAD_MS_MAX: u64 = 1_000;
 /// What serving a request costs at least, in bytes of the peer's quota.
 pub const SERVED_BYTES_MIN: u64 = 64 << 10;
-/// Bytes that one peer is served within a second.
+/// Bytes that one peer is served within a second. An answer that goes beyond what is left is paid back before the next.
 pub const SERVED_BYTES_PER_SECOND: u64 = 32 << 20;
 /// Bytes that one peer may be served at once.
 pub const SERVED_BYTES_BURST: u64 = 64 << 20;

@@ -1,5 +1,6 @@
 //! Bounds of one replica. Those of the protocol are in `violeta_types::limits`.
 
+use violeta_consensus::limits::{REQUEST_REFS_MAX, REQUESTED_PER_PEER_MAX};
 use violeta_types::limits::{
     COMMIT_BYTES_MAX, MESSAGE_BYTES_MAX, VALIDATORS_MAX, VERTEX_BYTES_MAX,
 };
@@ -51,6 +52,9 @@ pub const ADOPTED_AHEAD_COMMITS_MAX: u64 = 256;
 pub const CHECKS_PER_PEER_MAX: usize = 256;
 /// Bytes of one peer's vertices under check at once.
 pub const CHECK_BYTES_PER_PEER_MAX: usize = 64 << 20;
+/// Requests of one peer for vertices in the journal that wait while one is read: as many as an honest one has under way
+/// to one peer. More are dropped; the peer asks somebody else.
+pub const STORED_WAITING_MAX: usize = 4;
 /// Items of clients under check at once.
 pub const CHECK_ITEMS_MAX: usize = 64 << 10;
 
@@ -78,6 +82,7 @@ const _: () = assert!(PART_BYTES_MIN <= PART_BYTES_MAX && PART_BYTES_MAX <= u32:
 const _: () = assert!(ADOPTED_AHEAD_COMMITS_MAX >= 2 * HANDOVER_COMMITS_MAX as u64);
 const _: () = assert!(ADOPTED_AHEAD_COMMITS_MAX > LAG_COMMITS_MAX);
 const _: () = assert!(PART_BYTES_MAX < STAGED_BYTES_MAX);
+const _: () = assert!(STORED_WAITING_MAX * REQUEST_REFS_MAX >= REQUESTED_PER_PEER_MAX);
 const _: () = assert!(PROPOSAL_BYTES_MAX < violeta_types::limits::PAYLOAD_BYTES_MAX);
 const _: () = assert!(PROPOSAL_ITEMS_MAX <= violeta_types::limits::VERTEX_ITEMS_MAX);
 const _: () = assert!(MEMPOOL_CLIENT_BYTES_MAX < MEMPOOL_BYTES_MAX);

@@ -10,12 +10,12 @@
 //! - upon the machine's *durable*: what is durable is attested. A quorum of attestations makes a certificate.
 
 mod catching_up;
+mod serving;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use violeta_consensus::limits::MESSAGE_VERTICES_MAX;
 use violeta_consensus::{
     CommittedCone, Core, DecisionCounts, EpochData, Evidence, ItemMeta, Now, Proposal, RejoinNonce,
     Rejoining, Tuning, ValidVertex, trust_vertex,
@@ -154,7 +154,12 @@ struct PeerState {
     up: bool,
     checks: usize,
     check_bytes: usize,
+    /// Whether a part of what it catches up with is being read for it.
     serving: bool,
+    /// Whether vertices that it asked for by name are being read for it.
+    loading: bool,
+    /// Those that it asked for meanwhile, request by request.
+    stored: VecDeque<Vec<VertexRef>>,
 }
 
 /// See the module.
@@ -464,10 +469,7 @@ impl Replica {
             Core::Returned(vertices) => self.returned(&vertices),
             Core::Misbehaved { peer, reason } => self.refuse(peer, reason.to_string()),
             Core::Behind { .. } => self.catch_up.force(),
-            Core::SendStored { to, references } => {
-                let peer = to;
-                self.output(Output::Load(LoadRequest::Vertices { references, peer }));
-            }
+            Core::SendStored { to, references } => self.serve_stored(to, references),
             Core::Amnesia(_) => self.amnesia(),
             Core::Rejoin { floor } => self.told(floor),
             Core::Forked(index) => self.halt(format!(
@@ -491,8 +493,9 @@ impl Replica {
 
     fn peer_down(&mut self, peer: ValidatorIndex) {
         if let Some(state) = self.peers.get_mut(&peer) {
+            // What is being read is answered all the same: until then nothing else is read for it.
             state.up = false;
-            state.serving = false;
+            state.stored.clear();
         }
         self.core
             .handle(self.now, violeta_consensus::Event::PeerDown(peer));
@@ -1185,12 +1188,7 @@ impl Replica {
                     Err(error) => self.halt(format!("the journal can't be read back: {error}")),
                 }
             }
-            LoadRequest::Vertices { peer, .. } => {
-                for vertices in message_sized(loaded.vertices) {
-                    let message = violeta_consensus::Message::Vertices(vertices);
-                    self.send(peer, &Message::Consensus(message));
-                }
-            }
+            LoadRequest::Vertices { peer, .. } => self.served_stored(peer, loaded.vertices),
             LoadRequest::ForPeer { peer, .. } => self.served(peer, loaded.answer),
         }
     }
@@ -1253,23 +1251,4 @@ impl Replica {
 /// What is asked for at once: something, and no more than is served.
 fn part_bytes(wanted: usize) -> u32 {
     wanted.clamp(1, PART_BYTES_MAX) as u32
-}
-
-/// Splits vertices into portions that fit a message.
-fn message_sized(vertices: Vec<Bytes>) -> Vec<Vec<Bytes>> {
-    let mut portions: Vec<Vec<Bytes>> = Vec::new();
-    let mut bytes = 0;
-    for vertex in vertices {
-        bytes += vertex.len();
-        match portions.last_mut() {
-            Some(portion) if bytes <= PART_BYTES_MAX && portion.len() < MESSAGE_VERTICES_MAX => {
-                portion.push(vertex);
-            }
-            _ => {
-                bytes = vertex.len();
-                portions.push(vec![vertex]);
-            }
-        }
-    }
-    portions
 }

@@ -11,7 +11,10 @@
 mod world;
 
 use bytes::Bytes;
-use violeta_replica::limits::{ADOPTED_AHEAD_COMMITS_MAX, LAG_COMMITS_MAX, REATTESTED_HEIGHTS_MAX};
+use violeta_consensus::Request;
+use violeta_replica::limits::{
+    ADOPTED_AHEAD_COMMITS_MAX, LAG_COMMITS_MAX, REATTESTED_HEIGHTS_MAX, STORED_WAITING_MAX,
+};
 use violeta_replica::message::Heartbeat;
 use violeta_replica::{Message, RecordKind};
 use violeta_types::{Height, ValidatorIndex};
@@ -344,6 +347,37 @@ fn a_vertex_that_is_here_is_not_judged_again_however_often_it_comes() {
     world.submit(2, vec![item(99)]);
     world.run_ms(2_000);
     assert_eq!(world.executed_items(0), 9);
+}
+
+#[test]
+fn who_asks_again_and_again_for_vertices_in_the_journal_has_one_read_for_it_at_a_time() {
+    let options = Options {
+        served_bytes_max: 0,
+        ..Options::default()
+    };
+    let mut world = World::new(4, 334, options);
+    for n in 0..10 {
+        world.submit((n % 4) as usize, vec![item(n)]);
+        world.run_ms(100);
+    }
+    world.run_ms(2_000);
+    let wanted = vec![world.first_committed(0)];
+    let request = Request {
+        wanted: wanted.try_into().unwrap(),
+        above: None,
+    };
+    let request = Message::Consensus(violeta_consensus::Message::Request(request));
+    let before = world.stored_loads(0);
+    for _ in 0..50 {
+        world.inject(1, 0, request.to_bytes());
+    }
+    world.run_ms(1_000);
+    // The world checks that there are never two at once.
+    let loads = world.stored_loads(0) - before;
+    assert_eq!(loads, 1 + STORED_WAITING_MAX, "one, and those that wait");
+    world.inject(1, 0, request.to_bytes());
+    world.run_ms(1_000);
+    assert_eq!(world.stored_loads(0) - before, loads + 1);
 }
 
 #[test]

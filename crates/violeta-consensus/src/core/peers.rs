@@ -124,7 +124,8 @@ impl Core {
         self.serve(to, lacking, now);
     }
 
-    /// Takes from a peer's quota what serving costs at least: before any work is done for it.
+    /// Takes from a peer's quota what serving costs at least: before any work is done for it. Whoever still owes for an
+    /// answer isn't served: so the debt is one answer at most.
     fn may_be_served(&mut self, peer: ValidatorIndex, now: Now) -> bool {
         self.served[peer.as_usize()].spend(SERVED_BYTES_MIN, now.monotonic_us)
     }
@@ -194,7 +195,8 @@ impl Core {
             .collect()
     }
 
-    /// Sends vertices, whole or from the journal, within the message's bounds, at the cost of the peer's quota.
+    /// Sends vertices, whole or from the journal, within the message's bounds, at the cost of the peer's quota: all of
+    /// it, whether it was there or not.
     fn serve(&mut self, to: ValidatorIndex, references: Vec<VertexRef>, now: Now) {
         let (mut whole, mut stored): (Vec<Bytes>, Vec<VertexRef>) = (Vec::new(), Vec::new());
         let mut bytes = 0;
@@ -214,7 +216,7 @@ impl Core {
                 break;
             }
         }
-        self.served[to.as_usize()].spend_up_to(bytes as u64, now.monotonic_us);
+        self.served[to.as_usize()].spend_on_credit(bytes as u64, now.monotonic_us);
         if !stored.is_empty() {
             let references = stored;
             self.effects

@@ -13,8 +13,8 @@ use crate::fixture::{self, START, header_on, layers, own_first, vertex, vertex_o
 use crate::io::CoinShares;
 use crate::io::{BehindReason, CommittedCone, Misbehaviour, Proposal};
 use crate::limits::{
-    EXTRA_VARIANTS_BURST, NOVELTY_ROUNDS_MAX, SERVED_BYTES_BURST, SERVED_BYTES_MIN,
-    TIMESTAMP_AHEAD_MS_MAX,
+    ANSWER_BYTES_MAX, EXTRA_VARIANTS_BURST, NOVELTY_ROUNDS_MAX, SERVED_BYTES_BURST,
+    SERVED_BYTES_MIN, SERVED_BYTES_PER_SECOND, TIMESTAMP_AHEAD_MS_MAX,
 };
 use crate::message::{Frontier, Request};
 use crate::vertex::ValidVertex;
@@ -1005,6 +1005,58 @@ fn a_request_is_answered_lowest_round_first_and_a_flood_only_slows_its_sender() 
     let before = lab.answers();
     lab.message(2, request(7));
     assert_eq!(lab.answers() - before, 1, "and nobody else");
+}
+
+#[test]
+fn large_answers_that_are_asked_for_all_the_time_come_no_faster_than_the_quota_allows() {
+    let mut lab = Lab::with(fixture::epoch(4, 4), None);
+    let large = "x".repeat(512 << 10);
+    let mut parents = lab.epoch.virtual_vertices().to_vec();
+    for round in 1..=2 {
+        let layer: Vec<ValidVertex> = (0..4)
+            .map(|author| {
+                let parents = own_first(author, &parents);
+                let header = header_on(&lab.epoch, round, author, parents);
+                vertex_of(&lab.epoch, header, &[&large])
+            })
+            .collect();
+        parents = refs(&layer);
+        lab.receive_all(&[layer]);
+    }
+    let request = || {
+        Message::Request(Request {
+            wanted: Bounded::default(),
+            above: Some(vec![Round(0); 4].try_into().unwrap()),
+        })
+    };
+    let sent = |lab: &Lab| -> u64 {
+        let messages = lab.effects.iter().filter_map(|effect| match effect {
+            Effect::Send {
+                message: Message::Vertices(vertices),
+                ..
+            } => Some(vertices),
+            _ => None,
+        });
+        let bytes = messages.flatten().map(|vertex| vertex.len() as u64);
+        bytes.sum()
+    };
+    lab.message(2, request());
+    let answer = sent(&lab);
+    assert!(answer >= ANSWER_BYTES_MAX as u64, "a large one: {answer}");
+    // For two seconds, one request every two milliseconds: enough for a gigabyte a second.
+    for _ in 0..1_000 {
+        lab.pass(2_000);
+        lab.message(1, request());
+    }
+    let allowed = SERVED_BYTES_BURST + 2 * SERVED_BYTES_PER_SECOND;
+    let got = sent(&lab) - answer;
+    assert!(got <= allowed + answer, "{got} bytes, not {allowed}");
+    assert!(got >= allowed / 10 * 9, "{got} bytes, of {allowed}");
+    // The debt is one answer at most, and soon paid.
+    lab.pass(1_000_000 * answer / SERVED_BYTES_PER_SECOND + 10_000);
+    let before = lab.answers();
+    lab.message(1, request());
+    assert_eq!(lab.answers() - before, 1);
 }
 
 #[test]

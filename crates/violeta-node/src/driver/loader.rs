@@ -7,8 +7,10 @@
 //!   Without that commit it would never execute anything again.
 //! - upon an index that is behind (it can't be written for now): the machine's question is kept, and tried again after
 //!   [`RETRY_MIN`], then twice that, up to [`RETRY_MAX`]. There is one such question at a time.
+//! - upon a question of the machine's while peers' wait: it comes first. Execution doesn't wait until all are served.
 //! - upon anything that can't be read for a *peer*: it is left out, and said in the log. The peer asks somebody else.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -68,14 +70,11 @@ impl Loader {
 
     /// Works until the channel is closed.
     pub(super) fn run(&self, requests: &Receiver<LoadRequest>, answers: &Sender<Answer>) {
+        let mut waiting = VecDeque::new();
         let mut postponed: Option<Postponed> = None;
         loop {
             let due = postponed.as_ref().map(|postponed| postponed.due);
-            let request = match due {
-                None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(due) => requests.recv_deadline(due),
-            };
-            let (request, wait) = match (request, postponed.take()) {
+            let (request, wait) = match (next(requests, &mut waiting, due), postponed.take()) {
                 (Ok(request), kept) => {
                     postponed = kept;
                     (request, RETRY_MIN)
@@ -208,6 +207,28 @@ impl Loader {
             return Err(JournalError::damaged(position, reason));
         }
         Ok(record.bytes)
+    }
+}
+
+/// What is to be done next: the machine's question, then (as a timeout) the one that was postponed and is due, then
+/// peers', as they came. `waiting` takes those that can't have their turn yet: one for each peer and kind.
+fn next(
+    requests: &Receiver<LoadRequest>,
+    waiting: &mut VecDeque<LoadRequest>,
+    due: Option<Instant>,
+) -> Result<LoadRequest, RecvTimeoutError> {
+    waiting.extend(requests.try_iter());
+    let is_machine = |request: &LoadRequest| matches!(request, LoadRequest::ForMachine { .. });
+    if let Some(request) = (waiting.iter().position(is_machine)).and_then(|at| waiting.remove(at)) {
+        return Ok(request);
+    }
+    if due.is_some_and(|due| due <= Instant::now()) {
+        return Err(RecvTimeoutError::Timeout);
+    }
+    match (waiting.pop_front(), due) {
+        (Some(request), _) => Ok(request),
+        (None, Some(due)) => requests.recv_deadline(due),
+        (None, None) => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
     }
 }
 
@@ -504,6 +525,34 @@ mod tests {
             assert_eq!(second.commits[0].commit.index, CommitIndex(6));
             drop(ask);
         });
+    }
+
+    #[test]
+    fn the_machine_comes_before_peers_that_asked_earlier() {
+        let world = World::new();
+        let (ask, requests) = crossbeam_channel::unbounded();
+        let (back, answers) = crossbeam_channel::unbounded();
+        for peer in [3, 1, 2] {
+            let (peer, references) = (ValidatorIndex(peer), Vec::new());
+            ask.send(LoadRequest::Vertices { references, peer })
+                .unwrap();
+        }
+        ask.send(for_machine(3)).unwrap();
+        drop(ask);
+        world.loader.run(&requests, &back);
+        let served: Vec<_> = (answers.try_iter())
+            .map(|answer| match answer {
+                super::Answer::Loaded(loaded) => loaded.request,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let peer_of = |request: &LoadRequest| match request {
+            LoadRequest::Vertices { peer, .. } => Some(peer.0),
+            _ => None,
+        };
+        assert_eq!(served[0], for_machine(3));
+        let peers: Vec<_> = served[1..].iter().filter_map(peer_of).collect();
+        assert_eq!(peers, [3, 1, 2], "these in the order in which they came");
     }
 
     #[test]

@@ -144,7 +144,8 @@ impl Driver {
         let (answers, from_all) = unbounded();
         let (to_journal, journal_queue) = bounded(JOURNAL_QUEUE);
         let (to_index, index_queue) = bounded(INDEX_QUEUE);
-        // At most one load for each peer and kind, and one for the machine, is under way: the replica sees to it.
+        // At most one load for each peer and kind, and one for the machine, is under way: the replica sees to it
+        // (`violeta_replica`, `replica/serving.rs`).
         let (to_index_loads, index_loads) = unbounded();
         let (to_loader, loads) = unbounded();
         // Bounded by the checks and combinations that the replica has under way.

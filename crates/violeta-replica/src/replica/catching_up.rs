@@ -1,36 +1,17 @@
 //! The replica's side of catching up by commits: what [`CatchUp`](crate::catch_up::CatchUp) decides is carried out
-//! here, for oneself and for others.
+//! here. What others catch up with is served in `serving`.
 
 use violeta_consensus::{CommittedCone, ValidVertex};
 use violeta_types::{Commit, ValidatorIndex};
 
 use super::Replica;
 use crate::catch_up::Unchecked;
-use crate::io::{LoadRequest, Output};
+use crate::io::Output;
 use crate::job::Job;
 use crate::limits::ADOPTED_AHEAD_COMMITS_MAX;
-use crate::message::{Answer, Message, Place, Question, RecordsPart, VerticesPart};
+use crate::message::{Answer, Message, Place, RecordsPart, VerticesPart};
 
 impl Replica {
-    // ── For others ──────────────────────────────────────────────────────────────────────────────────────────────
-
-    pub(super) fn serve(&mut self, peer: ValidatorIndex, question: Question) {
-        let state = self.peers.entry(peer).or_default();
-        // One answer at a time: serving is bounded by what a peer can take.
-        if !std::mem::replace(&mut state.serving, true) {
-            self.output(Output::Load(LoadRequest::ForPeer { peer, question }));
-        }
-    }
-
-    pub(super) fn served(&mut self, peer: ValidatorIndex, answer: Option<Answer>) {
-        self.peers.entry(peer).or_default().serving = false;
-        if let Some(answer) = answer {
-            self.send(peer, &Message::Answer(answer));
-        }
-    }
-
-    // ── For oneself ─────────────────────────────────────────────────────────────────────────────────────────────
-
     pub(super) fn ask_for_commits(&mut self) {
         // Execution sets the pace. Who was asked before is waited for, and replaced if it doesn't answer.
         let executes_first = self.handover.lag() > ADOPTED_AHEAD_COMMITS_MAX;

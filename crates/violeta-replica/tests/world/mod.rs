@@ -44,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) liar: Option<(usize, Lie)>,
     /// Whether those that lose their journal ask the others, and go on.
     pub(crate) rejoin: bool,
+    /// Bytes of old payload that a node keeps in memory to serve others.
+    pub(crate) served_bytes_max: usize,
 }
 
 /// What a liar makes of its answer to a question.
@@ -60,6 +62,7 @@ impl Default for Options {
             machine_us: 20,
             liar: None,
             rejoin: false,
+            served_bytes_max: Tuning::default().served_bytes_max,
         }
     }
 }
@@ -87,6 +90,19 @@ struct Node {
     /// Vertices that were judged.
     checked: usize,
     certified: Height,
+    /// What is being read from the journal, and for whom.
+    loading: BTreeSet<(u8, Option<ValidatorIndex>)>,
+    /// How often vertices were read from the journal for a peer that asked for them by name.
+    stored_loads: usize,
+}
+
+/// The kind of a request, and for whom it is.
+fn reader(request: &LoadRequest) -> (u8, Option<ValidatorIndex>) {
+    match request {
+        LoadRequest::ForMachine { .. } => (0, None),
+        LoadRequest::ForPeer { peer, .. } => (1, Some(*peer)),
+        LoadRequest::Vertices { peer, .. } => (2, Some(*peer)),
+    }
 }
 
 pub(crate) struct World {
@@ -284,7 +300,10 @@ impl World {
                 key: validator_key(i),
             }),
             workshop: workshop.clone(),
-            tuning: Tuning::default(),
+            tuning: Tuning {
+                served_bytes_max: self.options.served_bytes_max,
+                ..Tuning::default()
+            },
             part_bytes_max: self.options.part_bytes_max,
             rejoin: (self.options.rejoin).then_some(RejoinNonce([boot as u8 + 1; 32])),
         });
@@ -309,6 +328,8 @@ impl World {
             refused: Vec::new(),
             checked: 0,
             certified: Height(0),
+            loading: BTreeSet::new(),
+            stored_loads: 0,
         }
     }
 
@@ -475,7 +496,10 @@ impl World {
                 node.synced = node.synced.max(length);
                 Input::Synced { mark }
             }
-            Happening::Load(request) => Input::Loaded(self.load(node, request)),
+            Happening::Load(request) => {
+                self.nodes[node].loading.remove(&reader(&request));
+                Input::Loaded(self.load(node, request))
+            }
             Happening::Machine(event) => {
                 self.nodes[node].machine.handle(event);
                 while let Some(effect) = self.nodes[node].machine.poll() {
@@ -552,6 +576,14 @@ impl World {
                 self.schedule_at(node, at, Happening::Machine(event));
             }
             Output::Load(request) => {
+                let reading = &mut self.nodes[node];
+                let is_first = reading.loading.insert(reader(&request));
+                assert!(
+                    is_first,
+                    "one at a time for each peer and kind: {request:?}"
+                );
+                let is_stored = matches!(request, LoadRequest::Vertices { .. });
+                reading.stored_loads += usize::from(is_stored);
                 let delay = 200 + self.below(2_000);
                 self.schedule(node, delay, Happening::Load(request));
             }
@@ -695,10 +727,20 @@ impl World {
         self.certified_items.clone()
     }
 
-    /// Whom a node refused, as often as it did.
     /// Vertices that a node has judged since it started.
     pub(crate) fn checked(&self, node: usize) -> usize {
         self.nodes[node].checked
+    }
+
+    /// How often a node read vertices from its journal for a peer that asked for them by name.
+    pub(crate) fn stored_loads(&self, node: usize) -> usize {
+        self.nodes[node].stored_loads
+    }
+
+    /// The first vertex of the first commit in a node's journal.
+    pub(crate) fn first_committed(&self, node: usize) -> VertexRef {
+        let commits = &self.nodes[node].log.commits;
+        commits.first_key_value().unwrap().1.vertices[0]
     }
 
     /// The vertices in a node's journal, encoded.
@@ -708,6 +750,7 @@ impl World {
         vertices.map(|(_, bytes)| bytes.clone()).collect()
     }
 
+    /// Whom a node refused, as often as it did.
     pub(crate) fn refused(&self, node: usize) -> &[ValidatorIndex] {
         &self.nodes[node].refused
     }
