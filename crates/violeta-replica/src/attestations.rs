@@ -76,6 +76,23 @@ pub struct Diverged {
     pub theirs: HeadId,
 }
 
+/// Executed again after a restart, a block isn't the one that the journal has. No quorum has said which is right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "at height {height} the journal has a block with head {recorded}, and the same commits, executed again now, give \
+     {executed}: the store below is damaged, another version of the program made the block, or memory was bad; keep a \
+     copy of the data, move the store aside and start again, so that it is built anew from the journal, and if that \
+     ends here too, restore this replica from a healthy one"
+)]
+pub struct Contradiction {
+    /// The height.
+    pub height: Height,
+    /// The head in the journal.
+    pub recorded: HeadId,
+    /// The head made now.
+    pub executed: HeadId,
+}
+
 #[derive(Debug, Default)]
 struct AtHeight {
     own: Option<(HeadId, Head)>,
@@ -161,16 +178,20 @@ impl Attestations {
         keep
     }
 
-    /// The quorum's word for another head than the one made here, as far as it is held.
-    pub fn certificate_against(&self, diverged: &Diverged) -> Option<Certificate> {
+    /// The quorum's word for another head than the one made here, if it is held.
+    pub fn certificate_against(
+        &self,
+        diverged: &Diverged,
+        committee: &Committee,
+    ) -> Option<Certificate> {
         let (height, theirs) = (diverged.height, diverged.theirs);
         let newest = self.newest_certified.as_ref();
         if let Some(newest) = newest.filter(|newest| newest.certificate.head == theirs) {
             return Some(newest.certificate.clone());
         }
-        let entry = self.heights.get(&height)?;
-        let certificate = certificate(height, theirs, &entry.attestations);
-        (!certificate.signatures.is_empty()).then_some(certificate)
+        let attestations = &self.heights.get(&height)?.attestations;
+        let vouched = quorum_head(attestations, committee) == Some(theirs);
+        vouched.then(|| certificate(height, theirs, attestations))
     }
 
     /// Takes an executed block's head from the journal. The newest are attested again after the start, unless they
@@ -581,6 +602,29 @@ mod tests {
             .unwrap_err();
         assert_eq!(diverged.ours, head(1, 9).id());
         assert_eq!(diverged.theirs, head(1, 8).id());
+    }
+
+    #[test]
+    fn only_a_quorum_s_attestations_make_a_certificate_against_the_own_head() {
+        let committee = committee(4);
+        let mut attestations = Attestations::default();
+        let diverged = Diverged {
+            height: Height(1),
+            ours: head(1, 9).id(),
+            theirs: head(1, 8).id(),
+        };
+        for (validator, signers) in [(1, None), (2, None), (3, Some([1, 2, 3]))] {
+            take(&mut attestations, validator, &head(1, 8)).unwrap();
+            let certificate = attestations.certificate_against(&diverged, &committee);
+            let found = certificate.map(|c| c.signatures.iter().map(|s| s.0.0).collect());
+            assert_eq!(found, signers.map(Vec::from), "with {validator}'s");
+        }
+        let other = Diverged {
+            theirs: head(1, 7).id(),
+            ..diverged
+        };
+        let none = attestations.certificate_against(&other, &committee);
+        assert_eq!(none, None, "a quorum, but for another head");
     }
 
     #[test]

@@ -30,7 +30,9 @@ use violeta_types::{
     ValidatorPublicKey, Vertex, VertexHeader, VertexRef, encode,
 };
 
-use crate::attestations::{Attestations, ConflictingAttestations, Diverged, Divergence};
+use crate::attestations::{
+    Attestations, ConflictingAttestations, Contradiction, Diverged, Divergence,
+};
 use crate::catch_up::CatchUp;
 use crate::commit_log::CommitLog;
 use crate::handover::{Handover, Step};
@@ -679,10 +681,33 @@ impl Replica {
     }
 
     fn diverged(&mut self, diverged: &Diverged) {
-        if let Some(certificate) = self.attestations.certificate_against(diverged) {
+        let committee = self.epoch.committee();
+        if let Some(certificate) = (self.attestations).certificate_against(diverged, committee) {
             self.keep_divergence(diverged.ours, certificate);
         }
         self.halt(diverged.to_string());
+    }
+
+    /// Executed again, a block isn't the one that the journal has. Which of the two is right, a quorum may have said; the
+    /// journal alone is no quorum.
+    fn contradicted(&mut self, height: Height, executed: HeadId, recorded: HeadId) {
+        let diverged = Diverged {
+            height,
+            ours: executed,
+            theirs: recorded,
+        };
+        let committee = self.epoch.committee();
+        match (self.attestations).certificate_against(&diverged, committee) {
+            Some(_) => self.diverged(&diverged),
+            None => {
+                let contradiction = Contradiction {
+                    height,
+                    recorded,
+                    executed,
+                };
+                self.halt(contradiction.to_string());
+            }
+        }
     }
 
     /// What a quorum says against a block made here goes to the journal: whoever looks for the fault needs it
@@ -1094,14 +1119,7 @@ impl Replica {
         match self.recorded.remove(&height) {
             // Executed again after a restart: its record is in the journal.
             Some(recorded) if recorded == id => {}
-            Some(theirs) => {
-                let ours = id;
-                return self.diverged(&Diverged {
-                    height,
-                    ours,
-                    theirs,
-                });
-            }
+            Some(recorded) => return self.contradicted(height, id, recorded),
             // So is that of one too old to be compared.
             None if height <= self.journaled => {}
             None => {

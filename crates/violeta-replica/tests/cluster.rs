@@ -437,6 +437,26 @@ fn who_makes_another_block_than_a_quorum_stops_and_keeps_the_quorums_word() {
 }
 
 #[test]
+fn who_makes_another_block_than_its_journal_has_stops_and_accuses_no_quorum() {
+    let mut world = World::new(4, 333, Options::default());
+    for n in 0..10 {
+        world.submit(0, vec![item(n)]);
+        world.run_ms(500);
+    }
+    world.stop(2);
+    world.lose_store(2);
+    world.restart(2);
+    world.spoil_machine(2);
+    world.run_ms(3_000);
+    let reason = world.status(2).halted.unwrap();
+    assert!(reason.contains("at height 1 "), "{reason}");
+    assert!(reason.contains("journal"), "{reason}");
+    assert!(!reason.contains("quorum vouches"), "{reason}");
+    assert!(world.replica(2).divergences().is_empty());
+    assert!(!world.records(2).contains(&RecordKind::Divergence));
+}
+
+#[test]
 fn who_lost_its_journal_knows_it_at_once_follows_and_equivocates_never() {
     for seed in 110..120 {
         let mut world = World::new(4, seed, Options::default());
