@@ -207,7 +207,6 @@ pub struct Replica {
     next_seal_us: u64,
     next_heartbeat_us: u64,
     next_sweep_us: u64,
-    own_round: Round,
     /// What the journal's records say of the past.
     pub(crate) past: Past,
     pub(crate) rejoin: Option<RejoinNonce>,
@@ -254,7 +253,6 @@ impl Replica {
             next_seal_us: 0,
             next_heartbeat_us: 0,
             next_sweep_us: 0,
-            own_round: Round(0),
             past: Past::default(),
             rejoin: setup.rejoin,
             floor: None,
@@ -321,7 +319,7 @@ impl Replica {
     /// Where the replica stands.
     pub fn status(&self) -> Status {
         Status {
-            round: self.own_round,
+            round: self.core.own_newest().map_or(Round(0), |own| own.round),
             commit_index: self.log.last_index(),
             executed: self.attestations.executed_height(),
             certified: self.attestations.certified_height(),
@@ -908,7 +906,6 @@ impl Replica {
         };
         let vertex = vertex.with_metas(metas);
         let reference = *vertex.reference();
-        self.own_round = proposal.round;
         if !transactions.is_empty() {
             let vertex = reference;
             self.notice(Notice::Proposed {

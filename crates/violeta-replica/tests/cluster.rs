@@ -17,7 +17,7 @@ use violeta_replica::limits::{
 };
 use violeta_replica::message::Heartbeat;
 use violeta_replica::{Message, RecordKind};
-use violeta_types::{Height, ValidatorIndex};
+use violeta_types::{Height, Round, ValidatorIndex};
 use world::{Options, World};
 
 fn item(n: u64) -> Bytes {
@@ -733,6 +733,18 @@ fn a_store_that_was_lost_is_built_from_the_journal_which_says_nothing_twice() {
     assert_eq!(world.executed_items(3), items);
     assert_eq!(blocks_in(&world.records(3)), world.status(3).executed.0);
     world.assert_agreement();
+}
+
+#[test]
+fn who_starts_again_says_which_round_it_had_reached() {
+    let mut world = World::new(4, 332, Options::default());
+    world.submit(2, vec![item(1)]);
+    world.run_ms(2_000);
+    let round = world.status(2).round;
+    assert!(round > Round(0));
+    world.stop(2);
+    world.restart(2);
+    assert_eq!(world.status(2).round, round);
 }
 
 #[test]
