@@ -40,7 +40,7 @@ use crate::view::{View, block_record};
 pub const BLOCK_WRITTEN_BYTES_MAX: usize = 512 << 20;
 
 /// Bytes that a block may read before it records no more, its last transaction aside: what every replica must read, hash
-/// and hold before it can attest.
+/// and hold before it can attest. Accounts and namespaces count as well as values, and what isn't there as well as what is.
 pub const BLOCK_READ_BYTES_MAX: usize = 256 << 20;
 
 /// The encoding of an outcome, at most: height, index, transaction, refusal with its operation.

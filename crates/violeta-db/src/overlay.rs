@@ -83,7 +83,7 @@ pub(crate) struct Overlay<'a, S> {
     undo: Vec<Undo>,
     /// Bytes of values from below that the transaction looked at.
     read_bytes: usize,
-    /// What the block read from below; never taken back.
+    /// What the block read from below, the machine's own records too; never taken back.
     block_read_bytes: usize,
     /// No less than the bytes that the block will give out, keys and values; never taken back.
     written_bytes: usize,
@@ -168,7 +168,9 @@ impl<'a, S: State> Overlay<'a, S> {
         self.read_bytes
     }
 
-    /// A bound on the bytes that the block made the store read: values and keys. Of transactions that were undone too.
+    /// A bound on the bytes that the block made the store read: values, accounts, keys that came by rotation, namespaces,
+    /// each with its name, there or not. Of transactions that were undone or left no trace too. The overlay asks for each
+    /// once a block, whatever is cached below: so all replicas count the same.
     pub(crate) fn block_read_bytes(&self) -> usize {
         self.block_read_bytes
     }
@@ -184,7 +186,8 @@ impl<'a, S: State> Overlay<'a, S> {
     /// The account of a client.
     pub(crate) fn account(&mut self, client: &ClientId) -> Result<Option<&Account>, DbError> {
         let slot = load(&mut self.accounts, *client, || {
-            record_below(self.base, ACCOUNTS, client.as_ref())
+            let read_bytes = &mut self.block_read_bytes;
+            record_below(self.base, ACCOUNTS, client.as_ref(), read_bytes)
         })?;
         Ok(slot.value.as_ref())
     }
@@ -208,7 +211,7 @@ impl<'a, S: State> Overlay<'a, S> {
 
     fn holder(&mut self, key: &ClientPublicKey) -> Result<Option<ClientId>, DbError> {
         let slot = load(&mut self.keys, *key, || {
-            record_below(self.base, KEYS, &key.0)
+            record_below(self.base, KEYS, &key.0, &mut self.block_read_bytes)
         })?;
         Ok(slot.value)
     }
@@ -248,7 +251,8 @@ impl<'a, S: State> Overlay<'a, S> {
         if let Some(at) = self.names.get(name) {
             return Ok(*at);
         }
-        let value: Option<Namespace> = record_below(self.base, NAMESPACES, name)?;
+        let read_bytes = &mut self.block_read_bytes;
+        let value: Option<Namespace> = record_below(self.base, NAMESPACES, name, read_bytes)?;
         let existed = value.is_some();
         let at = NamespaceIndex(self.namespaces.len());
         self.namespaces.push(NamespaceState {
@@ -334,9 +338,7 @@ impl<'a, S: State> Overlay<'a, S> {
         let found = match self.found.entry(place) {
             Entry::Occupied(found) => found.into_mut(),
             Entry::Vacant(place) => {
-                let bytes = self.base.get(name, key)?;
-                let len = bytes.as_ref().map_or(0, Bytes::len);
-                self.block_read_bytes += READ_BYTES + key.len() + len;
+                let bytes = bytes_below(self.base, name, key, &mut self.block_read_bytes)?;
                 let stored = bytes.map(|bytes| read_stored(name, key, &bytes));
                 place.insert(stored.transpose()?)
             }
@@ -457,12 +459,25 @@ fn load<K: Ord, T>(
     })
 }
 
+/// Looks a key up in the state before the block. That costs, there or not: it is counted in `read_bytes`.
+fn bytes_below<S: State>(
+    base: &S,
+    space: &[u8],
+    key: &[u8],
+    read_bytes: &mut usize,
+) -> Result<Option<Bytes>, DbError> {
+    let found = base.get(space, key)?;
+    *read_bytes += READ_BYTES + key.len() + found.as_ref().map_or(0, Bytes::len);
+    Ok(found)
+}
+
 fn record_below<S: State, T: BorshDeserialize>(
     base: &S,
     space: &[u8],
     key: &[u8],
+    read_bytes: &mut usize,
 ) -> Result<Option<T>, DbError> {
-    match base.get(space, key)? {
+    match bytes_below(base, space, key, read_bytes)? {
         Some(bytes) => read_record(space, key, &bytes).map(Some),
         None => Ok(None),
     }

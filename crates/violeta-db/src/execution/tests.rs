@@ -92,6 +92,17 @@ impl World {
         Some(read_record(ACCOUNTS, id.as_ref(), &bytes).unwrap())
     }
 
+    /// What looking an account up counts: its name, what it holds, and 256 bytes.
+    fn account_cost(&self, client: Client) -> usize {
+        let stored = self.state.get(ACCOUNTS, client.id().as_ref()).unwrap();
+        256 + 32 + stored.unwrap().len()
+    }
+
+    fn namespace_cost(&self, name: &str) -> usize {
+        let stored = self.state.get(NAMESPACES, name.as_bytes()).unwrap();
+        256 + name.len() + stored.unwrap().len()
+    }
+
     fn namespace(&self, name: &str) -> Option<Namespace> {
         let bytes = self.state.get(NAMESPACES, name.as_bytes()).unwrap()?;
         Some(read_record(NAMESPACES, name.as_bytes(), &bytes).unwrap())
@@ -484,7 +495,7 @@ fn a_block_that_read_its_fill_leaves_the_rest_to_the_next() {
         .collect();
     assert_eq!(world.block(&items), [None; 24]);
     // Keys that aren't there are looked for as well.
-    world.context.read_bytes_max = 2_000;
+    world.context.read_bytes_max = world.account_cost(BOB) + world.namespace_cost("shop") + 2_000;
     let items: Vec<_> = (30..60)
         .map(|nonce| {
             let absent = require("shop", &format!("no {nonce}"), Condition::Absent);
@@ -492,6 +503,29 @@ fn a_block_that_read_its_fill_leaves_the_rest_to_the_next() {
         })
         .collect();
     assert_eq!(world.block(&items), [None; 8], "of 261 bytes each");
+}
+
+#[test]
+fn accounts_keys_and_namespaces_that_a_block_looks_up_fill_it_too_there_or_not() {
+    let mut world = World::with_shop();
+    // An account, once, and eight namespaces of 261 bytes each.
+    world.context.read_bytes_max = world.account_cost(BOB) + 2_000;
+    let items: Vec<_> = (10..30)
+        .map(|nonce| transaction(BOB, nonce, vec![put(&format!("no-{nonce}"), "k", "1")]))
+        .collect();
+    assert_eq!(world.block(&items).len(), 8);
+    let items: Vec<_> = (30..50)
+        .map(|nonce| transaction(BOB, nonce, vec![put("shop", "k", "1")]))
+        .collect();
+    assert_eq!(world.block(&items).len(), 20, "one namespace, once");
+    // Strangers leave no trace, but each is looked for twice, among accounts and keys: 2 · (256 + 32) bytes.
+    world.context.read_bytes_max = 5_000;
+    for (strangers, recorded, nonce) in [(8, 1, 50), (9, 0, 51)] {
+        let strangers = (0..strangers).map(|i| transaction(Client(100 + i), 1, vec![]));
+        let last = transaction(BOB, nonce, vec![]);
+        let items: Vec<_> = strangers.chain([last]).collect();
+        assert_eq!(world.block(&items).len(), recorded);
+    }
 }
 
 // Namespaces and rights.
