@@ -72,6 +72,12 @@ impl Header {
         out
     }
 
+    /// The record whose bytes are `record`, with this header instead of its own.
+    pub(crate) fn put_before(&self, record: &[u8]) -> Bytes {
+        let rest = record.get(HEADER_BYTES..).unwrap_or_default();
+        [&self.encode()[..], rest].concat().into()
+    }
+
     /// Bytes of the whole record.
     pub(crate) fn record_bytes(&self) -> usize {
         HEADER_BYTES + self.body_bytes as usize + TRAILER_BYTES
