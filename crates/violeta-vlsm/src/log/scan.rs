@@ -197,6 +197,13 @@ fn occurrences(window: &[u8]) -> impl Iterator<Item = usize> {
         .map(|(offset, _)| offset)
 }
 
+/// A place in a file, and how much there is from there on.
+struct FilePlace {
+    file: Arc<dyn DiskFile>,
+    offset: u64,
+    room: u64,
+}
+
 impl Log {
     /// The record at `position`; none if there is no good one.
     pub(crate) fn record_at(&self, position: u64) -> Result<Option<Record>, StoreError> {
@@ -210,7 +217,7 @@ impl Log {
     /// The header at `position`, and how much there is from there to its segment's end; none if there is no header of
     /// a record that would lie here and be no longer than that.
     fn header_at(&self, position: u64) -> Result<Option<(Header, u64)>, StoreError> {
-        let Some((file, offset, room)) = self.place(position)? else {
+        let Some(FilePlace { file, offset, room }) = self.place(position)? else {
             return Ok(None);
         };
         if room < HEADER_BYTES as u64 {
@@ -226,7 +233,7 @@ impl Log {
 
     /// Bytes from `position` on; none if its segment has fewer.
     fn bytes_at(&self, position: u64, len: usize) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some((file, offset, room)) = self.place(position)? else {
+        let Some(FilePlace { file, offset, room }) = self.place(position)? else {
             return Ok(None);
         };
         if room < len as u64 {
@@ -237,15 +244,15 @@ impl Log {
         Ok(Some(bytes))
     }
 
-    /// The file and the place in it of a position, and how much there is from there on; none if no segment has it.
-    fn place(&self, position: u64) -> Result<Option<(Arc<dyn DiskFile>, u64, u64)>, StoreError> {
+    /// The place of a position; none if no segment has it.
+    fn place(&self, position: u64) -> Result<Option<FilePlace>, StoreError> {
         let Some(segment) = self.segment_of(position) else {
             return Ok(None);
         };
         let file = self.disk.open(&self.path(segment), OpenMode::Existing)?;
         let offset = position - segment.start;
         let room = file.len()?.saturating_sub(offset);
-        Ok(Some((file, offset, room)))
+        Ok(Some(FilePlace { file, offset, room }))
     }
 }
 
