@@ -302,6 +302,9 @@ impl<'a> Seated<'a> {
     pub(crate) fn set_page(&self, slot: usize, page: PageId) {
         let place = self.cell(slot) + 5;
         let seat = self.word(place) & u64::from(u32::MAX);
+        // Whoever reads the number follows it to the directory, where the page's newest items were entered before: they
+        // have to be seen by then. This fence pairs with the one in `is_still`, which readers pass in between.
+        fence(Ordering::Release);
         self.set(place, seat | u64::from(page.number()) << 32);
     }
 
