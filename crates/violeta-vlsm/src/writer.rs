@@ -87,8 +87,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Returns to `version`, exactly and durably; what came after is gone. Version 0 is the empty store. After a crash on the way the store is either
-    /// as before or at `version`.
+    /// Returns to `version`, exactly and durably; what came after is gone. Version 0, unless there is one, is the empty
+    /// store. After a crash on the way the store is either as before or at `version`.
     ///
     /// # Errors
     /// [`StoreError::NoSuchVersion`] if there is none of this number. If the disk fails on the way, the writer does
@@ -98,9 +98,6 @@ impl Writer {
         cursor.check()?;
         // All of it is in the files then, and nothing is under way.
         cursor.checkpoint(shared)?;
-        if version == Height(0) {
-            return cursor.rollback(shared, None);
-        }
         let state: Arc<State> = shared.state.load_full();
         let index = shared.versions.find(state.indexed, version)?;
         let entry = index.map(|index| shared.versions.get(index)).transpose()?;
@@ -108,6 +105,7 @@ impl Writer {
             Some((index, entry)) if entry.version == version => {
                 cursor.rollback(shared, Some((index, entry)))
             }
+            _ if version == Height(0) => cursor.rollback(shared, None),
             _ => Err(StoreError::NoSuchVersion {
                 asked: version,
                 oldest: match state.count() {

@@ -269,3 +269,32 @@ fn versions_rise_and_stages_are_of_the_newest() {
     drop(writer);
     assert!(store.writer().is_ok(), "given back");
 }
+
+#[test]
+fn a_rollback_to_version_0_keeps_it_if_there_is_one() {
+    for first in [0, 1] {
+        let disk = disk();
+        let store = open(&disk);
+        let mut writer = store.writer().unwrap();
+        let mut model = State::new();
+        let mut models = vec![];
+        for version in first..4 {
+            let ops = [Op::Create(1), Op::Put(1, version as u16, vec![7])];
+            model = append(&mut writer, version, &model, &ops);
+            models.push(model.clone());
+        }
+        writer.rollback(Height(0)).unwrap();
+        let (left, count) = match first {
+            0 => (models.remove(0), 1),
+            _ => (State::new(), 0),
+        };
+        check(&store.latest(), &left, 4);
+        assert_eq!(store.stats().versions, count);
+        drop((writer, store));
+        let store = open(&disk);
+        assert_eq!(store.stats().versions, count);
+        check(&store.latest(), &left, 4);
+        append(&mut store.writer().unwrap(), 1, &left, &[Op::Create(2)]);
+        store.verify().unwrap();
+    }
+}
