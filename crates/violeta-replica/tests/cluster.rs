@@ -13,11 +13,12 @@ mod world;
 use bytes::Bytes;
 use violeta_consensus::Request;
 use violeta_replica::limits::{
-    ADOPTED_AHEAD_COMMITS_MAX, LAG_COMMITS_MAX, REATTESTED_HEIGHTS_MAX, STORED_WAITING_MAX,
+    ADOPTED_AHEAD_COMMITS_MAX, LAG_COMMITS_MAX, PART_BYTES_MAX, REATTESTED_HEIGHTS_MAX,
+    STORED_WAITING_MAX,
 };
-use violeta_replica::message::Heartbeat;
+use violeta_replica::message::{Heartbeat, Question, RecordsQuestion};
 use violeta_replica::{Message, RecordKind};
-use violeta_types::{Height, Round, ValidatorIndex};
+use violeta_types::{CommitIndex, Height, Round, ValidatorIndex};
 use world::{Options, World};
 
 fn item(n: u64) -> Bytes {
@@ -378,6 +379,44 @@ fn who_asks_again_and_again_for_vertices_in_the_journal_has_one_read_for_it_at_a
     world.inject(1, 0, request.to_bytes());
     world.run_ms(1_000);
     assert_eq!(world.stored_loads(0) - before, loads + 1);
+}
+
+#[test]
+fn who_connects_anew_all_the_time_has_no_more_read_for_it() {
+    let options = Options {
+        served_bytes_max: 0,
+        ..Options::default()
+    };
+    let mut world = World::new(4, 335, options);
+    for n in 0..10 {
+        world.submit((n % 4) as usize, vec![item(n)]);
+        world.run_ms(100);
+    }
+    world.run_ms(2_000);
+    let wanted = vec![world.first_committed(0)];
+    let request = Request {
+        wanted: wanted.try_into().unwrap(),
+        above: None,
+    };
+    let request = Message::Consensus(violeta_consensus::Message::Request(request));
+    let ask = Message::Ask(Question::Records(RecordsQuestion {
+        after: CommitIndex(0),
+        upto: None,
+        bytes_max: PART_BYTES_MAX as u32,
+    }));
+    let before = world.stored_loads(0);
+    // The world checks that never two loads of a kind are under way.
+    for _ in 0..20 {
+        world.inject(1, 0, request.to_bytes());
+        world.inject(1, 0, ask.to_bytes());
+        world.reconnect(0, 1);
+    }
+    world.run_ms(1_000);
+    let loads = world.stored_loads(0);
+    assert_eq!(loads - before, 1, "what waits goes with the connection");
+    world.inject(1, 0, request.to_bytes());
+    world.run_ms(1_000);
+    assert_eq!(world.stored_loads(0) - loads, 1, "and it is served again");
 }
 
 #[test]

@@ -381,6 +381,13 @@ impl World {
         self.schedule(to, 1, Happening::Input(Input::Message { from, bytes }));
     }
 
+    /// A peer's connection to a node is lost, and up again at once.
+    pub(crate) fn reconnect(&mut self, node: usize, peer: usize) {
+        let peer = ValidatorIndex(peer as u16);
+        self.schedule(node, 1, Happening::Input(Input::PeerDown(peer)));
+        self.schedule(node, 1, Happening::Input(Input::PeerUp(peer)));
+    }
+
     pub(crate) fn heal(&mut self) {
         self.options = Options::default();
         self.cut.clear();
