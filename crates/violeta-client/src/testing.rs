@@ -532,7 +532,7 @@ async fn status(State(gateway): Shared) -> Response {
         mempool_count: 0,
         mempool_bytes: 0,
         peers: vec![],
-        amnesia: false,
+        amnesia: None,
         rejoining: None,
     })
     .into_response()

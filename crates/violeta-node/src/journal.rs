@@ -18,7 +18,8 @@ pub enum JournalError {
     /// A record isn't what it should be.
     #[error(
         "the journal's record at {position} is damaged: {reason}; move the data directory aside and start with an empty \
-         one: the validator catches up, and only follows until the next epoch"
+         one: the validator catches up, and only follows until the next epoch, or, with \
+         recovery.rejoin_after_lost_journal, until a quorum has told it how far it had got"
     )]
     Damaged {
         /// Where.

@@ -37,7 +37,7 @@ use crate::http::{Gateway, GatewayConfig};
 use crate::journal::{JournalFiles, JournalReader};
 use crate::keys::{self, NodeKeys};
 use crate::node::{Honest, Node, NodeError, Overrides};
-use crate::provision::{amnesia, progress};
+use crate::provision::{amnesia, progress, why_amnesia};
 
 /// How often progress is told while the journal is read.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -96,9 +96,9 @@ impl Node {
             replica.recorded_height(),
         )?;
         replica.start(clock.now(), open.machine.position())?;
-        if replica.status().amnesia {
-            let status = replica.status();
-            error!(directory = %data.display(), "AMNESIA: {}", amnesia(progress(&status)));
+        let status = replica.status();
+        if let Some(kind) = why_amnesia(&status) {
+            error!(directory = %data.display(), "AMNESIA: {}", amnesia(kind, progress(&status)));
         }
         let replica: Box<dyn ReplicaLike> = match overrides.corrupt {
             None => Box::new(replica),

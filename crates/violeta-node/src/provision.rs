@@ -9,7 +9,7 @@ use std::sync::Arc;
 use violeta_journal::disk::create_dirs;
 use violeta_journal::{Disk, RealDisk};
 use violeta_replica::{Provision, Record, Status};
-use violeta_types::api::RejoinProgress;
+use violeta_types::api::{Amnesia, RejoinProgress};
 
 use crate::config::{Config, MachineKind};
 use crate::directory::{self, DirectoryError, JOURNAL, STORE};
@@ -35,7 +35,8 @@ pub enum ProvisionError {
     /// It was done before.
     #[error(
         "{} has a validator's data already: start it. A validator is set up once; if its journal was lost, start it all \
-         the same: it follows until the next epoch", .0.display()
+         the same: it follows until the next epoch, or, with recovery.rejoin_after_lost_journal, until the others have \
+         told it how far it had got", .0.display()
     )]
     Used(PathBuf),
 }
@@ -95,6 +96,15 @@ pub(crate) fn begin_journal(
     Ok(true)
 }
 
+/// Why a replica may have signed what it doesn't know of any more, if it may.
+pub fn why_amnesia(status: &Status) -> Option<Amnesia> {
+    match (status.amnesia, status.broken) {
+        (false, _) => None,
+        (true, false) => Some(Amnesia::Lost),
+        (true, true) => Some(Amnesia::Broken),
+    }
+}
+
 /// How far a replica is with asking the others what its journal lost.
 pub fn progress(status: &Status) -> Option<RejoinProgress> {
     let rejoining = status.rejoining?;
@@ -104,11 +114,13 @@ pub fn progress(status: &Status) -> Option<RejoinProgress> {
     })
 }
 
-/// What an operator is told of a validator whose journal was lost, and which asks the others, or doesn't.
-pub fn amnesia(rejoining: Option<RejoinProgress>) -> String {
-    match rejoining {
-        None => AMNESIA.into(),
-        Some(RejoinProgress { heard, needed }) => format!(
+/// What an operator is told of a validator that may have signed what it doesn't know of any more; of one whose journal
+/// was lost, also whether it asks the others.
+pub fn amnesia(kind: Amnesia, rejoining: Option<RejoinProgress>) -> String {
+    match (kind, rejoining) {
+        (Amnesia::Broken, _) => BROKEN.into(),
+        (Amnesia::Lost, None) => AMNESIA.into(),
+        (Amnesia::Lost, Some(RejoinProgress { heard, needed })) => format!(
             "{LOST}, until the others have told it how far it had got: a stake of {heard} of {needed} has so far, each \
              whose newest vertex is here. Keep the others up. Find out why the journal is gone, and make sure that no \
              other process runs with its keys"
@@ -125,3 +137,31 @@ const AMNESIA: &str = "its journal was lost, so it may have signed what it doesn
     may be faulty. Leave it running, keep the others up, and find out why the journal is gone. If what ran with its keys \
     is gone for good, recovery.rejoin_after_lost_journal lets it go on once the others have told it how far it had got. \
     If this validator has never run before: stop it, remove its data directory, and run `violeta provision` once";
+
+/// What an operator is told of a validator whose journal isn't all that was made with its key.
+const BROKEN: &str = "its journal lacks a vertex that was made with its key: it was put back from a copy, or lost its \
+    end on the disk, or another process runs with this validator's keys. It follows, serves and attests, but makes no \
+    vertex and takes no transactions until the next epoch, and counts among the f that may be faulty. Nothing brings it \
+    back before that, recovery.rejoin_after_lost_journal neither: whatever the cause is may go on. Leave it running, \
+    keep the others up, stop whatever else runs with its keys, and never start on a copy of a journal";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owner_of_a_broken_past_isnt_told_to_ask_a_quorum_nor_to_begin_anew() {
+        let progress = RejoinProgress {
+            heard: 2,
+            needed: 3,
+        };
+        for rejoining in [None, Some(progress)] {
+            let text = amnesia(Amnesia::Broken, rejoining);
+            assert!(text.contains("put back from a copy") && !text.contains("was lost"));
+            assert!(!text.contains("violeta provision"), "{text}");
+        }
+        let lost = amnesia(Amnesia::Lost, None);
+        assert!(lost.contains("its journal was lost") && lost.contains("violeta provision"));
+        assert!(amnesia(Amnesia::Lost, Some(progress)).contains("2 of 3"));
+    }
+}

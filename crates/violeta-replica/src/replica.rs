@@ -89,7 +89,8 @@ pub enum ReplicaError {
     /// A record in the journal isn't what it should be.
     #[error(
         "journal: {0}; move the data directory aside and start with an empty one: the validator catches up, and only \
-         follows until the next epoch"
+         follows until the next epoch, or, with recovery.rejoin_after_lost_journal, until a quorum has told it how far \
+         it had got"
     )]
     Record(String),
     /// The journal was begun for another validator.
@@ -143,8 +144,11 @@ pub struct Status {
     pub catching_up: bool,
     /// Whether a transaction sent now would be taken.
     pub accepts: bool,
-    /// Whether its journal was lost: it follows, and makes no vertices in this epoch.
+    /// Whether it may have signed what it doesn't know of any more: it follows, and makes no vertices in this epoch, or
+    /// until a quorum has told it enough.
     pub amnesia: bool,
+    /// Whether that is because its journal turned out to lack something: then no quorum's word makes it good.
+    pub broken: bool,
     /// How far it is with asking the others what it lost; none if it doesn't ask.
     pub rejoining: Option<Rejoining>,
     /// Why it stopped, if it did.
@@ -343,6 +347,7 @@ impl Replica {
                 && !self.lags()
                 && self.halted.is_none(),
             amnesia: self.past.is_amnesia(),
+            broken: self.past == Past::Broken,
             rejoining: self.core.rejoining(),
             halted: self.halted.clone(),
         }

@@ -508,6 +508,7 @@ fn who_lost_its_journal_knows_it_at_once_follows_and_equivocates_never() {
         world.restart(2);
         let (status, made) = (world.status(2), world.made(2));
         assert!(status.amnesia && !status.accepts, "before anybody is heard");
+        assert!(!status.broken, "all of it is gone");
         world.submit(0, vec![item(50)]);
         world.submit(2, vec![item(51)]);
         world.run_ms(5_000);
@@ -678,7 +679,8 @@ fn what_a_journal_put_back_from_a_copy_lacks_is_noticed_when_it_comes_back_and_i
     world.restart(2);
     assert!(!world.status(2).amnesia, "nothing gives it away");
     world.run_ms(5_000);
-    assert!(world.status(2).amnesia);
+    let status = world.status(2);
+    assert!(status.amnesia && status.broken);
     let records = world.records(2);
     let said = records.iter().position(|kind| *kind == RecordKind::Amnesia);
     assert!(said.is_some(), "it is written down");

@@ -73,7 +73,9 @@ impl Quorum {
         let heard: BTreeSet<_> = (answered.filter_map(who))
             .chain(peers.filter(|peer| !known.contains(peer)))
             .collect();
-        let forgetful = asked.iter().filter(|(_, a)| a.is_some_and(|a| a.amnesia));
+        let forgetful = asked
+            .iter()
+            .filter(|(_, a)| a.is_some_and(|a| a.amnesia.is_some()));
         let amnesiac: BTreeSet<_> = forgetful.filter_map(who).collect();
         let indices = || (0..count.min(u64::from(u16::MAX)) as u16).map(ValidatorIndex);
         let voices = indices().filter(|i| heard.contains(i) && !amnesiac.contains(i));
@@ -267,7 +269,7 @@ pub(crate) fn status_answer(
         mempool_count: 0,
         mempool_bytes: 0,
         peers: peers.iter().copied().map(ValidatorIndex).collect(),
-        amnesia,
+        amnesia: amnesia.then_some(violeta_types::api::Amnesia::Lost),
         rejoining: None,
     }
 }

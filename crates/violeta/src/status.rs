@@ -252,11 +252,11 @@ fn show(
     Ok(())
 }
 
-/// Who says that its journal was lost, and what that means.
+/// Who says that it may have signed what it doesn't know of any more, and what that means.
 fn amnesiacs(statuses: &[ValidatorStatus]) -> Vec<String> {
     let line = |status: &ValidatorStatus| {
-        let answer = status.answer.as_ref().filter(|answer| answer.amnesia)?;
-        let what = amnesia(answer.rejoining);
+        let answer = status.answer.as_ref()?;
+        let what = amnesia(answer.amnesia?, answer.rejoining);
         Some(format!("{} has amnesia: {what}", name(status)))
     };
     statuses.iter().filter_map(line).collect()
@@ -314,7 +314,7 @@ fn name(status: &ValidatorStatus) -> String {
 mod tests {
     use super::*;
     use crate::quorum::status_answer;
-    use violeta_types::api::RejoinProgress;
+    use violeta_types::api::{Amnesia, RejoinProgress};
 
     fn status(height: u64, root: &str) -> ValidatorStatus {
         let answer = StatusAnswer {
@@ -388,12 +388,16 @@ mod tests {
     #[test]
     fn who_lost_its_journal_is_named_with_what_to_do() {
         let (mut lost, fine) = (status(7, "aa"), status(7, "aa"));
-        lost.answer.as_mut().unwrap().amnesia = true;
-        let lines = amnesiacs(&[fine, lost]);
+        lost.answer.as_mut().unwrap().amnesia = Some(Amnesia::Lost);
+        let lines = amnesiacs(&[fine.clone(), lost]);
         assert_eq!(lines.len(), 1);
         assert!(lines[0].starts_with("v0 has amnesia: its journal was lost"));
         assert!(lines[0].contains("violeta provision"));
         assert!(lines[0].contains("rejoin_after_lost_journal"));
+        let mut broken = fine;
+        broken.answer.as_mut().unwrap().amnesia = Some(Amnesia::Broken);
+        let lines = amnesiacs(&[broken]);
+        assert!(lines[0].starts_with("v0 has amnesia: its journal lacks a vertex"));
     }
 
     #[test]
@@ -401,7 +405,7 @@ mod tests {
         let mut asks = status(7, "aa");
         let answer = asks.answer.as_mut().unwrap();
         (answer.amnesia, answer.rejoining) = (
-            true,
+            Some(Amnesia::Lost),
             Some(RejoinProgress {
                 heard: 2,
                 needed: 3,

@@ -30,7 +30,7 @@ use super::source::{Block, Events, Recorded, Source, SourceError};
 use crate::chain::ChainError;
 use crate::events::EventError;
 use crate::handle::{Handle, Stopped};
-use crate::provision::{amnesia, progress};
+use crate::provision::{amnesia, progress, why_amnesia};
 
 /// What ends the OpenMetrics text.
 const METRICS_END: &str = "# EOF\n";
@@ -110,8 +110,8 @@ fn reasons(handle: &Handle) -> Vec<String> {
     if status.catching_up {
         reasons.push("it catches up with the others".into());
     }
-    if status.amnesia {
-        reasons.push(amnesia(progress(&status)));
+    if let Some(kind) = why_amnesia(&status) {
+        reasons.push(amnesia(kind, progress(&status)));
     } else if !status.accepts {
         reasons.push("it takes no transactions now: execution or disk lag behind".into());
     }
@@ -230,7 +230,7 @@ impl Source for Handle {
             sealed_height: tip.sealed,
             mempool_count: status.mempool_count as u64,
             mempool_bytes: status.mempool_bytes as u64,
-            amnesia: status.amnesia,
+            amnesia: why_amnesia(&status),
             rejoining: progress(&status),
             peers: status.peers,
         }

@@ -340,7 +340,7 @@ impl Source for Arc<Chain> {
             mempool_count: 0,
             mempool_bytes: 0,
             peers: vec![ValidatorIndex(0), ValidatorIndex(1)],
-            amnesia: false,
+            amnesia: None,
             rejoining: None,
         }
     }

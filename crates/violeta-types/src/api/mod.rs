@@ -373,13 +373,26 @@ pub struct StatusAnswer {
     pub mempool_bytes: u64,
     /// Validators that this one is connected to.
     pub peers: Vec<ValidatorIndex>,
-    /// Whether its journal was lost: it follows and serves, and makes no vertices until the next epoch, or until the
-    /// others have told it enough.
+    /// Why it may have signed what it doesn't know of any more, if it may: it follows and serves, and makes no vertices
+    /// until the next epoch, or until the others have told it enough.
     #[serde(default)]
-    pub amnesia: bool,
+    pub amnesia: Option<Amnesia>,
     /// If it asks the others what it lost: how much of them has told.
     #[serde(default)]
     pub rejoining: Option<RejoinProgress>,
+}
+
+/// Why a validator may have signed what it doesn't know of any more (consensus.md §9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Amnesia {
+    /// Its journal was gone when it started. If it is configured to, it asks the others, and comes back by a quorum's
+    /// word.
+    Lost,
+    /// Its journal turned out to lack a vertex made with its key: it was put back from a copy, or lost its end, or
+    /// another process uses the key. No quorum's word helps: whatever the cause is may go on.
+    Broken,
 }
 
 /// How far a validator that lost its journal is with asking the others.
