@@ -103,6 +103,16 @@ impl Nodes {
         Ok(record.into_node(at))
     }
 
+    /// A node of the top tree from its records, if it is the one that its parent names.
+    fn space_node(&self, at: At, expected: &Digest) -> Result<SharedNode<Space>, StoreError> {
+        let (node, digest) = self.top_node(at)?;
+        if digest != *expected {
+            let what = "the node isn't the one that its parent names";
+            return Err(self.tops.corrupt(at, what));
+        }
+        Ok(node)
+    }
+
     /// The node of a space's tree that `link` leads to, from its page.
     fn on_page(
         &self,
@@ -214,13 +224,76 @@ impl Load<Space> for Nodes {
         if let Some(node) = self.spaces.get(*link, expected) {
             return Ok(node);
         }
-        let (node, digest) = self.top_node(*link)?;
-        if digest != *expected {
-            let what = "the node isn't the one that its parent names";
-            return Err(self.tops.corrupt(*link, what));
-        }
+        let node = self.space_node(*link, expected)?;
         self.spaces.put(*link, expected, &node);
         Ok(node)
+    }
+
+    fn look<R>(
+        &self,
+        way: &mut (),
+        link: &At,
+        expected: &Digest,
+        spot: Spot<'_>,
+        look: impl Fn(&dyn View<Space>) -> R,
+    ) -> Result<R, StoreError> {
+        Ok(look(&Load::<Space>::load(self, way, link, expected, spot)?))
+    }
+}
+
+/// The nodes from their records and pages, whatever of them is in memory or cached: for who checks what was written.
+#[derive(Debug)]
+pub(crate) struct Anew<'a>(pub(crate) &'a Nodes);
+
+impl Load<Entry> for Anew<'_> {
+    type Node<'a>
+        = SharedNode<Entry>
+    where
+        Self: 'a;
+    type Way = Way;
+
+    fn load(
+        &self,
+        way: &mut Way,
+        link: &Link,
+        expected: &Digest,
+        spot: Spot<'_>,
+    ) -> Result<Self::Node<'_>, StoreError> {
+        way.step(self.0, link, expected, spot.depth);
+        if let (Some(_), Some(at)) = (link.page, way.at) {
+            way.image = Some(self.0.image_anew(&at)?);
+        }
+        self.0.on_page(way, expected, spot)
+    }
+
+    fn look<R>(
+        &self,
+        way: &mut Way,
+        link: &Link,
+        expected: &Digest,
+        spot: Spot<'_>,
+        look: impl Fn(&dyn View<Entry>) -> R,
+    ) -> Result<R, StoreError> {
+        let node = Load::<Entry>::load(self, way, link, expected, spot)?;
+        Ok(look(&node))
+    }
+}
+
+impl Load<Space> for Anew<'_> {
+    type Node<'a>
+        = SharedNode<Space>
+    where
+        Self: 'a;
+    type Way = ();
+
+    fn load(
+        &self,
+        (): &mut (),
+        link: &At,
+        expected: &Digest,
+        _: Spot<'_>,
+    ) -> Result<Self::Node<'_>, StoreError> {
+        self.0.space_node(*link, expected)
     }
 
     fn look<R>(

@@ -1,12 +1,14 @@
 //! The full check of a store: everything that can be checked without its peers.
 
-use violeta_types::Digest;
+use violeta_proof::tree::{FANOUT, inner_hash, node_hash, top_hash};
+use violeta_types::{Digest, Height};
 
 use crate::error::StoreError;
 use crate::log::Scan;
+use crate::nodes::{Anew, Nodes};
 use crate::space::Space;
 use crate::store::{Shared, State, Store};
-use crate::tree::{Entry, Next};
+use crate::tree::{Entry, Link, Load, Next, Spot, View};
 
 /// What a full check went through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,13 +19,15 @@ pub struct Verified {
     pub log_bytes: u64,
     /// Spaces of the newest version.
     pub spaces: u64,
-    /// Keys of the newest version: of each every node above, key and value.
+    /// Keys of the newest version: of each every node above, as it was written and as it is in memory, key and value.
     pub keys: u64,
 }
 
 impl Store {
-    /// Reads everything and checks it: the whole log with its chain of checksums, every version's root, and every
-    /// node, key and value of the newest version. Takes as long as reading all of the log does.
+    /// Checks the whole log with its chain of checksums, every version's root, and of the newest version every key and
+    /// value, every page and record, from which all nodes are made anew, and every node that is in memory. Takes as long
+    /// as reading all of the log does, and as hashing the newest version's tree twice. What pages held at older versions
+    /// is checked when it is read.
     ///
     /// # Errors
     /// The first thing that is wrong, with its file and offset.
@@ -39,13 +43,13 @@ impl Store {
 fn verify_log(shared: &Shared, state: &State, verified: &mut Verified) -> Result<(), StoreError> {
     let mut scan = Scan::new(&shared.log, 0, Digest::ZERO, None);
     for index in 0..state.count() {
-        let version = shared.version_at(state, index)?;
+        let (version, root) = version_anew(shared, state, index)?;
         let start = scan.position();
         let record = scan.next()?;
         let record = record.ok_or_else(|| shared.log.corrupt(start, "not a record"))?;
-        if record.header.version != version.version || record.root != version.root {
-            let (found, named) = (record.header.version, version.version);
-            let what = format!("version {found}, where the index says {named}, or another root");
+        if record.header.version != version || record.root != root {
+            let found = record.header.version;
+            let what = format!("version {found}, where the index says {version}, or another root");
             return Err(shared.log.corrupt(start, what));
         }
         verified.versions += 1;
@@ -54,17 +58,39 @@ fn verify_log(shared: &Shared, state: &State, verified: &mut Verified) -> Result
     Ok(())
 }
 
+/// A version's number and root: as the index says, if it has the version, and with the root's record read.
+fn version_anew(
+    shared: &Shared,
+    state: &State,
+    index: u64,
+) -> Result<(Height, Digest), StoreError> {
+    if index >= state.indexed {
+        let version = shared.version_at(state, index)?;
+        return Ok((version.version, version.root));
+    }
+    let entry = shared.versions.get(index)?;
+    shared.top_tree(entry.at, &entry.root)?;
+    Ok((entry.version, entry.root))
+}
+
+/// Goes through the newest version twice: as it was written, and as it is in memory.
 fn verify_newest(
     shared: &Shared,
     state: &State,
     verified: &mut Verified,
 ) -> Result<(), StoreError> {
     let top = &state.latest.top;
-    top.visit(None, &shared.nodes, &mut |_, space: &Space| {
+    if top_hash(&top.digest()) != state.latest.root {
+        return Err(unlike("the newest version's root"));
+    }
+    top.visit(None, &Anew(&shared.nodes), &mut |digest, space: &Space| {
+        if space.digest() != *digest {
+            return Err(unlike("a space's record"));
+        }
         let mut keys = 0;
         space
             .tree()
-            .visit(None, &shared.nodes, &mut |digest, entry: &Entry| {
+            .visit(None, &Anew(&shared.nodes), &mut |digest, entry: &Entry| {
                 shared.key_value(digest, entry)?;
                 keys += 1;
                 Ok(Next::Leaf)
@@ -73,9 +99,153 @@ fn verify_newest(
             let what = format!("a space of {} keys has {keys}", space.count());
             return Err(StoreError::corrupt("the tree", 0, what));
         }
+        space
+            .tree()
+            .visit(None, &Hashed(&shared.nodes), &mut |_, _: &Entry| {
+                Ok(Next::Leaf)
+            })?;
         verified.spaces += 1;
         verified.keys += keys;
         Ok(Next::Leaf)
     })?;
     Ok(())
+}
+
+fn unlike(what: &str) -> StoreError {
+    let what = format!("{what} isn't the one that was named");
+    StoreError::corrupt("the tree", 0, what)
+}
+
+/// The nodes as they are in memory, each of which is hashed when it is looked at.
+struct Hashed<'a>(&'a Nodes);
+
+impl Load<Entry> for Hashed<'_> {
+    type Node<'a>
+        = <Nodes as Load<Entry>>::Node<'a>
+    where
+        Self: 'a;
+    type Way = <Nodes as Load<Entry>>::Way;
+
+    fn load(
+        &self,
+        way: &mut Self::Way,
+        link: &Link,
+        expected: &Digest,
+        spot: Spot<'_>,
+    ) -> Result<Self::Node<'_>, StoreError> {
+        let node = Load::<Entry>::load(self.0, way, link, expected, spot)?;
+        match is_node(&node, expected) {
+            true => Ok(node),
+            false => Err(unlike("a node in memory")),
+        }
+    }
+
+    fn look<R>(
+        &self,
+        way: &mut Self::Way,
+        link: &Link,
+        expected: &Digest,
+        spot: Spot<'_>,
+        look: impl Fn(&dyn View<Entry>) -> R,
+    ) -> Result<R, StoreError> {
+        let seen = self.0.look(way, link, expected, spot, |node| {
+            (is_node(node, expected), look(node))
+        })?;
+        match seen {
+            (true, seen) => Ok(seen),
+            (false, _) => Err(unlike("a node in memory")),
+        }
+    }
+}
+
+/// Whether what fills the node's slots makes the halves that it has, and `digest`.
+fn is_node(node: &dyn View<Entry>, digest: &Digest) -> bool {
+    let mut halves = [None; 2 * FANOUT];
+    for slot in 0..FANOUT {
+        halves[FANOUT + slot] = node.slot(slot).map(|(digest, _)| digest);
+    }
+    for half in (1..FANOUT).rev() {
+        halves[half] = match (halves[2 * half], halves[2 * half + 1]) {
+            (Some(left), Some(right)) => Some(inner_hash(&left, &right)),
+            (one, other) => one.or(other),
+        };
+    }
+    let same = (1..2 * FANOUT).all(|half| halves[half].is_none_or(|h| node.half(half) == h));
+    same && halves[1].is_some_and(|root| node_hash(node.bitmap(), &root) == *digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::batch::Batch;
+    use crate::limits::Options;
+    use crate::tree::Child;
+    use violeta_journal::MemoryDisk;
+
+    const KEYS: u16 = 200;
+
+    fn store(disk: &MemoryDisk) -> Store {
+        let store = Store::open(Arc::new(disk.clone()), "", Options::default()).unwrap();
+        let mut writer = store.writer().unwrap();
+        let mut batch = Batch::new();
+        batch.create_space(b"s");
+        (0..KEYS).for_each(|key| batch.put(b"s", &key.to_le_bytes(), vec![7; 40]));
+        let staged = writer.stage(&batch).unwrap();
+        writer.commit(Height(1), staged).unwrap();
+        writer.checkpoint().unwrap();
+        drop(writer);
+        store
+    }
+
+    fn corrupt_file(store: &Store) -> String {
+        match store.verify() {
+            Err(StoreError::Corrupt { file, .. }) => file,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_sound_store_is_gone_through_whole() {
+        let store = store(&MemoryDisk::new());
+        let verified = store.verify().unwrap();
+        assert_eq!((verified.versions, verified.spaces), (1, 1));
+        assert_eq!(verified.keys, u64::from(KEYS));
+    }
+
+    #[test]
+    fn a_page_that_rotted_is_found_though_its_nodes_are_in_memory() {
+        let disk = MemoryDisk::new();
+        let store = store(&disk);
+        for (file, offset) in [("pages-00000000", 300), ("nodes-00000000", 20)] {
+            disk.flip_bit(file, offset, 2).unwrap();
+            assert_eq!(corrupt_file(&store), file);
+            disk.flip_bit(file, offset, 2).unwrap();
+        }
+        store.verify().unwrap();
+    }
+
+    #[test]
+    fn a_node_that_changed_in_memory_is_found() {
+        let store = store(&MemoryDisk::new());
+        let state = store.shared.state.load_full();
+        let space = state.latest.find_space(&store.shared, b"s").unwrap();
+        let tree = space.as_ref().unwrap().tree();
+        let Some((_, Child::Node(root))) = &tree.root else {
+            panic!("{tree:?}")
+        };
+        let arena = &store.shared.nodes.arena;
+        let node = arena.get(root).unwrap();
+        let below = (0..FANOUT).find_map(|slot| match node.slot(slot) {
+            Some((_, Child::Node(link))) => arena.get(&link),
+            _ => None,
+        });
+        for node in [node, below.unwrap()] {
+            node.spoil();
+            assert_eq!(corrupt_file(&store), "the tree");
+            node.spoil();
+        }
+        store.verify().unwrap();
+    }
 }

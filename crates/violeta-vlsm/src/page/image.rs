@@ -175,14 +175,19 @@ impl Nodes {
         if let Some(image) = self.images.get(at) {
             return Ok(image);
         }
+        let image = self.image_anew(at)?;
+        self.images.put(&image);
+        Ok(image)
+    }
+
+    /// The page from its items, even if it is cached.
+    pub(crate) fn image_anew(&self, at: &PageAt) -> Result<Arc<Image>, StoreError> {
         let content = self.content(at.page, at.depth, at.seq)?;
         let root = content.build().filter(|(digest, _)| *digest == at.digest);
         let Some((_, root)) = root else {
             return Err(self.unlike(at.page));
         };
-        let image = Arc::new(Image { at: *at, root });
-        self.images.put(&image);
-        Ok(image)
+        Ok(Arc::new(Image { at: *at, root }))
     }
 
     /// What a page held at `wanted`, or when it began if that was later: since a split changes nothing but the page

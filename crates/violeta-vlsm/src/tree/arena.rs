@@ -282,6 +282,12 @@ impl<'a> Seated<'a> {
         halves + nibble(self.word(3), half) * HALF_WORDS
     }
 
+    /// Turns over a bit of the first digest, as bad memory would.
+    #[cfg(test)]
+    pub(crate) fn spoil(&self) {
+        self.set(HEAD_WORDS, self.word(HEAD_WORDS) ^ 1);
+    }
+
     // What only the writer does.
 
     /// From now on no reader takes what is here for a node.
