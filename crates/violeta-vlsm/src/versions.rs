@@ -75,9 +75,13 @@ impl Versions {
     pub(crate) fn get(&self, index: u64) -> Result<VersionEntry, StoreError> {
         let offset = index * ENTRY_BYTES as u64;
         let mut bytes = [0; ENTRY_BYTES];
-        self.file.read_at(offset, &mut bytes)?;
-        VersionEntry::decode(&bytes)
-            .ok_or_else(|| StoreError::corrupt(self.file.path(), offset, "not an entry"))
+        let corrupt = |what: &str| StoreError::corrupt(self.file.path(), offset, what);
+        let read = self.file.read_at(offset, &mut bytes);
+        read.map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => corrupt("the file ends before the entry does"),
+            _ => StoreError::Disk(error),
+        })?;
+        VersionEntry::decode(&bytes).ok_or_else(|| corrupt("not an entry"))
     }
 
     /// Of the first `count` entries, the index of the last one whose version isn't above `version`.
@@ -102,5 +106,58 @@ impl Versions {
     /// Makes what was written durable.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         Ok(self.file.sync_data()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use violeta_journal::{Disk, MemoryDisk, OpenMode};
+
+    fn entry(version: u64) -> VersionEntry {
+        VersionEntry {
+            version: Height(version),
+            seq: Seq(version + 7),
+            at: At::new(version, 9),
+            log_end: 100 * version,
+            root: Digest([version as u8; 32]),
+        }
+    }
+
+    #[test]
+    fn versions_are_found_and_between_two_the_lower() {
+        let file = MemoryDisk::new().open("versions", OpenMode::Any).unwrap();
+        let versions = Versions::new(file);
+        versions.write(0, &[3, 5, 9].map(entry)).unwrap();
+        assert_eq!(versions.get(1).unwrap(), entry(5));
+        let found = |version| versions.find(3, Height(version)).unwrap();
+        assert_eq!(
+            [0, 2, 3, 4, 5, 8, 9, 100].map(found),
+            [
+                None,
+                None,
+                Some(0),
+                Some(0),
+                Some(1),
+                Some(1),
+                Some(2),
+                Some(2)
+            ]
+        );
+    }
+
+    #[test]
+    fn an_entry_that_isnt_whole_is_corruption_and_no_failure_of_the_disk() {
+        for len in [72 + 71, 72, 10, 0] {
+            let file = MemoryDisk::new().open("versions", OpenMode::Any).unwrap();
+            let versions = Versions::new(Arc::clone(&file));
+            versions.write(0, &[3, 5].map(entry)).unwrap();
+            file.truncate(len).unwrap();
+            let error = versions.get(1).unwrap_err();
+            let StoreError::Corrupt { file, offset, .. } = error else {
+                panic!("{error}")
+            };
+            assert_eq!((&file[..], offset), ("versions", 72));
+        }
     }
 }
