@@ -15,7 +15,7 @@ pub const PAGE_BYTES: usize = 4 << 20;
 /// Versions that one call for a key's history looks at.
 pub const HISTORY_VERSIONS_MAX: usize = 4_096;
 
-/// Versions whose nodes are in memory only: the next one writes them out.
+/// Versions whose index entries and nodes of the top tree are in memory only: the next one writes them out.
 pub(crate) const UNWRITTEN_VERSIONS_MAX: usize = 256;
 /// Bytes of node records in memory before they are written out.
 pub(crate) const UNWRITTEN_BYTES: usize = 1 << 20;
@@ -52,24 +52,49 @@ const _: () = assert!(PAGE_BYTES + STORE_VALUE_BYTES_MAX + STORE_KEY_BYTES_MAX <
 // Sixteen spaces with the longest names fit one node record: digest, path, record, tree, name.
 const _: () = assert!(16 * (32 + 32 + 64 + 64 + 64 + STORE_SPACE_BYTES_MAX) < u16::MAX as usize);
 
+/// The least log between checkpoints: with none, the next would be due as soon as one is made.
+pub const CHECKPOINT_BYTES_MIN: u64 = 1 << 10;
+/// The least that comes together in memory: with none, there would always be something to freeze.
+pub const TAIL_BYTES_MIN: usize = 1 << 10;
+/// The fewest items at which a page is split: its node has two leaves at least.
+pub const PAGE_ITEMS_MIN: usize = 2;
+
+const _: () = assert!(CHECKPOINT_BYTES_MIN / 2 > 0 && TAIL_BYTES_MIN > 0);
+const _: () = assert!(PAGE_ITEMS_MIN <= PAGE_ITEMS_MAX && PAGE_ITEMS_MAX <= 256);
+
 /// How a store uses memory and disk. Nothing here is part of the format: a store may be opened with other options
-/// than it was made with.
+/// than it was made with. What is out of bounds counts as the nearest that isn't.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Bytes of one segment of the log, allocated at once.
+    /// Bytes of one segment of the log, allocated at once; a version with more gets a larger one to itself.
     pub log_segment_bytes: u64,
     /// How much log a recovery replays at most, roughly: a checkpoint is due each time this much was written.
+    /// [`CHECKPOINT_BYTES_MIN`] at least.
     pub checkpoint_bytes: u64,
     /// Bytes of pages of older versions (and of pages read after a start) that are cached.
     pub cache_bytes: usize,
     /// Bytes of nodes of the newest version that stay in memory; above, parts of it are read when needed. A key takes
-    /// about 170.
+    /// about 170. Ten rows of 32 KiB at least, one for nodes of each size.
     pub resident_bytes: usize,
     /// Bytes of what the newest versions changed that come together in memory before they are written to the page
-    /// files; twice as much is held while that is being done. A changed key takes about 100.
+    /// files; twice as much is held while that is being done. A changed key takes about 100. [`TAIL_BYTES_MIN`] at least.
     pub tail_bytes: usize,
     /// Items at which a page is split: [`PAGE_ITEMS_MAX`] at most, less for tests, which have few keys.
+    /// [`PAGE_ITEMS_MIN`] at least.
     pub page_items: usize,
+}
+
+impl Options {
+    /// These, within bounds.
+    pub(crate) fn within_bounds(self) -> Self {
+        Options {
+            log_segment_bytes: self.log_segment_bytes.max(1),
+            checkpoint_bytes: self.checkpoint_bytes.max(CHECKPOINT_BYTES_MIN),
+            tail_bytes: self.tail_bytes.max(TAIL_BYTES_MIN),
+            page_items: self.page_items.clamp(PAGE_ITEMS_MIN, PAGE_ITEMS_MAX),
+            ..self
+        }
+    }
 }
 
 impl Default for Options {

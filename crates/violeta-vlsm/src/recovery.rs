@@ -30,6 +30,7 @@ use crate::versions::Versions;
 
 /// Opens the store in `dir`, or makes it.
 pub(crate) fn open(disk: Arc<dyn Disk>, dir: &str, options: Options) -> Result<Shared, StoreError> {
+    let options = options.within_bounds();
     if !dir.is_empty() {
         disk.create_dir(dir)?;
     }

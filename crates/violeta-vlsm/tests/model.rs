@@ -5,12 +5,13 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use common::naive::{self, State};
 use common::{Op, append, apply, check, disk, name, op, open};
 use proptest::prelude::*;
 use violeta_types::Height;
-use violeta_vlsm::{Batch, StoreError};
+use violeta_vlsm::{Batch, Options, Store, StoreError};
 
 const KEYS: u16 = 24;
 
@@ -296,5 +297,42 @@ fn a_rollback_to_version_0_keeps_it_if_there_is_one() {
         check(&store.latest(), &left, 4);
         append(&mut store.writer().unwrap(), 1, &left, &[Op::Create(2)]);
         store.verify().unwrap();
+    }
+}
+
+#[test]
+fn options_out_of_bounds_count_as_the_nearest_within() {
+    let least = Options {
+        log_segment_bytes: 0,
+        checkpoint_bytes: 0,
+        cache_bytes: 0,
+        resident_bytes: 0,
+        tail_bytes: 0,
+        page_items: 0,
+    };
+    let most = Options {
+        page_items: usize::MAX,
+        ..least.clone()
+    };
+    for options in [least, most] {
+        let disk = disk();
+        let open = || Store::open(Arc::new(disk.clone()), "db/store", options.clone()).unwrap();
+        let store = open();
+        let mut writer = store.writer().unwrap();
+        let mut model = State::new();
+        for version in 1..=12u16 {
+            let mut ops = vec![Op::Create(1)];
+            ops.extend((0..40).map(|key| Op::Put(1, 40 * version + key, vec![7; 3])));
+            model = append(&mut writer, u64::from(version), &model, &ops);
+            let mut steps = 0;
+            while writer.maintain().unwrap() {
+                steps += 1;
+                assert!(steps < 1_000, "it ends");
+            }
+        }
+        check(&store.latest(), &model, 90);
+        writer.sync().unwrap();
+        drop((writer, store));
+        check(&open().latest(), &model, 90);
     }
 }
