@@ -11,7 +11,7 @@ mod common;
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use common::naive::{self, State};
 use common::{Op, append, check, disk, name, open, open_on, small};
@@ -403,12 +403,13 @@ fn readers_see_whole_versions_while_the_writer_commits() {
     let store = open(&disk);
     let versions = 60;
     let roots: Vec<Digest> = models(versions).iter().map(naive::root).collect();
-    let done = AtomicBool::new(false);
+    let (done, looks) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 let mut seen = 0;
                 while !done.load(Ordering::Relaxed) {
+                    looks.fetch_add(1, Ordering::Relaxed);
                     let snapshot = store.latest();
                     assert!(snapshot.version().0 >= seen, "versions rise");
                     seen = snapshot.version().0;
@@ -426,9 +427,15 @@ fn readers_see_whole_versions_while_the_writer_commits() {
                 }
             });
         }
-        let (_, appended, error) = run(&store, versions);
+        // Nobody looks as long as the writer goes on alone: each version waits for two looks.
+        let mut looked = true;
+        for version in 1..=versions {
+            looked &= common::wait_for_more(&looks, 2);
+            run(&store, version);
+        }
         done.store(true, Ordering::Relaxed);
-        assert_eq!(appended, versions, "{error:?}");
+        assert!(looked, "readers look at each version");
+        assert_eq!(store.latest().version().0, versions);
     });
 }
 
@@ -448,13 +455,14 @@ fn proofs_hold_while_the_nodes_that_they_are_read_from_change() {
     (0..3_000).for_each(|i| batch.put(b"s", &key(i), vec![0; 30]));
     let staged = writer.stage(&batch).unwrap();
     writer.append(Height(1), staged).unwrap();
-    let done = AtomicBool::new(false);
+    let (done, looks) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for reader in 0..2 {
-            let (store, done) = (&store, &done);
+            let (store, done, looks) = (&store, &done, &looks);
             scope.spawn(move || {
                 let mut i = reader;
                 while !done.load(Ordering::Relaxed) {
+                    looks.fetch_add(1, Ordering::Relaxed);
                     let snapshot = store.latest();
                     for _ in 0..20 {
                         i += 7;
@@ -466,7 +474,11 @@ fn proofs_hold_while_the_nodes_that_they_are_read_from_change() {
                 }
             });
         }
+        let mut looked = true;
         for version in 2..=400 {
+            if version % 8 == 0 {
+                looked &= common::wait_for_more(&looks, 2);
+            }
             let mut batch = Batch::new();
             (0..100).for_each(|i| {
                 batch.put(
@@ -480,23 +492,51 @@ fn proofs_hold_while_the_nodes_that_they_are_read_from_change() {
             writer.append(Height(version), staged).unwrap();
         }
         done.store(true, Ordering::Relaxed);
+        assert!(looked, "readers look all the while");
     });
 }
 
 #[test]
 fn a_tree_larger_than_its_memory_is_thinned_out_and_still_right() {
-    let disk = disk();
-    let store = open(&disk);
-    let mut writer = store.writer().unwrap();
-    let mut model = State::new();
-    for version in 1..=20u16 {
-        let mut ops = vec![Op::Create(1)];
-        let keys = (0..40).map(|i| 2 + version * 40 + i);
-        ops.extend(keys.map(|key| Op::Put(1, key, vec![version as u8; 8])));
-        ops.push(Op::Put(1, 2 + 45 + version, vec![9]));
-        model = append(&mut writer, u64::from(version), &model, &ops);
-        writer.maintain().unwrap();
-    }
-    check(&store.latest(), &model, 60);
-    assert_eq!(store.verify().unwrap().keys, model[&name(1)].len() as u64);
+    let faulty = FaultyDisk::new(Arc::new(disk()));
+    let key = |i: u64| i.to_le_bytes();
+    let roots = [320 << 10, 64 << 20].map(|resident_bytes| {
+        let options = Options {
+            resident_bytes,
+            page_items: 40,
+            ..small()
+        };
+        let dir = format!("db/{resident_bytes}");
+        let store = Store::open(Arc::new(faulty.clone()), &dir, options).unwrap();
+        let mut writer = store.writer().unwrap();
+        for version in 1..=20u64 {
+            let mut batch = Batch::new();
+            if version == 1 {
+                batch.create_space(b"s");
+            }
+            // New ones, and some of those before again.
+            let new = (0..400).map(|i| version * 400 + i);
+            let old = (0..40).map(|i| 400 + (version * 97 + i * 31) % (version * 400));
+            for i in new.chain(old) {
+                batch.put(b"s", &key(i), version.to_le_bytes().to_vec());
+            }
+            let staged = writer.stage(&batch).unwrap();
+            writer.append(Height(version), staged).unwrap();
+            writer.maintain().unwrap();
+        }
+        writer.checkpoint().unwrap();
+        let (latest, before) = (store.latest(), faulty.operations());
+        let keys = (400..8_400).step_by(37);
+        let count = keys.clone().count() as u64;
+        keys.for_each(|i| assert!(latest.get(b"s", &key(i)).unwrap().is_some()));
+        let reads = faulty.operations() - before;
+        // The value is read anyway; of what isn't in memory, a page too.
+        match resident_bytes > 8_000 * 170 {
+            true => assert!(reads < count + 64, "{reads} reads of {count} keys"),
+            false => assert!(reads > 2 * count, "{reads} reads of {count} keys"),
+        }
+        assert_eq!(store.verify().unwrap().keys, 8_000);
+        latest.root()
+    });
+    assert_eq!(roots[0], roots[1]);
 }

@@ -1,5 +1,5 @@
 //! Pages through all they go through: splits, deep buckets, pages that die, bases and the skips between them, freezing
-//! in steps, rollbacks; with so few items a page and so little memory that few keys meet every border.
+//! in steps, rollbacks; with so few items a page and such small files that few keys meet every border.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,7 +22,8 @@ use violeta_journal::{Disk, FaultyDisk, MemoryDisk};
 use violeta_types::Height;
 use violeta_vlsm::{Batch, Options, Snapshot, Store, StoreError};
 
-/// Pages of a few items, and next to no memory for what is new.
+/// Pages of a few items, which are frozen every few versions. The least that is resident are ten rows of 32 KiB, some
+/// 2,000 keys: more than most tests here have.
 fn options(page_items: usize, resident_bytes: usize) -> Options {
     Options {
         log_segment_bytes: 20_000,
@@ -307,10 +308,10 @@ fn readers_of_any_version_are_right_while_pages_are_frozen_and_split() {
             .for_each(|op| common::apply(op, &mut model, &mut batch));
         models.push(model.clone());
     }
-    let newest = AtomicU64::new(0);
+    let (newest, looks) = (AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for reader in 0..3u64 {
-            let (store, newest, models) = (&store, &newest, &models);
+            let (store, newest, looks, models) = (&store, &newest, &looks, &models);
             scope.spawn(move || {
                 let mut i = reader;
                 while newest.load(Ordering::Acquire) < versions {
@@ -319,6 +320,7 @@ fn readers_of_any_version_are_right_while_pages_are_frozen_and_split() {
                         continue;
                     }
                     i += 1;
+                    looks.fetch_add(1, Ordering::Relaxed);
                     // The newest, those around it, and old ones.
                     let version = there - (i * i * 7 % there.min(1 + 40 * (i % 4)));
                     let keys = (0..3).map(|k| ((i * 13 + k * 101) % u64::from(KEYS)) as u16);
@@ -336,12 +338,14 @@ fn readers_of_any_version_are_right_while_pages_are_frozen_and_split() {
             });
         }
         let mut writer = store.writer().unwrap();
-        let mut model = State::new();
+        let (mut model, mut looked) = (State::new(), true);
         for (version, ops) in (1..).zip(&ops) {
             model = append(&mut writer, version, &model, ops);
             newest.store(version, Ordering::Release);
+            looked &= version == versions || common::wait_for_more(&looks, 2);
             writer.maintain().unwrap();
         }
+        assert!(looked, "readers look at each version");
     });
 }
 

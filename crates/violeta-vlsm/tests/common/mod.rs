@@ -8,6 +8,8 @@ pub(crate) mod naive;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use naive::State;
 use proptest::prelude::*;
@@ -33,6 +35,18 @@ pub(crate) fn open(disk: &MemoryDisk) -> Store {
 
 pub(crate) fn open_on(disk: Arc<dyn Disk>) -> Result<Store, StoreError> {
     Store::open(disk, "db/store", small())
+}
+
+/// Waits until so many more looks were counted. False if that takes far too long, since those who look have failed.
+pub(crate) fn wait_for_more(looks: &AtomicU64, more: u64) -> bool {
+    let until = looks.load(Ordering::Relaxed) + more;
+    for _ in 0..20_000 {
+        if looks.load(Ordering::Relaxed) >= until {
+            return true;
+        }
+        std::thread::park_timeout(Duration::from_micros(50));
+    }
+    false
 }
 
 /// A disk with the directory that the store's own lies in.
