@@ -8,7 +8,7 @@ use violeta_vlsm::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
     /// The store failed, or hasn't what was asked for.
-    #[error(transparent)]
+    #[error("{0}{advice}", advice = advice(.0))]
     Store(#[from] StoreError),
     /// The disk failed.
     #[error(transparent)]
@@ -59,6 +59,16 @@ pub enum DbError {
     },
 }
 
+/// What to do when the store can't be read: the state follows from the commit log, which the store doesn't know.
+fn advice(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Corrupt { .. } | StoreError::Format { .. } => {
+            ". Remove the store's directory and start again: it is rebuilt from the journal"
+        }
+        _ => "",
+    }
+}
+
 impl DbError {
     /// A record that can't be read.
     pub(crate) fn corrupt(space: &[u8], key: &[u8], reason: impl Into<String>) -> Self {
@@ -67,5 +77,34 @@ impl DbError {
             key: hex::encode(key),
             reason: reason.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_a_store_that_cant_be_read_is_told_how_to_get_another() {
+        let (file, what) = ("store/log-1".to_owned(), "not a record".to_owned());
+        let offset = 7;
+        let corrupt = StoreError::Corrupt { file, offset, what };
+        let (file, what) = ("store/super-a".to_owned(), "it is of format 2".to_owned());
+        let other = StoreError::Format { file, what };
+        for (error, begins) in [
+            (corrupt, "store/log-1 is corrupt at byte 7: not a record. "),
+            (
+                other,
+                "store/super-a isn't a store that this software can read: it is of format 2. ",
+            ),
+        ] {
+            let text = DbError::from(error).to_string();
+            let advice = text.strip_prefix(begins);
+            let expected =
+                "Remove the store's directory and start again: it is rebuilt from the journal";
+            assert_eq!(advice, Some(expected), "{text}");
+        }
+        let text = DbError::from(StoreError::Stale).to_string();
+        assert_eq!(text, StoreError::Stale.to_string());
     }
 }

@@ -26,10 +26,7 @@ pub enum StoreError {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// What is on the disk isn't what was written there. It isn't served.
-    #[error(
-        "{file} is corrupt at byte {offset}: {what}. Remove the store's directory and start again: it is rebuilt from the \
-         journal"
-    )]
+    #[error("{file} is corrupt at byte {offset}: {what}")]
     Corrupt {
         /// Which file.
         file: String,
@@ -46,6 +43,9 @@ pub enum StoreError {
         /// What was found.
         what: String,
     },
+    /// The snapshot is of a version that was rolled back since. Nothing is damaged.
+    #[error("the version that this snapshot shows was rolled back: take another one")]
+    RolledBack,
     /// A sync failed before. Nobody knows what of the last writes is durable.
     #[error(
         "an earlier sync failed, so nobody knows what is durable: close the store, check the disk, open it again"

@@ -171,8 +171,7 @@ fn refuse_other_formats(file: &dyn DiskFile) -> Result<(), StoreError> {
         return Ok(());
     }
     let what = format!(
-        "it is of format {}, and this software reads format {}: remove the store's directory and start again, it is \
-         rebuilt from the journal",
+        "it is of format {}, and this software reads format {}",
         char::from(format[0]),
         char::from(MAGIC[MAGIC_START.len()]),
     );

@@ -88,7 +88,8 @@ impl Writer {
     }
 
     /// Returns to `version`, exactly and durably; what came after is gone. Version 0, unless there is one, is the empty
-    /// store. After a crash on the way the store is either as before or at `version`.
+    /// store. After a crash on the way the store is either as before or at `version`. Snapshots of what came after give
+    /// errors from then on: [`StoreError::RolledBack`], or that what they want isn't where it was.
     ///
     /// # Errors
     /// [`StoreError::NoSuchVersion`] if there is none of this number. If the disk fails on the way, the writer does

@@ -289,6 +289,27 @@ fn after_a_rollback_other_versions_grow_and_history_is_that_of_what_stayed() {
 }
 
 #[test]
+fn a_snapshot_of_what_was_rolled_back_says_so() {
+    let disk = disk();
+    let store = open(&disk, options(8, 0));
+    let mut writer = store.writer().unwrap();
+    let mut model = State::new();
+    for version in 1..=6 {
+        model = append(&mut writer, version, &model, &puts(0..200, version << 20));
+    }
+    let (kept, gone) = (store.snapshot(Height(3)).unwrap(), store.latest());
+    writer.rollback(Height(3)).unwrap();
+    // Keys that aren't there: only the tree is read.
+    for key in (300..400).map(common::key) {
+        let (value, proof) = kept.prove(&name(1), &key).unwrap();
+        assert_eq!(proof.verify(&kept.root(), &name(1), &key, None), Ok(()));
+        assert_eq!(value, None);
+        let error = gone.prove(&name(1), &key).unwrap_err();
+        assert!(matches!(error, StoreError::RolledBack), "{error}");
+    }
+}
+
+#[test]
 fn readers_of_any_version_are_right_while_pages_are_frozen_and_split() {
     let disk = disk();
     let store = open(&disk, options(6, 64 << 10));

@@ -185,7 +185,11 @@ impl Nodes {
         let content = self.content(at.page, at.depth, at.seq)?;
         let root = content.build().filter(|(digest, _)| *digest == at.digest);
         let Some((_, root)) = root else {
-            return Err(self.unlike(at.page));
+            // A page's items of versions that were rolled back don't count any more.
+            return Err(match self.void.load().contains(at.seq) {
+                true => StoreError::RolledBack,
+                false => self.unlike(at.page),
+            });
         };
         Ok(Arc::new(Image { at: *at, root }))
     }
