@@ -59,12 +59,15 @@ pub(crate) struct Scratch {
 /// A checkpoint that is under way.
 ///
 /// ```text
-///  turn ──▶ Freezing ─ pages of the older generation, step by step ─▶ Written ─ log, records, index synced ─▶ done
+///  turn ──▶ Freezing ─ pages of the older generation, step by step ─▶ Listed ─ all written ─▶ Written ─ log, records,
+///                                                                                               index synced ─▶ done
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Checkpoint {
     /// Pages are being frozen. What the superblock will say of the version up to which they are.
     Freezing(Superblock),
+    /// The page directory is among the records that are to be written: once, however often that fails.
+    Listed(Superblock),
     /// All is written, and will be said once it is durable.
     Written(Superblock),
 }
@@ -320,9 +323,13 @@ impl Cursor {
                         self.write_nodes(shared)?;
                     }
                 } else {
-                    self.write_checkpoint(shared, then)?;
+                    let directory = self.write_directory(shared);
+                    let listed = Superblock { directory, ..then };
+                    self.checkpoint = Some(Checkpoint::Listed(listed));
+                    self.write_checkpoint(shared, listed)?;
                 }
             }
+            Some(Checkpoint::Listed(then)) => self.write_checkpoint(shared, then)?,
             Some(Checkpoint::Written(then)) if self.log.durable() < then.log_position => {
                 self.sync(shared)?;
             }
@@ -371,20 +378,19 @@ impl Cursor {
         self.checkpoint = None;
     }
 
-    /// Writes the directory of the pages, all of which are frozen.
+    /// Writes what is left of a checkpoint.
     fn write_checkpoint(&mut self, shared: &Shared, then: Superblock) -> Result<(), StoreError> {
-        let directory = self.write_directory(shared);
         self.write_nodes(shared)?;
         self.drop_frozen(shared);
         self.checkpoint = Some(Checkpoint::Written(Superblock {
             nodes_end: self.tops.written(),
             pages_end: self.records.written(),
-            directory,
             ..then
         }));
         Ok(())
     }
 
+    /// Makes the records of the directory of the pages, all of which are frozen.
     fn write_directory(&mut self, shared: &Shared) -> Option<At> {
         let (nodes, mut sink) = (&shared.nodes, self.records.sink());
         let at = self
@@ -562,4 +568,43 @@ fn stage_space(
     scratch.entries.keep(entries);
     scratch.changes.keep(leaves);
     Ok(Some(Space::new(changes.name.clone(), count, tree)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Batch;
+    use crate::limits::Options;
+    use crate::store::Store;
+    use violeta_journal::MemoryDisk;
+
+    #[test]
+    fn a_checkpoint_on_a_full_disk_takes_no_more_memory_each_time_it_is_tried() {
+        let disk = MemoryDisk::new();
+        let store = Store::open(Arc::new(disk.clone()), "", Options::default()).unwrap();
+        let mut batch = Batch::new();
+        batch.create_space(b"s");
+        (0..2_000u32).for_each(|key| batch.put(b"s", &key.to_le_bytes(), vec![7; 40]));
+        let mut writer = store.writer().unwrap();
+        let staged = writer.stage(&batch).unwrap();
+        writer.commit(Height(1), staged).unwrap();
+        drop(writer);
+        disk.set_capacity(Some(disk.used_bytes()));
+        let tried = |_| {
+            let error = store.writer().unwrap().checkpoint().unwrap_err();
+            assert!(matches!(error, StoreError::Disk(_)), "{error}");
+            store
+                .shared
+                .cursor()
+                .as_ref()
+                .map(|cursor| cursor.records.end())
+        };
+        let ends: Vec<_> = (0..5).map(tried).collect();
+        assert_eq!(ends, [ends[0]; 5]);
+        disk.set_capacity(None);
+        store.writer().unwrap().checkpoint().unwrap();
+        drop(store);
+        let store = Store::open(Arc::new(disk), "", Options::default()).unwrap();
+        assert_eq!(store.verify().unwrap().keys, 2_000);
+    }
 }
