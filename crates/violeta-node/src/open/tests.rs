@@ -712,6 +712,26 @@ fn a_validator_is_set_up_once_in_an_empty_directory() {
 }
 
 #[test]
+fn who_has_a_store_that_cant_be_read_is_told_that_the_journal_makes_another() {
+    let mut world = World::new(1, MachineKind::Database);
+    world.start(0);
+    let mut client = Client::new(&world);
+    let height = world.commit(0, client.namespace());
+    world.stop(0);
+    let store = world.data(0).join(STORE);
+    for name in ["super-a", "super-b"] {
+        std::fs::write(store.join(name), [7; 200]).unwrap();
+    }
+    let error = Node::start(&world.config(0), Overrides::default());
+    let error = error.err().unwrap().to_string();
+    let advice = "Remove the store's directory and start again: it is rebuilt from the journal";
+    assert!(error.ends_with(advice), "{error}");
+    std::fs::remove_dir_all(store).unwrap();
+    world.start(0);
+    world.agree(&[0], height);
+}
+
+#[test]
 fn a_copy_of_another_validators_directory_is_refused() {
     let mut world = World::new(4, MachineKind::Database);
     let mut config = world.config(1);
