@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!              ┌── readers ──▶ State (swapped whole, never changed) ── latest ─▶ root ─▶ nodes in memory
-//!  Store ─ Shared                        └ recent: versions whose nodes aren't written yet
+//!  Store ─ Shared                        └ recent: versions that the index in the files hasn't yet
 //!              │                 older versions: index of versions ─▶ records and pages (through caches)
 //!              │                 values: log
 //!              └── writer ───▶ Cursor (one; lent to the Writer, and given back)
@@ -171,7 +171,7 @@ pub struct Stats {
     pub latest: Height,
     /// The newest version that is durable.
     pub durable: Height,
-    /// Versions whose nodes are only in memory.
+    /// Versions whose index entries and nodes of the top tree are only in memory.
     pub versions_unwritten: usize,
     /// Segments of the log.
     pub log_segments: usize,

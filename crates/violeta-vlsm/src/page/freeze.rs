@@ -8,8 +8,9 @@
 //!
 //! A page is frozen as a whole: all that the older generation has of it. Items become deltas, each of which is as large
 //! as it may be; where too much has come together since the last base, there is one more, between two versions. The first
-//! record of a page is a base, and so is what a single version makes of a page that has more to do than to be. No history
-//! is lost by that: nobody asks for the middle of a version.
+//! record of a page is a base, unless that is too large for a record: then the page begins with deltas. What a single
+//! version makes of a page that has more to do than to be is a base too. No history is lost by that: nobody asks for the
+//! middle of a version.
 //!
 //! What a base holds is taken from memory where it is there: of a page to which nothing happened since the older
 //! generation. Else it is read, as anybody would.
