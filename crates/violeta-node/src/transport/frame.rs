@@ -137,11 +137,14 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     async fn large(&mut self, length: usize, end: Instant) -> Result<Bytes, FrameError> {
         let have = self.buffer.len().min(length);
-        let mut message = Vec::with_capacity(length.min(2 * have + CHUNK_BYTES));
+        let mut message = Vec::with_capacity(set_aside(have, length));
         message.extend_from_slice(&self.buffer.split_to(have));
         while message.len() < length {
-            let room = (length - message.len()).min(message.len().max(CHUNK_BYTES));
-            message.reserve_exact(room);
+            // Only once it is full: to grow with each read would copy all that has come each time.
+            if message.len() == message.capacity() {
+                message.reserve_exact(set_aside(message.len(), length) - message.len());
+            }
+            let room = message.capacity().min(length) - message.len();
             let by = end.min(Instant::now() + PROGRESS_TIMEOUT);
             let mut limited = (&mut self.stream).take(room as u64);
             let read = timeout_at(by, limited.read_buf(&mut message))
@@ -167,11 +170,18 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 }
 
+/// How much to set aside for a message of `length` bytes of which `have` have come.
+fn set_aside(have: usize, length: usize) -> usize {
+    length.min(2 * have + CHUNK_BYTES)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use tokio::io::AsyncWriteExt;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+    use tokio::io::{AsyncWriteExt, ReadBuf};
 
     fn frame(message: &[u8]) -> Vec<u8> {
         [&header(message.len())[..], message].concat()
@@ -227,6 +237,44 @@ mod tests {
             prop_assert!(error.is_none());
             prop_assert_eq!(read, messages);
         }
+    }
+
+    /// Gives 16 KiB at a time, as TLS does, and takes note of how much more would have had room.
+    struct Records {
+        offered: Vec<usize>,
+    }
+
+    impl AsyncRead for Records {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<std::io::Result<()>> {
+            self.offered.push(buffer.remaining());
+            let record = [7; 16 << 10];
+            buffer.put_slice(&record[..buffer.remaining().min(record.len())]);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_message_is_moved_few_times_as_it_comes_and_little_is_set_aside_for_it() {
+        let mut reader = FrameReader::new(Records { offered: vec![] }, MESSAGE_BYTES_MAX);
+        reader.buffer.extend_from_slice(&[7; 100]);
+        runtime().block_on(async {
+            let end = Instant::now() + FRAME_TIMEOUT;
+            let message = reader.large(MESSAGE_BYTES_MAX, end).await.unwrap();
+            assert_eq!(message.len(), MESSAGE_BYTES_MAX);
+        });
+        let offered = &reader.stream.offered;
+        let mut come = 100;
+        for offer in offered {
+            assert!(*offer <= come + CHUNK_BYTES, "{offer} for {come}");
+            come += offer.min(&(16 << 10));
+        }
+        // Where there is more room than before, the message was moved to get it.
+        let moved = offered.windows(2).filter(|pair| pair[0] < pair[1]).count();
+        assert!(moved <= 10, "moved {moved} times");
     }
 
     #[test]
