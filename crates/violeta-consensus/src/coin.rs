@@ -7,9 +7,11 @@
 //!                                 leaders(r) ◀──────────────── Coin ◀──────────────────────┘
 //! ```
 //!
-//! Lazy twice. Shares aren't checked one by one unless combining fails; a bad one doesn't make its vertex invalid. And
-//! coins of rounds that no uncommitted payload can hang on wait, up to [`WAITING_COINS_MAX`] of them, until a later one
-//! is wanted or a heartbeat is due: several checked together cost little more than one.
+//! Lazy three times. Shares aren't checked one by one unless combining fails; a bad one doesn't make its vertex invalid.
+//! Coins of rounds that no uncommitted payload can hang on wait, up to [`WAITING_COINS_MAX`] of them, until a later one
+//! is wanted or a heartbeat is due. And while certificates are behind, those that are wanted wait for a few others, up to
+//! [`TOGETHER_MAX`]: several checked together cost little more than one, and what is ordered earlier isn't executed
+//! earlier then.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +21,18 @@ use crate::io::CoinShares;
 
 /// Coins that could be made and are put off: few enough that certificates don't lag for want of commits (G ≥ 32).
 pub(crate) const WAITING_COINS_MAX: usize = 8;
+
+/// Coins that are made together when certificates are far behind.
+pub(crate) const TOGETHER_MAX: u64 = 4;
+
+/// Another coin is waited for each time that certificates are so many rounds further behind. With nothing to hold them
+/// up they are 7 or so: five of a wave, and what execution and attestation take.
+const LAG_ROUNDS: u64 = 6;
+
+/// How many coins are made together when certificates are `lag` rounds behind.
+pub(crate) fn together(lag: u64) -> usize {
+    (lag / LAG_ROUNDS).clamp(1, TOGETHER_MAX) as usize
+}
 
 /// Shares of one author for one coin that are remembered: twins may carry different ones.
 const SHARES_PER_AUTHOR_MAX: usize = 2;
@@ -83,16 +97,17 @@ impl Coins {
         }
     }
 
-    /// Shares to combine, lowest round first: of every round that has enough which haven't been given out, if the
-    /// highest of them is at or above `wanted`, or they are too many.
-    pub(crate) fn ready(&mut self, wanted: Option<Round>) -> Vec<CoinShares> {
+    /// Shares to combine, lowest round first: of every round that has enough which haven't been given out, if there are
+    /// `together` such rounds and the highest of them is at or above `wanted`, or they are too many.
+    pub(crate) fn ready(&mut self, wanted: Option<Round>, together: usize) -> Vec<CoinShares> {
         let threshold = self.threshold;
         let ready = |pool: &Pool| !pool.asked && pool.usable().count() >= threshold;
         let mut waiting = (self.pools.iter()).filter(|(_, pool)| ready(pool));
         let now = match waiting.next_back() {
             Some((&highest, _)) => {
-                wanted.is_some_and(|wanted| wanted <= highest)
-                    || waiting.count() >= WAITING_COINS_MAX
+                let count = 1 + waiting.count();
+                let wanted = wanted.is_some_and(|wanted| wanted <= highest);
+                (wanted && count >= together) || count > WAITING_COINS_MAX
             }
             None => false,
         };
@@ -156,7 +171,7 @@ mod tests {
 
     /// Whose shares are given out, for each round.
     fn who(coins: &mut Coins, wanted: u64) -> Vec<(u64, Vec<u16>)> {
-        let ready = coins.ready(Some(Round(wanted)));
+        let ready = coins.ready(Some(Round(wanted)), 1);
         let authors = |of: &CoinShares| of.shares.iter().map(|(author, _)| author.0).collect();
         ready.iter().map(|of| (of.round.0, authors(of))).collect()
     }
@@ -203,10 +218,10 @@ mod tests {
         for n in 1..=5 {
             coins.add(R, ValidatorIndex(1), share(n));
         }
-        let ready = coins.ready(Some(R));
+        let ready = coins.ready(Some(R), 1);
         assert_eq!(ready[0].shares, [(ValidatorIndex(1), share(1))]);
         coins.bad(R, &[ValidatorIndex(1)]);
-        let ready = coins.ready(Some(R));
+        let ready = coins.ready(Some(R), 1);
         assert_eq!(ready[0].shares, [(ValidatorIndex(1), share(2))]);
         coins.bad(R, &[ValidatorIndex(1)]);
         assert!(who(&mut coins, 9).is_empty());
@@ -239,7 +254,7 @@ mod tests {
         for round in [3, 4, 5] {
             put(&mut coins, round);
         }
-        assert!(coins.ready(None).is_empty());
+        assert!(coins.ready(None, 1).is_empty());
         assert!(who(&mut coins, 6).is_empty());
         put(&mut coins, 6);
         let rounds: Vec<u64> = who(&mut coins, 6).iter().map(|of| of.0).collect();
@@ -249,14 +264,26 @@ mod tests {
     }
 
     #[test]
+    fn the_further_behind_certificates_are_the_more_coins_are_made_together() {
+        let lags = [0, 7, 11, 12, 17, 18, 24, 1_000];
+        assert_eq!(lags.map(together), [1, 1, 1, 2, 2, 3, 4, 4]);
+        let mut coins = Coins::new(1);
+        for (round, given) in [(3, 0), (4, 0), (5, 3), (6, 0)] {
+            coins.add(Round(round), ValidatorIndex(2), share(1));
+            assert_eq!(coins.ready(Some(Round(1)), 3).len(), given, "{round}");
+        }
+        assert_eq!(coins.ready(Some(Round(1)), 1).len(), 1);
+    }
+
+    #[test]
     fn no_more_coins_wait_than_may() {
         let mut coins = Coins::new(1);
         let most = WAITING_COINS_MAX as u64;
         for round in 1..=most {
             coins.add(Round(round), ValidatorIndex(0), share(1));
         }
-        assert!(coins.ready(None).is_empty());
+        assert!(coins.ready(None, 1).is_empty());
         coins.add(Round(most + 1), ValidatorIndex(0), share(1));
-        assert_eq!(coins.ready(None).len(), WAITING_COINS_MAX + 1);
+        assert_eq!(coins.ready(None, 1).len(), WAITING_COINS_MAX + 1);
     }
 }

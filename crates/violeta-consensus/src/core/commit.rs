@@ -9,6 +9,7 @@ use violeta_types::{
 };
 
 use super::{CertifiedLeader, Core, LastCommit};
+use crate::coin::together;
 use crate::decision::{Decider, Decision, Outcome, SlotKey};
 use crate::evidence::Evidence;
 use crate::io::{BehindReason, CommittedCone, Effect, Now};
@@ -69,15 +70,18 @@ impl Core {
     /// Asks for the coins that uncommitted payload hangs on. Payload of round r is in no cone of a leader below r, so
     /// those leaders can wait.
     pub(super) fn combine_wanted_coins(&mut self) {
-        self.combine_coins(match self.pending {
+        let wanted = match self.pending {
             true => Some(Round(0)),
             false => self.graph.lowest_open_payload(),
-        });
+        };
+        let newest = self.graph.newest().iter().max();
+        let lag = newest.map_or(0, |newest| newest.0.saturating_sub(self.certified.round.0));
+        self.combine_coins(wanted, together(lag));
     }
 
-    /// Asks for all coins that can be made, if one at or above `wanted` can.
-    pub(super) fn combine_coins(&mut self, wanted: Option<Round>) {
-        let ready = self.coins.ready(wanted);
+    /// Asks for all coins that can be made, if there are `together` and one of them is at or above `wanted`.
+    pub(super) fn combine_coins(&mut self, wanted: Option<Round>, together: usize) {
+        let ready = self.coins.ready(wanted, together);
         if !ready.is_empty() {
             self.effects.push_back(Effect::CombineCoins(ready));
         }

@@ -53,7 +53,7 @@ impl Core {
         self.heartbeat_us = (now.monotonic_us).saturating_add(self.tuning.heartbeat_us.max(1));
         let message = Message::Frontier(self.frontier());
         self.effects.push_back(Effect::Broadcast(message));
-        self.combine_coins(Some(Round(0)));
+        self.combine_coins(Some(Round(0)), 1);
         self.complete_cones();
         self.want_again();
     }
