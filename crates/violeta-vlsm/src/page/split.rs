@@ -76,6 +76,8 @@ pub(crate) fn split(
         start: tail.end(),
         bytes: Vec::new(),
         made: Vec::new(),
+        items: Vec::new(),
+        leaves: Vec::new(),
     };
     let mut done = Vec::new();
     for touched in large {
@@ -180,6 +182,9 @@ struct Split<'a> {
     bytes: Vec<u8>,
     /// Pages with their groups and how many items they have.
     made: Vec<(PageId, u64, usize)>,
+    /// Buffers: for the items of a page, and for the leaves below a node.
+    items: Vec<u8>,
+    leaves: Vec<(Digest, Entry)>,
 }
 
 impl Split<'_> {
@@ -214,8 +219,10 @@ impl Split<'_> {
         if !children.is_empty() {
             let covered: usize = children.iter().map(|child| child.leaves).sum();
             let count = (touched.count as usize + children.len()).saturating_sub(covered);
-            let items: Vec<_> = children.iter().map(NewPage::put).collect();
-            let head = self.group((at.page, at.depth), touched.head, &items);
+            let (head, _) = self.group((at.page, at.depth), touched.head, |items| {
+                children.iter().for_each(|child| child.put().encode(items));
+                children.len() as u32
+            });
             self.made.push((at.page, head, count));
         }
         Ok(children)
@@ -247,38 +254,52 @@ impl Split<'_> {
         digest: Digest,
     ) -> Result<NewPage, Stopped> {
         let page = self.pages.allocate().ok_or(Stopped::NoPageLeft)?;
-        let mut leaves = Vec::new();
+        let mut leaves = std::mem::take(&mut self.leaves);
+        leaves.clear();
         node.leaves(&mut leaves)?;
         let below = match leaves.len() > self.items_max {
             true => self.children(node, depth)?,
             false => Vec::new(),
         };
-        let mut items: Vec<_> = below.iter().map(NewPage::put).collect();
         let covered = |entry: &Entry| {
             let slot = entry.path.0[depth / 2];
             below.iter().any(|child| child.slot == slot)
         };
-        let left = leaves.iter().filter(|(_, entry)| !covered(entry));
-        items.extend(left.map(|(digest, entry)| Item::LeafPut(*digest, *entry)));
-        let head = self.group((page, depth), 0, &items);
-        self.made.push((page, head, items.len()));
+        let (head, count) = self.group((page, depth), 0, |items| {
+            below.iter().for_each(|child| child.put().encode(items));
+            let mut count = below.len() as u32;
+            for (digest, entry) in leaves.iter().filter(|(_, entry)| !covered(entry)) {
+                Item::LeafPut(*digest, *entry).encode(items);
+                count += 1;
+            }
+            count
+        });
+        self.made.push((page, head, count as usize));
+        let count = leaves.len();
+        self.leaves = leaves;
         Ok(NewPage {
             page,
             slot,
             digest,
-            leaves: leaves.len(),
+            leaves: count,
             below,
         })
     }
 
-    /// Makes a group; returns where it will be.
-    fn group(&mut self, page: (PageId, usize), prev: u64, items: &[Item]) -> u64 {
+    /// Makes a group of what `items` appends and counts; returns where it will be.
+    fn group(
+        &mut self,
+        page: (PageId, usize),
+        prev: u64,
+        items: impl FnOnce(&mut Vec<u8>) -> u32,
+    ) -> (u64, u32) {
         let head = self.start + self.bytes.len() as u64;
-        let mut encoded = Vec::new();
-        items.iter().for_each(|item| item.encode(&mut encoded));
-        let counted = (items.len() as u32, &encoded[..]);
-        Group::new(page, (prev, self.seq), counted).encode(&mut self.bytes);
-        head
+        let mut encoded = std::mem::take(&mut self.items);
+        encoded.clear();
+        let count = items(&mut encoded);
+        Group::new(page, (prev, self.seq), (count, &encoded)).encode(&mut self.bytes);
+        self.items = encoded;
+        (head, count)
     }
 }
 

@@ -508,6 +508,9 @@ fn write(arena: &Arena, seq: Seq, patch: &Patch, words: &[u64]) -> bool {
 
 /// Gives each of `all` a cell: those that are there already keep theirs, which `cells` says.
 fn assign(there: u16, cells: u64, all: u16) -> u64 {
+    if there == all {
+        return cells;
+    }
     let (mut used, mut assigned) = (0u16, 0);
     for i in bits(there) {
         used |= 1 << nibble(cells, i);
