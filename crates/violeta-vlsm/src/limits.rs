@@ -104,7 +104,7 @@ impl Default for Options {
             checkpoint_bytes: 64 << 20,
             cache_bytes: 16 << 20,
             resident_bytes: 256 << 20,
-            tail_bytes: 16 << 20,
+            tail_bytes: 24 << 20,
             page_items: PAGE_ITEMS_MAX,
         }
     }
