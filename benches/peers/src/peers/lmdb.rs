@@ -6,7 +6,7 @@ use anyhow::Result;
 use heed::types::Bytes;
 use heed::{Database, Env, EnvOpenOptions};
 
-use super::{Peer, Proof};
+use super::Peer;
 use crate::workload::Key;
 
 /// Address space: more than any run fills.
@@ -44,17 +44,5 @@ impl Peer for LmdbPeer {
     fn get(&self, key: &Key) -> Result<Option<Vec<u8>>> {
         let transaction = self.env.read_txn()?;
         Ok(self.values.get(&transaction, key)?.map(<[u8]>::to_vec))
-    }
-
-    fn get_at(&self, _version: u64, _key: &Key) -> Result<Option<Vec<u8>>> {
-        Ok(None)
-    }
-
-    fn prove(&self, _version: u64, _key: &Key) -> Result<Option<Proof>> {
-        Ok(None)
-    }
-
-    fn verify(&self, _version: u64, _key: &Key, _proof: &Proof) -> Result<bool> {
-        Ok(false)
     }
 }

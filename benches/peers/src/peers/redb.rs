@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use redb::{Database, TableDefinition};
 
-use super::{Peer, Proof};
+use super::Peer;
 use crate::workload::Key;
 
 const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("values");
@@ -33,17 +33,5 @@ impl Peer for RedbPeer {
     fn get(&self, key: &Key) -> Result<Option<Vec<u8>>> {
         let table = self.0.begin_read()?.open_table(TABLE)?;
         Ok(table.get(&key[..])?.map(|value| value.value().to_vec()))
-    }
-
-    fn get_at(&self, _version: u64, _key: &Key) -> Result<Option<Vec<u8>>> {
-        Ok(None)
-    }
-
-    fn prove(&self, _version: u64, _key: &Key) -> Result<Option<Proof>> {
-        Ok(None)
-    }
-
-    fn verify(&self, _version: u64, _key: &Key, _proof: &Proof) -> Result<bool> {
-        Ok(false)
     }
 }
