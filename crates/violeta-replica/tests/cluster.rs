@@ -350,13 +350,13 @@ fn a_vertex_that_is_here_is_not_judged_again_however_often_it_comes() {
     assert_eq!(world.executed_items(0), 9);
 }
 
-#[test]
-fn who_asks_again_and_again_for_vertices_in_the_journal_has_one_read_for_it_at_a_time() {
+/// A world in which committed vertices are in the journals alone, and a message that asks validator 0 for one.
+fn world_with_old_vertices(seed: u64) -> (World, Message) {
     let options = Options {
         served_bytes_max: 0,
         ..Options::default()
     };
-    let mut world = World::new(4, 334, options);
+    let mut world = World::new(4, seed, options);
     for n in 0..10 {
         world.submit((n % 4) as usize, vec![item(n)]);
         world.run_ms(100);
@@ -367,7 +367,13 @@ fn who_asks_again_and_again_for_vertices_in_the_journal_has_one_read_for_it_at_a
         wanted: wanted.try_into().unwrap(),
         above: None,
     };
-    let request = Message::Consensus(violeta_consensus::Message::Request(request));
+    let request = violeta_consensus::Message::Request(request);
+    (world, Message::Consensus(request))
+}
+
+#[test]
+fn who_asks_again_and_again_for_vertices_in_the_journal_has_one_read_for_it_at_a_time() {
+    let (mut world, request) = world_with_old_vertices(334);
     let before = world.stored_loads(0);
     for _ in 0..50 {
         world.inject(1, 0, request.to_bytes());
@@ -383,22 +389,7 @@ fn who_asks_again_and_again_for_vertices_in_the_journal_has_one_read_for_it_at_a
 
 #[test]
 fn who_connects_anew_all_the_time_has_no_more_read_for_it() {
-    let options = Options {
-        served_bytes_max: 0,
-        ..Options::default()
-    };
-    let mut world = World::new(4, 335, options);
-    for n in 0..10 {
-        world.submit((n % 4) as usize, vec![item(n)]);
-        world.run_ms(100);
-    }
-    world.run_ms(2_000);
-    let wanted = vec![world.first_committed(0)];
-    let request = Request {
-        wanted: wanted.try_into().unwrap(),
-        above: None,
-    };
-    let request = Message::Consensus(violeta_consensus::Message::Request(request));
+    let (mut world, request) = world_with_old_vertices(335);
     let ask = Message::Ask(Question::Records(RecordsQuestion {
         after: CommitIndex(0),
         upto: None,
