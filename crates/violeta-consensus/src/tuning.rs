@@ -49,7 +49,7 @@ impl Default for Tuning {
             follow_burst: 6,
             heartbeat_us: 1_000_000,
             request_timeout_us: 150_000,
-            served_bytes_max: 32 << 20,
+            served_bytes_max: 24 << 20,
         }
     }
 }
