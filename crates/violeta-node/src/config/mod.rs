@@ -216,7 +216,7 @@ impl Config {
     /// # Errors
     /// If it can't be read, or something in it is wrong.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
-        let advice = "`violeta testnet` makes one, or `violeta config` shows what stands in one";
+        let advice = "`violeta testnet init` makes a network of four, with one for each";
         let text = files::read_text(path, advice)?;
         let mut config = Config::parse(&text, path)?;
         let base = path.parent().unwrap_or(Path::new(""));

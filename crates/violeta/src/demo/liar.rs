@@ -14,6 +14,7 @@ use violeta_node::testnet::Options;
 use violeta_types::ValidatorIndex;
 use violeta_types::api::EventKind;
 
+use super::level;
 use super::story::Story;
 use crate::adversary::Adversary;
 use crate::connect::{reader, writer};
@@ -32,6 +33,7 @@ const KEY: &str = "alice";
 const TRUE_VALUE: &str = "100";
 const FORGED_VALUE: &str = "9999";
 const EVIDENCE_PATIENCE: Duration = Duration::from_secs(15);
+const LEVEL_PATIENCE: Duration = Duration::from_secs(15);
 const ROOT_DIGITS: usize = 24;
 
 /// Runs the cluster, shows that nobody is fooled, and takes it down.
@@ -67,6 +69,8 @@ pub(crate) async fn show(story: &mut Story<'_>, dir: &Path) -> CliResult {
         receipt.outcome.height
     ))?;
     caught_equivocating(story, witnesses).await?;
+    // Who has no certified block yet has no proof to forge with, and no state to compare.
+    level(&cluster, LEVEL_PATIENCE).await?;
     caught_forging(story, &cluster).await?;
     honest_agree(story, &cluster).await?;
     cluster.stop();
@@ -133,7 +137,7 @@ async fn caught_equivocating(story: &mut Story<'_>, witnesses: Witnesses) -> Cli
         }
     };
     for (witness, what) in &found {
-        story.bad(format!("v{witness} holds evidence against v{LIAR}: {what}"))?;
+        story.good(format!("v{witness} holds evidence against v{LIAR}: {what}"))?;
     }
     story.fact("liar", LIAR)?;
     story.fact("evidence", found)

@@ -144,9 +144,15 @@ async fn show(args: &DemoArgs, dir: &Path, terminal: &Terminal) -> CliResult {
     killed_while_loading(&mut story, &client, &mut cluster).await?;
     back_again(&mut story, &mut cluster).await?;
     liar::show(&mut story, &dir.join("liar")).await?;
-    yours(&mut story, client, &cluster, begun.elapsed()).await?;
-    if !args.once {
-        std::future::pending::<()>().await;
+    let incidents: Vec<_> = client.incidents().iter().map(ToString::to_string).collect();
+    // It holds the key's nonces, which the commands to try need.
+    drop(client);
+    match args.once {
+        true => the_end(&mut story, incidents, begun.elapsed())?,
+        false => {
+            yours(&mut story, &cluster, incidents, begun.elapsed()).await?;
+            std::future::pending::<()>().await;
+        }
     }
     cluster.stop();
     Ok(())
@@ -423,15 +429,25 @@ pub(crate) async fn level(cluster: &Cluster, patience: Duration) -> CliResult<(u
     }
 }
 
+fn the_end(story: &mut Story<'_>, incidents: Vec<String>, took: Duration) -> CliResult {
+    story.step(
+        "The end",
+        &format!(
+            "All that took {:.0} s. Both clusters are stopped; without --once the first stays up, to try things with.",
+            took.as_secs_f64()
+        ),
+    )?;
+    story.fact("incidents", incidents)?;
+    story.fact("seconds", took.as_secs_f64())?;
+    story.end()
+}
+
 async fn yours(
     story: &mut Story<'_>,
-    client: Client,
     cluster: &Cluster,
+    incidents: Vec<String>,
     took: Duration,
 ) -> CliResult {
-    let incidents: Vec<_> = client.incidents().iter().map(ToString::to_string).collect();
-    // It holds the key's nonces, which the commands below need.
-    drop(client);
     let status = Gateway::new(&cluster.urls()[0])?.status().await?;
     story.step(
         "Yours to try",
@@ -443,19 +459,21 @@ async fn yours(
     )?;
     let dir = cluster.network.dir.display();
     let commands = [
-        format!("violeta get {NAMESPACE} {PACKAGE} --proof --testnet {dir}"),
-        format!("violeta put {NAMESPACE} mine 'hello' --testnet {dir}"),
-        format!("violeta status --watch --testnet {dir}"),
+        format!("violeta get {NAMESPACE} {PACKAGE} --proof"),
+        format!("violeta put {NAMESPACE} mine 'hello'"),
+        "violeta status --watch".to_owned(),
     ];
     for url in cluster.urls() {
         story.say(story.terminal().paint(Tone::Accent, url))?;
     }
     story.say("")?;
-    for command in &commands {
+    let first = [path_to_this(), Some(format!("cd {dir}"))];
+    for command in first.iter().flatten().chain(&commands) {
         story.say(story.terminal().paint(Tone::Strong, command))?;
     }
     story.fact("urls", cluster.urls())?;
-    story.fact("try", commands)?;
+    let anywhere = commands.map(|command| format!("{command} --testnet {dir}"));
+    story.fact("try", anywhere)?;
     story.fact("incidents", incidents)?;
     story.fact("seconds", took.as_secs_f64())?;
     story.end()?;
@@ -465,4 +483,19 @@ async fn yours(
             .terminal()
             .paint(Tone::Faint, "    Ctrl-C stops everything."),
     )
+}
+
+/// What makes a shell find this program, if it doesn't by itself.
+fn path_to_this() -> Option<String> {
+    let this = std::env::current_exe().ok()?;
+    let is_this = |dir: PathBuf| dir.join("violeta") == this;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).find(|dir| dir.join("violeta").is_file());
+    match found.is_some_and(is_this) {
+        true => None,
+        false => Some(format!(
+            "export PATH=\"{}:$PATH\"",
+            this.parent()?.display()
+        )),
+    }
 }
