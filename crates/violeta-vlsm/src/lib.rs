@@ -46,6 +46,7 @@ mod snapshot;
 mod space;
 mod spare;
 mod store;
+mod subject;
 mod superblock;
 mod tree;
 mod verify;

@@ -1,15 +1,21 @@
 //! Snapshots: one version, readable and provable, whatever the writer does (vlsm.md §1.2, §1.4).
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use violeta_proof::tree::{Branch, End, KeyPath, Place, SpaceRecord, TreeProof, value_hash};
+use violeta_proof::tree::prove::ProveError;
+use violeta_proof::tree::{
+    Branch, ChangeProof, End, KeyPath, MultiProof, PathRange, Place, RangeProof, Sides, SpacePlace,
+    SpaceProof, SpaceRecord, TreeProof, value_hash,
+};
 use violeta_types::{Digest, Height};
 
 use crate::error::StoreError;
 use crate::limits::{PAGE_BYTES, PAGE_ENTRIES_MAX};
 use crate::space::Space;
 use crate::store::{Shared, Version};
+use crate::subject::SpaceTree;
 use crate::tree::{Entry, Found, Next};
 
 /// One version. Cheap to clone, and wait-free: the writer never blocks it, nor it the writer. A snapshot of a version
@@ -130,6 +136,89 @@ impl Snapshot {
         Ok((value, branch, end))
     }
 
+    /// The proof of what values all of `keys` have, or that they have none: one for all, which is smaller than one for
+    /// each. The values themselves: [`Self::get`].
+    ///
+    /// # Errors
+    /// If the keys are none or too many, or the disk fails, or doesn't hold what was written.
+    pub fn prove_many<K: AsRef<[u8]>>(
+        &self,
+        space: &[u8],
+        keys: &[K],
+    ) -> Result<MultiProof, ProveError<StoreError>> {
+        let (proof, space) = self.prove_space(space).map_err(ProveError::Subject)?;
+        let tree = space.as_ref().map(|space| self.subject(space));
+        MultiProof::prove(proof, tree.as_ref(), keys)
+    }
+
+    /// The proof of what keys a space has in a range of paths, and of the digests of their values: of `limit` keys (at
+    /// least one), and of what fits a proof. What is left then, whoever reads the proof is told
+    /// ([`Proved::rest`](violeta_proof::tree::Proved)).
+    ///
+    /// # Errors
+    /// If the range ends before it begins, or the disk fails, or doesn't hold what was written.
+    pub fn prove_range(
+        &self,
+        space: &[u8],
+        range: &PathRange,
+        limit: usize,
+    ) -> Result<RangeProof, ProveError<StoreError>> {
+        let (proof, space) = self.prove_space(space).map_err(ProveError::Subject)?;
+        let tree = space.as_ref().map(|space| self.subject(space));
+        let mut more = up_to(limit);
+        RangeProof::prove(proof, tree.as_ref(), range, |_| more())
+    }
+
+    /// The proof of which keys of a space, in a range of paths, have other values here than in `older`, and of the
+    /// digests of both: of `limit` keys (at least one), and of what fits a proof, as with [`Self::prove_range`]. It is
+    /// as large as what differs, whatever else there is.
+    ///
+    /// # Errors
+    /// If the range ends before it begins, or the disk fails, or doesn't hold what was written.
+    pub fn prove_changes(
+        &self,
+        older: &Snapshot,
+        space: &[u8],
+        range: &PathRange,
+        limit: usize,
+    ) -> Result<ChangeProof, ProveError<StoreError>> {
+        let (old, new) = (older.prove_space(space), self.prove_space(space));
+        let (old, old_space) = old.map_err(ProveError::Subject)?;
+        let (new, new_space) = new.map_err(ProveError::Subject)?;
+        let old_tree = old_space.as_ref().map(|space| older.subject(space));
+        let new_tree = new_space.as_ref().map(|space| self.subject(space));
+        let trees = Sides {
+            old: old_tree.as_ref(),
+            new: new_tree.as_ref(),
+        };
+        let mut more = up_to(limit);
+        ChangeProof::prove(Sides { old, new }, trees, range, |_| more())
+    }
+
+    fn subject<'a>(&'a self, space: &'a Space) -> SpaceTree<'a> {
+        SpaceTree::new(&self.shared, space.tree())
+    }
+
+    /// What the top tree says of a space, its proof, and the space, if it is there.
+    fn prove_space(&self, name: &[u8]) -> Result<(SpaceProof, Option<Space>), StoreError> {
+        let top = &self.version.top;
+        let (found, top) = top.prove(&KeyPath::of(name), &self.shared.nodes)?;
+        let (place, space) = match found {
+            Found::Empty => (SpacePlace::Empty, None),
+            Found::Leaf(_, space) => {
+                let record = space.record();
+                (SpacePlace::Present { record }, Some(space))
+            }
+            Found::Other(_, other) => {
+                let name = other.name().clone();
+                let name = name.try_into().map_err(StoreError::from_bound)?;
+                let record = other.record();
+                (SpacePlace::Other { name, record }, None)
+            }
+        };
+        Ok((SpaceProof { top, place }, space))
+    }
+
     /// What the root says of a space; none if there is no such space.
     ///
     /// # Errors
@@ -235,6 +324,18 @@ impl Version {
         match space.tree().find(&KeyPath::of(key), &shared.nodes)? {
             Found::Leaf(digest, entry) => Ok(Some((digest, entry))),
             Found::Other(..) | Found::Empty => Ok(None),
+        }
+    }
+}
+
+/// Whether there may be another, when there has been one: of `limit`, and of one at least.
+fn up_to(limit: usize) -> impl FnMut() -> ControlFlow<()> {
+    let mut left = limit;
+    move || {
+        left = left.saturating_sub(1);
+        match left {
+            0 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
         }
     }
 }

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use common::naive::{self, State};
-use common::{Op, append, apply, check, disk, name, op, open};
+use common::{Op, append, apply, check, check_changes, disk, name, op, open};
 use proptest::prelude::*;
 use violeta_types::Height;
-use violeta_vlsm::{Batch, Options, Store, StoreError};
+use violeta_vlsm::{Batch, Options, Snapshot, Store, StoreError};
 
 const KEYS: u16 = 24;
 
@@ -69,10 +69,16 @@ proptest! {
             models.insert(version, model.clone());
         }
         writer.sync().unwrap();
+        let mut older: Vec<(Snapshot, &State)> = Vec::new();
         for (version, model) in &models {
-            check(&store.snapshot(Height(*version)).unwrap(), model, KEYS);
+            let snapshot = store.snapshot(Height(*version)).unwrap();
+            check(&snapshot, model, KEYS);
+            for (old, old_model) in &older {
+                check_changes((old, *old_model), (&snapshot, model));
+            }
+            older.push((snapshot, model));
         }
-        drop((writer, store));
+        drop((older, writer, store));
         let store = open(&disk);
         for (version, model) in &models {
             check(&store.snapshot(Height(*version)).unwrap(), model, KEYS);

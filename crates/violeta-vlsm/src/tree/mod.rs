@@ -32,7 +32,7 @@ pub(crate) use codec::{
     At, CHAIN_MAX, NODE_RECORD_BYTES_MAX, NodeSink, Record, Recorded, decode_tree, encode_tree,
 };
 pub(crate) use find::Found;
-pub(crate) use node::{Child, Content, Link, Place, SharedNode, Tree, View, bits};
+pub(crate) use node::{Child, Content, Link, Place, SharedNode, Tree, View, bits, slots_of};
 pub(crate) use seating::{Made, Resident, Seating, Usher};
 pub(crate) use update::{Change, Heap, Maker, update};
 pub(crate) use visit::Next;

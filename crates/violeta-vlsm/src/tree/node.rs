@@ -323,7 +323,7 @@ fn rank(bits: u16, bit: usize) -> usize {
 }
 
 /// The slots of a half, by the half's number.
-pub(super) fn slots_of(half: usize) -> u16 {
+pub(crate) fn slots_of(half: usize) -> u16 {
     debug_assert!((1..2 * FANOUT).contains(&half));
     let level = half.ilog2();
     let width = FANOUT >> level;

@@ -14,7 +14,8 @@ use std::time::Duration;
 use naive::State;
 use proptest::prelude::*;
 use violeta_journal::{Disk, MemoryDisk};
-use violeta_types::Height;
+use violeta_proof::tree::{KeyPath, PathRange, Sides, value_hash};
+use violeta_types::{Digest, Height};
 use violeta_vlsm::{Batch, Options, Snapshot, Store, StoreError, Writer};
 
 /// Small files and caches, so that little work meets every border.
@@ -144,6 +145,7 @@ pub(crate) fn check(snapshot: &Snapshot, model: &State, keys: u16) {
             assert_eq!(verdict, Ok(()));
         }
         check_entries(snapshot, &space, there);
+        check_many(snapshot, &space, there, keys);
     }
     let listed = snapshot.spaces(None, 1_000).unwrap();
     let mut names: Vec<_> = listed.items.iter().map(|(name, _)| name.to_vec()).collect();
@@ -166,4 +168,75 @@ fn check_entries(snapshot: &Snapshot, space: &[u8], keys: Option<&BTreeMap<Vec<u
         }
     }
     assert_eq!(listed, keys.cloned().unwrap_or_default());
+}
+
+/// Keys with what was said of them, in the order of their paths.
+fn by_path<T>(mut keys: Vec<(Vec<u8>, T)>) -> Vec<(Vec<u8>, T)> {
+    keys.sort_by_key(|(key, _)| KeyPath::of(key));
+    keys
+}
+
+/// One proof of all keys, there or not; and one of all that is there, part by part.
+fn check_many(
+    snapshot: &Snapshot,
+    space: &[u8],
+    there: Option<&BTreeMap<Vec<u8>, Vec<u8>>>,
+    keys: u16,
+) {
+    let there = there.cloned().unwrap_or_default();
+    let keys: Vec<_> = (0..=keys).map(key).collect();
+    let proof = snapshot.prove_many(space, &keys).unwrap();
+    let claims: Vec<_> = (keys.iter())
+        .map(|key| (&key[..], there.get(key).map(Vec::as_slice)))
+        .collect();
+    assert_eq!(proof.verify(&snapshot.root(), space, &claims), Ok(()));
+
+    let (mut rest, mut shown) = (Some(PathRange::ALL), Vec::new());
+    while let Some(range) = rest {
+        let proof = snapshot.prove_range(space, &range, 5).unwrap();
+        let before = shown.len();
+        let proved = proof.read(&snapshot.root(), space, &range, |leaf| {
+            shown.push((leaf.key.to_vec(), leaf.value_hash));
+        });
+        rest = proved.unwrap().rest;
+        assert!(shown.len() - before <= 5);
+    }
+    let expected = there.into_iter().map(|(k, v)| (k, value_hash(&v)));
+    assert_eq!(shown, by_path(expected.collect()));
+}
+
+/// What differs between two versions, part by part, is what differs between the models.
+pub(crate) fn check_changes(old: (&Snapshot, &State), new: (&Snapshot, &State)) {
+    let roots = Sides {
+        old: old.0.root(),
+        new: new.0.root(),
+    };
+    for s in 0..5 {
+        let space = name(s);
+        let (mut rest, mut shown) = (Some(PathRange::ALL), Vec::new());
+        while let Some(range) = rest {
+            let proof = new.0.prove_changes(old.0, &space, &range, 4).unwrap();
+            let before = shown.len();
+            let proved = proof.read(&roots, &space, &range, |change| {
+                shown.push((change.key.to_vec(), (change.old, change.new)));
+            });
+            rest = proved.unwrap().rest;
+            assert!(shown.len() - before <= 4);
+        }
+        let none = BTreeMap::new();
+        let (old, new) = (old.1.get(&space), new.1.get(&space));
+        let (old, new) = (old.unwrap_or(&none), new.unwrap_or(&none));
+        let keys = old.keys().chain(new.keys());
+        let hash = |value: &Vec<u8>| -> Digest { value_hash(value) };
+        let mut differ: BTreeMap<_, _> = keys
+            .map(|key| {
+                (
+                    key.clone(),
+                    (old.get(key).map(hash), new.get(key).map(hash)),
+                )
+            })
+            .collect();
+        differ.retain(|_, (old, new)| old != new);
+        assert_eq!(shown, by_path(differ.into_iter().collect()));
+    }
 }
