@@ -17,6 +17,7 @@ use crate::terminal::Terminal;
   violeta get greetings hello
   violeta get greetings hello --proof
   violeta get greetings hello --at 7
+  violeta get pictures logo --raw > logo.png
 
 Every answer is verified before it is shown, with --proof or without; one that is false is reported and the next \
 validator asked. Exit code 1 if the key has no value, 4 if nobody gave an answer that verifies.")]
@@ -28,6 +29,9 @@ pub(crate) struct GetArgs {
     /// Show against what it was verified.
     #[arg(long)]
     proof: bool,
+    /// Write the value's bytes as they are, and nothing else.
+    #[arg(long, conflicts_with_all = ["proof", "json"])]
+    raw: bool,
     /// Read the version of this height; by default the newest certified one.
     #[arg(long, value_name = "HEIGHT", conflicts_with = "linearizable")]
     at: Option<u64>,
@@ -53,6 +57,12 @@ pub(crate) fn run(args: &GetArgs, terminal: &Terminal) -> CliResult {
     show_incidents(&client, terminal);
     let (proved, lacks_namespace) = proved?;
     let view = answer_view(&args.namespace, &args.key, &proved);
+    if args.raw {
+        return match &proved.value {
+            Some(stored) => terminal.bytes(&stored.value),
+            None => Err(absent(&view, lacks_namespace)),
+        };
+    }
     match args.proof {
         true => terminal.object_with_proof(&view, &proved.proof.to_json())?,
         false => terminal.object(&view)?,

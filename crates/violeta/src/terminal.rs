@@ -105,6 +105,14 @@ impl Terminal {
         painted(self.out_colored, tone, text)
     }
 
+    /// Bytes as they are, and nothing else: for a file or another program.
+    ///
+    /// # Errors
+    /// If standard output can't be written.
+    pub(crate) fn bytes(&self, bytes: &[u8]) -> CliResult {
+        write_out(bytes)
+    }
+
     /// Writes a line of the result. Nothing if a program reads: it gets JSON.
     ///
     /// # Errors
@@ -217,9 +225,9 @@ fn painted(colored: bool, tone: Tone, text: impl Display) -> String {
     }
 }
 
-fn write_out(text: &str) -> CliResult {
+fn write_out(bytes: impl AsRef<[u8]>) -> CliResult {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(bytes.as_ref()).and_then(|()| out.flush()) {
         // Whoever read the output has seen enough (`| head`): that is no error, and nothing more is to be done.
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         result => Ok(result?),

@@ -55,6 +55,16 @@ fn what_is_written_is_read_proved_and_verified_offline_and_a_changed_proof_is_re
             .out,
         "again\n"
     );
+    let bytes = [0, 255, b'\n', 7];
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, bytes).unwrap();
+    let path = file.path().to_str().unwrap();
+    net.run(&["put", "greetings", "bytes", "--file", path])
+        .expect(0);
+    let mut raw = net.command(&["get", "greetings", "bytes", "--raw"]);
+    let raw = raw.output().unwrap();
+    assert_eq!(raw.stdout, bytes);
+    net.run(&["get", "greetings", "nothing", "--raw"]).expect(1);
     let at = height.to_string();
     assert_eq!(
         net.run(&["get", "greetings", "hello", "--at", &at])
