@@ -141,10 +141,7 @@ mod tests {
                 .filter(|sub| sub.get_name() != "help")
             {
                 let path = format!("{path} {}", sub.get_name());
-                if sub.has_subcommands() {
-                    check(sub, &path);
-                    continue;
-                }
+                check(sub, &path);
                 let after = sub
                     .get_after_help()
                     .map(ToString::to_string)

@@ -15,6 +15,11 @@ use crate::terminal::{Terminal, Tone};
 
 /// Arguments of `violeta key`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  violeta key new alice.key
+  violeta put greetings hello world --key alice.key
+
+In a network that `testnet init` made, its administrator's key signs unless --key says otherwise.")]
 pub(crate) struct KeyArgs {
     #[command(subcommand)]
     command: KeyCommand,

@@ -28,6 +28,10 @@ pub(crate) const UP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Arguments of `violeta testnet`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  violeta testnet init net && violeta testnet up net
+  violeta testnet kill 3 net && violeta testnet start 3 net
+  violeta testnet down net")]
 pub(crate) struct TestnetArgs {
     #[command(subcommand)]
     command: TestnetCommand,
