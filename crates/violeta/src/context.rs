@@ -14,7 +14,7 @@ use violeta_proof::Trust;
 use violeta_types::ValidatorIndex;
 
 use crate::error::{CliError, CliResult};
-use crate::testnet::directory::Network;
+use crate::testnet::directory::{Network, Unreadable};
 
 /// Name of the file that says whom to talk to.
 pub(crate) const CONTEXT_FILE: &str = "violeta-client.toml";
@@ -86,23 +86,36 @@ impl ContextArgs {
     /// # Errors
     /// If nothing says.
     pub(crate) fn endpoints(&self) -> CliResult<Vec<Endpoint>> {
+        self.endpoints_and_unreadable()
+            .map(|(endpoints, _)| endpoints)
+    }
+
+    /// Whom to ask; and the validators of a network's directory that can't be, since their configurations can't be read.
+    ///
+    /// # Errors
+    /// If nothing says, or nobody can be asked.
+    pub(crate) fn endpoints_and_unreadable(&self) -> CliResult<(Vec<Endpoint>, Vec<Unreadable>)> {
+        let named = |urls: Vec<String>| {
+            let endpoints = urls.into_iter().map(|url| (None, url)).collect();
+            Ok((endpoints, Vec::new()))
+        };
         if !self.endpoint.is_empty() {
-            return Ok(self
-                .endpoint
-                .iter()
-                .map(|url| (None, url.clone()))
-                .collect());
+            return named(self.endpoint.clone());
         }
         if let Some((_, file)) = self.file()?
             && !file.endpoints.is_empty()
         {
-            return Ok(file.endpoints.into_iter().map(|url| (None, url)).collect());
+            return named(file.endpoints);
         }
         let network = self
             .network()?
             .ok_or_else(|| missing("whom to talk to", "--endpoint"))?;
-        let endpoints = network.validators.iter().map(|v| (Some(v.index), v.url()));
-        Ok(endpoints.collect())
+        match network.endpoints() {
+            (endpoints, mut unreadable) if endpoints.is_empty() && !unreadable.is_empty() => {
+                Err(unreadable.swap_remove(0).1)
+            }
+            found => Ok(found),
+        }
     }
 
     /// What to trust.

@@ -14,6 +14,7 @@ use crate::error::{CliError, CliResult};
 use crate::gateway::{Gateway, block_on};
 use crate::quorum::Quorum;
 use crate::terminal::{Terminal, Tone, shortened, table, thousands};
+use crate::testnet::directory::Unreadable;
 
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 const STATE_ROOT_DIGITS: usize = 12;
@@ -40,8 +41,8 @@ pub(crate) struct StatusArgs {
 pub(crate) struct ValidatorStatus {
     /// Which one was asked, where that is known.
     pub(crate) validator: Option<ValidatorIndex>,
-    /// Where it was asked.
-    pub(crate) endpoint: String,
+    /// Where it was asked; none if its configuration, which says where, can't be read.
+    pub(crate) endpoint: Option<String>,
     /// What it said.
     #[serde(rename = "status")]
     pub(crate) answer: Option<StatusAnswer>,
@@ -67,6 +68,8 @@ pub(crate) struct QuorumView {
 
 /// A status as a table shows it.
 pub(crate) struct Cells {
+    /// Where it was asked.
+    pub(crate) endpoint: String,
     /// The newest height executed.
     pub(crate) height: String,
     /// The newest height certified.
@@ -92,6 +95,7 @@ impl ValidatorStatus {
             None => "-".into(),
         };
         Cells {
+            endpoint: self.endpoint.clone().unwrap_or_else(|| "-".into()),
             height: of(|a| a.height.0),
             certified: of(|a| a.certified_height.0),
             round: of(|a| a.round.0),
@@ -116,7 +120,7 @@ pub(crate) async fn ask_all(
         let answer = gateway.status().await;
         ValidatorStatus {
             validator: answer.as_ref().ok().and_then(|a| a.validator).or(*index),
-            endpoint: gateway.url().to_owned(),
+            endpoint: Some(gateway.url().to_owned()),
             problem: answer.as_ref().err().map(|e| e.message.clone()),
             answer: answer.ok(),
             state_root: None,
@@ -136,6 +140,25 @@ pub(crate) async fn ask_all(
     Ok(statuses)
 }
 
+/// Those that were asked and those that couldn't be, by index.
+pub(crate) fn with_unreadable(
+    mut statuses: Vec<ValidatorStatus>,
+    unreadable: &[Unreadable],
+) -> Vec<ValidatorStatus> {
+    statuses.extend(unreadable.iter().map(|(index, error)| ValidatorStatus {
+        validator: Some(*index),
+        endpoint: None,
+        answer: None,
+        problem: Some(error.message.clone()),
+        state_root: None,
+        quorum: None,
+    }));
+    if !unreadable.is_empty() {
+        statuses.sort_by_key(|status| status.validator);
+    }
+    statuses
+}
+
 /// The newest height that all have certified who have certified any: one that begins with nothing has nothing to
 /// compare. None if nobody has.
 fn common_height(statuses: &[ValidatorStatus]) -> Option<Height> {
@@ -148,13 +171,13 @@ fn common_height(statuses: &[ValidatorStatus]) -> Option<Height> {
 /// # Errors
 /// If none answers, or it isn't known whom to ask.
 pub(crate) fn run(args: &StatusArgs, terminal: &Terminal) -> CliResult {
-    let endpoints = args.context.endpoints()?;
+    let (endpoints, unreadable) = args.context.endpoints_and_unreadable()?;
     // Without it all are taken to have the same stake: it isn't needed to ask.
     let trust = args.context.trust().ok();
     let committee = trust.as_ref().and_then(|trust| trust.committee());
     block_on(async {
         loop {
-            let mut statuses = ask_all(&endpoints).await?;
+            let mut statuses = with_unreadable(ask_all(&endpoints).await?, &unreadable);
             let quorum = quorum(&statuses, committee);
             for status in &mut statuses {
                 status.quorum.clone_from(&quorum);
@@ -164,6 +187,9 @@ pub(crate) fn run(args: &StatusArgs, terminal: &Terminal) -> CliResult {
                 terminal.line("\u{1b}[2J\u{1b}[H")?;
             }
             show(&statuses, quorum.as_ref(), terminal)?;
+            for (index, error) in &unreadable {
+                terminal.note(format!("warning: v{index}: {error}"));
+            }
             if !args.watch {
                 return verdict(&statuses);
             }
@@ -223,13 +249,14 @@ fn show(
     for status in statuses {
         let cells = status.cells();
         let root = match (&status.answer, &status.state_root) {
+            (None, _) if status.endpoint.is_none() => terminal.paint(Tone::Bad, "unreadable"),
             (None, _) => terminal.paint(Tone::Bad, "doesn't answer"),
             (_, Some(root)) => shortened(root, STATE_ROOT_DIGITS),
             (_, None) => "-".into(),
         };
         shown.add_row([
             name(status),
-            status.endpoint.clone(),
+            cells.endpoint,
             cells.height,
             cells.certified,
             cells.round,
@@ -323,7 +350,7 @@ mod tests {
         };
         ValidatorStatus {
             validator: Some(ValidatorIndex(0)),
-            endpoint: "http://x".into(),
+            endpoint: Some("http://x".into()),
             answer: Some(answer),
             problem: None,
             state_root: Some(root.into()),

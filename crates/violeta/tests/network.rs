@@ -450,6 +450,43 @@ fn a_testnet_is_started_broken_and_stopped() {
 }
 
 #[test]
+fn one_validators_unreadable_configuration_stands_in_nobodys_way() {
+    let net = Net::up();
+    net.written(&["put", "n", "k", "v", "--create"]);
+    let pids: Vec<u64> = (net.run(&["testnet", "ps", "--json"]).expect(0).objects())
+        .iter()
+        .map(|row| row["pid"].as_u64().unwrap())
+        .collect();
+    let config = net.path().join("v0/violeta.toml");
+    let intact = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("x=1\n{intact}")).unwrap();
+
+    let rows = net.run(&["testnet", "ps", "--json"]).expect(0).objects();
+    assert_eq!(rows.len(), 4);
+    assert_eq!(rows[0]["pid"].as_u64(), Some(pids[0]), "{rows:#?}");
+    let problem = rows[0]["problem"].as_str().unwrap();
+    assert!(problem.contains("v0/violeta.toml"), "{problem}");
+    assert!(rows[1]["status"].is_object(), "{rows:#?}");
+    let shown = net.run(&["testnet", "ps"]).expect(0);
+    assert!(shown.out.contains("unreadable"), "{shown:#?}");
+    assert!(shown.err.contains("warning: v0: "), "{shown:#?}");
+    assert_eq!(net.run(&["get", "n", "k"]).expect(0).out, "v\n");
+    let shown = net.run(&["status"]).expect(0);
+    assert!(shown.out.contains("3 agree"), "{shown:#?}");
+    assert!(shown.err.contains("v0/violeta.toml"), "{shown:#?}");
+
+    net.run(&["testnet", "kill", "1"]).expect(0);
+    let said = net.run(&["testnet", "up"]).expect(1);
+    assert!(said.err.contains("v0/violeta.toml"), "{}", said.err);
+    net.run(&["testnet", "start", "1"]).expect(0);
+    net.run(&["testnet", "stop", "0"]).expect(0);
+    assert!(!is_alive(pids[0]) && !is_alive(pids[1]));
+    net.run(&["testnet", "start", "0"]).expect(1);
+    net.run(&["testnet", "down"]).expect(0);
+    assert!(!is_alive(pids[2]) && !is_alive(pids[3]));
+}
+
+#[test]
 fn a_validator_that_cant_start_says_why() {
     let net = Net::up();
     let config = net.path().join("v0/violeta.toml");

@@ -174,7 +174,7 @@ impl Bench {
         }
         let cluster = started?;
         Ok(Bench {
-            urls: cluster.urls(),
+            urls: cluster.urls()?,
             cluster: Some(cluster),
             dir: Some(dir),
         })

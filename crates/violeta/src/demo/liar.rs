@@ -59,7 +59,7 @@ pub(crate) async fn show(story: &mut Story<'_>, dir: &Path) -> CliResult {
     let mut cluster = Cluster::start(dir, VALIDATORS, &options, liar)?;
     cluster.wait_healthy().await?;
     let witnesses = Witnesses::listen(&cluster).await?;
-    let client = writer(&honest_context(&cluster))?;
+    let client = writer(&honest_context(&cluster)?)?;
     let operations = Operations::new()
         .create_namespace(NAMESPACE)?
         .put(NAMESPACE, KEY, TRUE_VALUE)?;
@@ -78,16 +78,16 @@ pub(crate) async fn show(story: &mut Story<'_>, dir: &Path) -> CliResult {
 }
 
 /// Everything of the network, but the endpoints of the honest only: what is written must not depend on the liar.
-fn honest_context(cluster: &Cluster) -> ContextArgs {
+fn honest_context(cluster: &Cluster) -> CliResult<ContextArgs> {
     let mut context = ContextArgs::of_network(&cluster.network.dir);
-    context.endpoint = honest(cluster).into_iter().map(|(_, url)| url).collect();
-    context
+    context.endpoint = (honest(cluster)?.into_iter()).map(|(_, url)| url).collect();
+    Ok(context)
 }
 
-fn honest(cluster: &Cluster) -> Vec<(ValidatorIndex, String)> {
+fn honest(cluster: &Cluster) -> CliResult<Vec<(ValidatorIndex, String)>> {
     let all = cluster.network.validators.iter();
     all.filter(|v| v.index.0 != LIAR)
-        .map(|v| (v.index, v.url()))
+        .map(|v| Ok((v.index, v.url()?)))
         .collect()
 }
 
@@ -97,7 +97,7 @@ struct Witnesses(JoinSet<CliResult<(ValidatorIndex, String)>>);
 impl Witnesses {
     async fn listen(cluster: &Cluster) -> CliResult<Witnesses> {
         let mut tasks = JoinSet::new();
-        for (index, url) in honest(cluster) {
+        for (index, url) in honest(cluster)? {
             // From the very beginning: evidence may be older than the stream.
             let mut events = Gateway::new(&url)?.events(Some("0.0")).await?;
             tasks.spawn(async move {
@@ -145,7 +145,7 @@ async fn caught_equivocating(story: &mut Story<'_>, witnesses: Witnesses) -> Cli
 
 async fn caught_forging(story: &mut Story<'_>, cluster: &Cluster) -> CliResult {
     let mut context = ContextArgs::of_network(&cluster.network.dir);
-    let url = cluster.network.validator(LIAR)?.url();
+    let url = cluster.network.validator(LIAR)?.url()?;
     context.endpoint = vec![url];
     // The liar may be a moment behind; what it says of an older state is no lie to show.
     let asked = reader(&context)?
@@ -182,7 +182,7 @@ async fn caught_forging(story: &mut Story<'_>, cluster: &Cluster) -> CliResult {
 }
 
 async fn honest_agree(story: &mut Story<'_>, cluster: &Cluster) -> CliResult {
-    let endpoints: Vec<_> = honest(cluster)
+    let endpoints: Vec<_> = honest(cluster)?
         .into_iter()
         .map(|(i, url)| (Some(i), url))
         .collect();

@@ -171,7 +171,7 @@ async fn start(story: &mut Story<'_>, dir: &Path) -> CliResult<Cluster> {
     let mut cluster = Cluster::start(dir, VALIDATORS, &options, None)?;
     cluster.wait_healthy().await?;
     let mut facts = Vec::new();
-    for (i, url) in cluster.urls().iter().enumerate() {
+    for (i, url) in cluster.urls()?.iter().enumerate() {
         let pid = cluster.pid(i).unwrap_or_default();
         story.good(format!("v{i}  pid {pid:<8} {url}"))?;
         facts.push(serde_json::json!({ "validator": i, "pid": pid, "http": url }));
@@ -371,7 +371,7 @@ async fn back_again(story: &mut Story<'_>, cluster: &mut Cluster) -> CliResult {
     cluster.wait_healthy().await?;
     let common = level(cluster, CATCH_UP_PATIENCE).await?;
     let seconds = begun.elapsed().as_secs_f64();
-    let endpoints: Vec<_> = cluster.urls().into_iter().map(|url| (None, url)).collect();
+    let endpoints: Vec<_> = cluster.urls()?.into_iter().map(|url| (None, url)).collect();
     let statuses = ask_all(&endpoints).await?;
     let mut shown = table(&["validator", "certified height", "state root"], &[1]);
     for status in &statuses {
@@ -395,7 +395,7 @@ async fn back_again(story: &mut Story<'_>, cluster: &mut Cluster) -> CliResult {
 
 /// Waits until all validators have the same certified height, and says it with the state root that all agree on.
 pub(crate) async fn level(cluster: &Cluster, patience: Duration) -> CliResult<(u64, String)> {
-    let endpoints: Vec<_> = cluster.urls().into_iter().map(|url| (None, url)).collect();
+    let endpoints: Vec<_> = cluster.urls()?.into_iter().map(|url| (None, url)).collect();
     let deadline = Instant::now() + patience;
     loop {
         let statuses = ask_all(&endpoints).await?;
@@ -448,7 +448,7 @@ async fn yours(
     incidents: Vec<String>,
     took: Duration,
 ) -> CliResult {
-    let status = Gateway::new(&cluster.urls()[0])?.status().await?;
+    let status = Gateway::new(&cluster.urls()?[0])?.status().await?;
     story.step(
         "Yours to try",
         &format!(
@@ -463,7 +463,7 @@ async fn yours(
         format!("violeta put {NAMESPACE} mine 'hello'"),
         "violeta status --watch".to_owned(),
     ];
-    for url in cluster.urls() {
+    for url in cluster.urls()? {
         story.say(story.terminal().paint(Tone::Accent, url))?;
     }
     story.say("")?;
@@ -471,7 +471,7 @@ async fn yours(
     for command in first.iter().flatten().chain(&commands) {
         story.say(story.terminal().paint(Tone::Strong, command))?;
     }
-    story.fact("urls", cluster.urls())?;
+    story.fact("urls", cluster.urls()?)?;
     let anywhere = commands.map(|command| format!("{command} --testnet {dir}"));
     story.fact("try", anywhere)?;
     story.fact("incidents", incidents)?;

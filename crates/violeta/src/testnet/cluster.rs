@@ -7,7 +7,7 @@ use std::path::Path;
 use violeta_node::testnet::Options;
 
 use super::UP_PATIENCE;
-use super::directory::{Network, Validator};
+use super::directory::Network;
 use super::process::{Kept, stop_all};
 use crate::error::{CliError, CliResult};
 use crate::gateway::Gateway;
@@ -51,7 +51,7 @@ impl Cluster {
     pub(crate) async fn wait_healthy(&mut self) -> CliResult {
         for (validator, slot) in self.network.validators.iter().zip(&mut self.running) {
             let Some(process) = slot else { continue };
-            let gateway = Gateway::new(&validator.url())?;
+            let gateway = Gateway::new(&validator.url()?)?;
             let identity = super::process::Identity::of(process.pid());
             let running = || identity.is_some_and(|i| i.is_alive());
             if !gateway.wait_healthy(UP_PATIENCE, running).await {
@@ -70,8 +70,11 @@ impl Cluster {
     }
 
     /// The validators' addresses, by index.
-    pub(crate) fn urls(&self) -> Vec<String> {
-        self.network.validators.iter().map(Validator::url).collect()
+    ///
+    /// # Errors
+    /// If the configuration of one can't be read.
+    pub(crate) fn urls(&self) -> CliResult<Vec<String>> {
+        self.network.urls()
     }
 
     /// The pids of those that run.

@@ -23,12 +23,16 @@ use violeta_types::limits::VALIDATORS_MAX;
 use violeta_types::{Genesis, ValidatorIndex};
 
 use super::process::{Identity, Launch};
+use crate::context::Endpoint;
 use crate::error::{CliError, CliResult};
 
 /// Name of the trust file.
 pub(crate) const TRUST_FILE: &str = "trust.json";
 const LOG_FILE: &str = "log";
 const PID_FILE: &str = "pid";
+
+/// A validator whose configuration can't be read, and why.
+pub(crate) type Unreadable = (ValidatorIndex, CliError);
 
 /// A network in a directory.
 #[derive(Clone, Debug)]
@@ -48,8 +52,8 @@ pub(crate) struct Validator {
     pub(crate) index: ValidatorIndex,
     /// Its directory.
     pub(crate) dir: PathBuf,
-    /// Where it listens for clients.
-    pub(crate) http: SocketAddr,
+    /// Where it listens for clients; or why its configuration doesn't say.
+    http: Result<SocketAddr, CliError>,
 }
 
 impl Network {
@@ -68,10 +72,11 @@ impl Network {
         Network::open(dir)
     }
 
-    /// Opens a network that was made before.
+    /// Opens a network that was made before. A validator whose configuration can't be read is one of it still: it can
+    /// be stopped, and the others are there.
     ///
     /// # Errors
-    /// If there is none in `dir`, or it is damaged.
+    /// If there is none in `dir`, or its genesis is damaged.
     pub(crate) fn open(dir: &Path) -> CliResult<Network> {
         if !Network::is_at(dir) {
             let message = format!("there is no network in {}", dir.display());
@@ -82,9 +87,7 @@ impl Network {
         let dir = dir.canonicalize()?;
         let genesis = genesis::load(&dir.join(GENESIS_FILE)).map_err(CliError::failed)?;
         let indices = (0..genesis.committee.len().min(VALIDATORS_MAX) as u16).map(ValidatorIndex);
-        let validators = indices
-            .map(|index| Validator::open(&dir, index))
-            .collect::<CliResult<_>>()?;
+        let validators = indices.map(|index| Validator::open(&dir, index)).collect();
         Ok(Network {
             dir,
             genesis,
@@ -103,6 +106,26 @@ impl Network {
         here.ancestors()
             .find(|dir| Network::is_at(dir))
             .map(Path::to_owned)
+    }
+
+    /// Whom clients can ask; and of whom it can't be read where they listen, and why.
+    pub(crate) fn endpoints(&self) -> (Vec<Endpoint>, Vec<Unreadable>) {
+        let (mut endpoints, mut unreadable) = (Vec::new(), Vec::new());
+        for validator in &self.validators {
+            match validator.url() {
+                Ok(url) => endpoints.push((Some(validator.index), url)),
+                Err(error) => unreadable.push((validator.index, error)),
+            }
+        }
+        (endpoints, unreadable)
+    }
+
+    /// Where clients reach its validators, by index.
+    ///
+    /// # Errors
+    /// If the configuration of one can't be read.
+    pub(crate) fn urls(&self) -> CliResult<Vec<String>> {
+        self.validators.iter().map(Validator::url).collect()
     }
 
     /// What its clients trust.
@@ -142,19 +165,21 @@ fn exists(dir: &Path, file: &Path) -> CliError {
 }
 
 impl Validator {
-    fn open(network: &Path, index: ValidatorIndex) -> CliResult<Validator> {
+    fn open(network: &Path, index: ValidatorIndex) -> Validator {
         let dir = network.join(violeta_node::config::peer_name(index));
-        let config = Config::load(&dir.join(CONFIG_FILE))?;
-        Ok(Validator {
-            index,
-            http: config.http.listen,
-            dir,
-        })
+        let http = match Config::load(&dir.join(CONFIG_FILE)) {
+            Ok(config) => Ok(config.http.listen),
+            Err(error) => Err(error.into()),
+        };
+        Validator { index, dir, http }
     }
 
     /// Where clients reach it.
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.http)
+    ///
+    /// # Errors
+    /// If its configuration can't be read.
+    pub(crate) fn url(&self) -> CliResult<String> {
+        self.http.clone().map(|http| format!("http://{http}"))
     }
 
     /// Its configuration file.

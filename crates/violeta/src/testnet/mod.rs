@@ -253,7 +253,8 @@ fn end_all(
 struct ProcessReport<'a> {
     validator: u16,
     pid: u32,
-    http: String,
+    /// None if its configuration can't be read.
+    http: Option<String>,
     state: &'a str,
 }
 
@@ -261,7 +262,7 @@ fn report(terminal: &Terminal, validator: &Validator, process: Identity, state: 
     terminal.object(&ProcessReport {
         validator: validator.index.0,
         pid: process.pid,
-        http: validator.url(),
+        http: validator.url().ok(),
         state,
     })?;
     terminal.line(format!(
@@ -282,7 +283,7 @@ fn init(args: &InitArgs, terminal: &Terminal) -> CliResult {
     };
     let network = Network::create(&args.dir, args.validators, &options)?;
     let committee = &network.genesis.committee;
-    let urls: Vec<String> = network.validators.iter().map(Validator::url).collect();
+    let urls = network.urls()?;
     terminal.object(&serde_json::json!({
         "dir": network.dir,
         "chain": network.genesis.chain_id(),
@@ -307,6 +308,8 @@ fn init(args: &InitArgs, terminal: &Terminal) -> CliResult {
 }
 
 fn up(network: &Network, terminal: &Terminal) -> CliResult {
+    // Before any is started: one that can't be would leave it half up.
+    network.urls()?;
     let mut started = Vec::new();
     for validator in &network.validators {
         if validator.process().is_none() {
@@ -353,7 +356,7 @@ fn didnt_come_up(validator: &Validator) -> CliError {
 fn wait_up(network: &Network) -> CliResult {
     gateway::block_on(async {
         for validator in &network.validators {
-            let gateway = Gateway::new(&validator.url())?;
+            let gateway = Gateway::new(&validator.url()?)?;
             let running = || validator.process().is_some();
             if !gateway.wait_healthy(UP_PATIENCE, running).await {
                 return Err(didnt_come_up(validator));
@@ -365,6 +368,8 @@ fn wait_up(network: &Network) -> CliResult {
 
 fn start_several(several: &Several, terminal: &Terminal) -> CliResult {
     let (_network, validators) = several.open()?;
+    // Before any is started.
+    validators.iter().try_for_each(|v| v.url().map(drop))?;
     let mut started = Vec::new();
     for validator in &validators {
         match validator.process() {
@@ -373,7 +378,7 @@ fn start_several(several: &Several, terminal: &Terminal) -> CliResult {
         }
     }
     for (validator, process) in started {
-        let gateway = Gateway::new(&validator.url())?;
+        let gateway = Gateway::new(&validator.url()?)?;
         let answers = gateway::block_on(async {
             Ok(gateway
                 .wait_answer(UP_PATIENCE, || process.is_alive())
@@ -409,12 +414,9 @@ struct PsRow {
 
 /// Shows what runs. Whether anything has been written.
 fn ps(network: &Network, terminal: &Terminal) -> CliResult<bool> {
-    let endpoints: Vec<_> = network
-        .validators
-        .iter()
-        .map(|v| (Some(v.index), v.url()))
-        .collect();
-    let statuses = gateway::block_on(crate::status::ask_all(&endpoints))?;
+    let (endpoints, unreadable) = network.endpoints();
+    let asked = gateway::block_on(crate::status::ask_all(&endpoints))?;
+    let statuses = crate::status::with_unreadable(asked, &unreadable);
     let was_used =
         |status: &ValidatorStatus| status.answer.as_ref().is_some_and(|a| a.height.0 > 0);
     let was_used = statuses.iter().any(was_used);
@@ -437,6 +439,7 @@ fn ps(network: &Network, terminal: &Terminal) -> CliResult<bool> {
         let pid = validator.process().map(|p| p.pid);
         let cells = status.cells();
         let state = match (pid, &status.answer) {
+            (_, None) if validator.url().is_err() => terminal.paint(Tone::Bad, "unreadable"),
             (None, None) => terminal.paint(Tone::Faint, "down"),
             (None, Some(_)) => terminal.paint(Tone::Warn, "up, by hand"),
             (Some(_), None) => terminal.paint(Tone::Bad, "doesn't answer"),
@@ -445,7 +448,7 @@ fn ps(network: &Network, terminal: &Terminal) -> CliResult<bool> {
         shown.add_row([
             format!("v{}", validator.index),
             pid.map_or("-".into(), |pid| pid.to_string()),
-            status.endpoint.clone(),
+            cells.endpoint,
             cells.height,
             cells.certified,
             cells.round,
@@ -459,6 +462,9 @@ fn ps(network: &Network, terminal: &Terminal) -> CliResult<bool> {
         })?;
     }
     terminal.table(&shown)?;
+    for (index, error) in &unreadable {
+        terminal.note(format!("warning: v{index}: {error}"));
+    }
     Ok(was_used)
 }
 
