@@ -3,19 +3,39 @@
 //! ```text
 //!   reserve ─▶ next += n ─▶ written and synced ─▶ only now a signature may leave
 //!
-//!   file:  slot 0 (4096) │ slot 1 (4096)        written in turn; the valid one with the greater sequence counts:
+//!   file:  slot 0 (8192) │ slot 1 (8192)        written in turn; the valid one with the greater sequence counts:
 //!                                               a torn write leaves the other
 //!   slot:  magic (8) ‖ sequence: u64 ‖ chain (32) ‖ client key (32) ‖ next: u64 ‖ lowest: u64 ‖
-//!          floor: u64 ‖ expires_max: u64 ‖ digest (32)
+//!          floor: u64 ‖ barrier: u64 ‖ barrier_expires: u64 ‖ expires: 512 × u64 ‖ digest (32)
 //! ```
 //!
 //! Every nonce below `next` may have been signed; none from `next` on has. `lowest` is the lowest whose fate isn't known:
-//! no nonce [`CLIENT_NONCE_SPREAD`] or more above it is signed. `floor` is the highest known to be spent: none more than
-//! [`REACH`] above it is signed. What is only learnt (a nonce was resolved) is written with the next reservation:
-//! forgetting it is safe.
+//! no nonce [`CLIENT_NONCE_SPREAD`] or more above it is signed. `expires` says of each from `lowest` on until when it may
+//! be executed, 0 if its fate is known. `floor` is the highest known to be spent: none more than [`REACH`] above it is
+//! signed. What is only learnt (a nonce was resolved) is written with the next reservation: forgetting it is safe.
 //!
 //! The file is locked while it is open: two processes with one file can't both sign. A key used with two files, or on
 //! two machines, is beyond what a file can guard.
+//!
+//! **A client always gets on.** A transaction that reached nobody is resolved once certified time has passed its expiry.
+//! Certified time is the chain's, which stands still while nothing is committed, and the client who could make it go on,
+//! by a barrier, needs a nonce for that:
+//!
+//! ```text
+//!   lowest                              lowest + UNDER_WAY_MAX      lowest + CLIENT_NONCE_SPREAD
+//!   ├────────────────────────────────────────┤├─────────────────────────┤
+//!      transactions, and barriers                barriers alone
+//! ```
+//!
+//! - Its *own* expiry frees a nonce, after any number of openings: what is reserved later doesn't put that off.
+//! - The last [`BARRIER_NONCES`] of the spread are left to barriers, so a client whose part for transactions is full can
+//!   still make time go on, and when the lowest has expired one block is enough.
+//! - One barrier is under way at a time: until it is spent or has expired, it is that one that is sent again, as the same
+//!   bytes (`barrier`, `barrier_expires`). An outage uses one in [`BARRIER_EXPIRY_MS`] then, however often a client
+//!   tries.
+//! - Where barriers are executed and the lowest still hasn't expired, since this machine's clock is ahead of the chain's,
+//!   those left to barriers are signed [`BARRIER_PAUSE_MS`] apart: they last longer than any transaction that a
+//!   validator admits.
 //!
 //! **A file that is lost.** With H, the highest nonce that the chain has seen, the window of what can be executed is
 //! divided between the file that was lost and its successor, whatever became of what the lost one signed:
@@ -42,14 +62,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use borsh::{BorshDeserialize, BorshSerialize};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use violeta_types::limits::{CLIENT_NONCE_SPREAD, NONCE_WINDOW};
+use violeta_types::limits::{CLIENT_NONCE_SPREAD, EXPIRY_AHEAD_MS_MAX, NONCE_WINDOW};
 use violeta_types::{ChainId, ClientPublicKey, Digest, Domain, Nonce, TimeMs};
 
 use crate::keys::{SECRET_MODE, sync_parent};
 
-/// Bytes between the slots: what a disk writes as one.
-const SLOT_BYTES: usize = 4_096;
-const MAGIC: [u8; 8] = *b"vlnonce1";
+/// Bytes from one slot to the next: whole pages, so that no write touches both.
+const SLOT_BYTES: usize = 8_192;
+const MAGIC: [u8; 8] = *b"vlnonce2";
+
+/// Nonces of the spread that are left to barriers.
+pub const BARRIER_NONCES: u64 = 32;
+/// How many nonces above the lowest unresolved one transactions may take.
+pub const UNDER_WAY_MAX: u64 = CLIENT_NONCE_SPREAD - BARRIER_NONCES;
+/// How long a barrier that makes time go on stays valid: nearly as long as a validator admits, by a clock that may be
+/// ahead of the validator's.
+pub const BARRIER_EXPIRY_MS: u64 = EXPIRY_AHEAD_MS_MAX - 60_000;
+/// How long after one barrier the next may take a nonce of those left to barriers.
+pub const BARRIER_PAUSE_MS: u64 = 20_000;
+
+// However far ahead the clock is by which an admitted transaction expires, time passes it before the barriers are gone.
+const _: () = assert!(BARRIER_NONCES * BARRIER_PAUSE_MS > EXPIRY_AHEAD_MS_MAX);
 
 /// Nonces of the chain's window that are left to the file that takes a lost one's place.
 pub const SUCCESSOR_NONCES: u64 = 256;
@@ -92,12 +125,16 @@ pub enum NonceError {
     },
     /// Too many transactions are unresolved.
     #[error(
-        "the nonces from {lowest} on aren't resolved, and {CLIENT_NONCE_SPREAD} at most may be under way: wait for \
-         their outcomes"
+        "the nonces from {lowest} on aren't resolved, and {UNDER_WAY_MAX} at most may be under way: wait for their \
+         outcomes; what has none is resolved once the network commits after its expiry"
     )]
     TooManyUnresolved {
         /// The lowest of them.
         lowest: Nonce,
+        /// When it can't be executed any more.
+        expires: TimeMs,
+        /// It was signed before the file was opened: nobody here waits for its outcome.
+        inherited: bool,
     },
     /// So many expired without any having been executed that the next ones would leave this file's part of the chain's
     /// window.
@@ -138,16 +175,25 @@ struct Record {
     /// The highest known to be spent; in a successor, before one of its own is, as much above that as lets it sign to
     /// the end of the chain's window.
     floor: Nonce,
-    expires_max: TimeMs,
+    /// The last barrier that was signed to make time go on.
+    barrier: Nonce,
+    barrier_expires: TimeMs,
+    /// Of `lowest` and those above it.
+    expires: [TimeMs; CLIENT_NONCE_SPREAD as usize],
 }
 
-const RECORD_BYTES: usize = 8 + 8 + 32 + 32 + 4 * 8;
+/// The expiry of a nonce whose fate is known.
+const RESOLVED: TimeMs = TimeMs(0);
+
+const RECORD_BYTES: usize = 8 + 8 + 32 + 32 + 5 * 8 + 8 * CLIENT_NONCE_SPREAD as usize;
 
 struct Inner {
     file: Flock<File>,
     record: Record,
     /// Signed, or maybe signed, and not resolved; with its expiry.
     unresolved: BTreeMap<Nonce, TimeMs>,
+    /// Nonces below were signed before the file was opened.
+    inherited_below: Nonce,
     fresh: bool,
     broken: bool,
 }
@@ -203,12 +249,15 @@ impl Nonces {
             }
         };
         let unresolved = (record.lowest.0..record.next.0)
-            .map(|n| (Nonce(n), record.expires_max))
+            .zip(record.expires)
+            .filter(|(_, expires)| *expires != RESOLVED)
+            .map(|(n, expires)| (Nonce(n), expires))
             .collect();
         Ok(Nonces {
             path: path.to_owned(),
             inner: Mutex::new(Inner {
                 file,
+                inherited_below: record.next,
                 record,
                 unresolved,
                 fresh,
@@ -324,28 +373,74 @@ impl Begun {
     /// If too many are unresolved, or the file can't be written.
     pub fn reserve(&self, count: u64, expires: TimeMs) -> Result<Range<u64>, NonceError> {
         let mut inner = self.0.lock();
+        inner.room(count, UNDER_WAY_MAX)?;
+        self.take(&mut inner, count, expires, |record| record)
+    }
+
+    /// The nonce and the expiry of the barrier that is to make time go on: an earlier one's as long as that may still be
+    /// executed, since it is the same transaction then, or else a new one's. Durable when this returns. Nothing but a
+    /// transaction without operations, with just this expiry, may be signed under it.
+    ///
+    /// # Errors
+    /// If none is left for now, or the file can't be written.
+    pub fn barrier(&self, now: TimeMs) -> Result<(Nonce, TimeMs), NonceError> {
+        let mut inner = self.0.lock();
+        let last = (inner.record.barrier, inner.record.barrier_expires);
+        let under_way = inner.unresolved.contains_key(&last.0);
+        // A clock that was far ahead and was put back: no validator would take that one.
+        let admitted = last.1.0.saturating_sub(now.0) <= EXPIRY_AHEAD_MS_MAX;
+        if under_way && now <= last.1 && admitted {
+            return Ok(last);
+        }
+        let signed_at = last.1.0.saturating_sub(BARRIER_EXPIRY_MS);
+        // A clock that was put back counts as a pause that is over.
+        let paused = now.0.abs_diff(signed_at) >= BARRIER_PAUSE_MS;
+        let at_most = match paused {
+            true => CLIENT_NONCE_SPREAD,
+            false => UNDER_WAY_MAX,
+        };
+        match inner.room(1, at_most) {
+            // It has expired by this machine's clock, and not by the chain's: a validator may still take it.
+            Err(_) if under_way => return Ok(last),
+            room => room?,
+        }
+        let expires = TimeMs(now.0.saturating_add(BARRIER_EXPIRY_MS));
+        let taken = self.take(&mut inner, 1, expires, |record| Record {
+            barrier: record.next,
+            barrier_expires: expires,
+            ..record
+        })?;
+        Ok((Nonce(taken.start), expires))
+    }
+
+    /// Takes the next nonces; `with` changes what is written beside them.
+    fn take(
+        &self,
+        inner: &mut Inner,
+        count: u64,
+        expires: TimeMs,
+        with: impl FnOnce(Record) -> Record,
+    ) -> Result<Range<u64>, NonceError> {
         assert!(!inner.fresh, "where to begin is known");
-        let record = inner.record;
+        // What expires at 0 is told from what is resolved.
+        let expires = expires.max(TimeMs(1));
+        let record = with(inner.record);
+        let reserved = record.next.0..record.next.0.saturating_add(count);
         let lowest = inner.lowest();
-        let next = record.next.0.saturating_add(count);
-        // The last one signed is next − 1.
-        if next > lowest.0.saturating_add(CLIENT_NONCE_SPREAD) {
-            return Err(NonceError::TooManyUnresolved { lowest });
+        let mut all = [RESOLVED; CLIENT_NONCE_SPREAD as usize];
+        let new = reserved.clone().map(|n| (Nonce(n), expires));
+        let known = inner.unresolved.iter().map(|(n, expires)| (*n, *expires));
+        for (nonce, expires) in known.chain(new.clone()) {
+            all[(nonce.0 - lowest.0) as usize] = expires;
         }
-        let last = Nonce(record.floor.0.saturating_add(REACH));
-        if next - 1 > last.0 {
-            return Err(NonceError::OutOfWindow { last });
-        }
-        let reserved = record.next.0..next;
         let record = Record {
-            next: Nonce(next),
+            next: Nonce(reserved.end),
             lowest,
-            expires_max: record.expires_max.max(expires),
+            expires: all,
             ..record
         };
-        self.0.write(&mut inner, record)?;
-        let signed = reserved.clone().map(|n| (Nonce(n), expires));
-        inner.unresolved.extend(signed);
+        self.0.write(inner, record)?;
+        inner.unresolved.extend(new);
         assert!(inner.unresolved.len() as u64 <= CLIENT_NONCE_SPREAD);
         Ok(reserved)
     }
@@ -364,6 +459,25 @@ impl Inner {
         let first = self.unresolved.keys().next();
         first.copied().unwrap_or(self.record.next)
     }
+
+    /// Whether so many more may be signed, with `spread` at most from the lowest unresolved one on.
+    fn room(&self, count: u64, spread: u64) -> Result<(), NonceError> {
+        let lowest = self.lowest();
+        let next = self.record.next.0.saturating_add(count);
+        // The last one signed is next − 1.
+        if next > lowest.0.saturating_add(spread) {
+            return Err(NonceError::TooManyUnresolved {
+                lowest,
+                expires: self.unresolved.get(&lowest).copied().unwrap_or(RESOLVED),
+                inherited: lowest < self.inherited_below,
+            });
+        }
+        let last = Nonce(self.record.floor.0.saturating_add(REACH));
+        match next - 1 > last.0 {
+            true => Err(NonceError::OutOfWindow { last }),
+            false => Ok(()),
+        }
+    }
 }
 
 fn first(chain: ChainId, key: ClientPublicKey) -> Record {
@@ -375,7 +489,9 @@ fn first(chain: ChainId, key: ClientPublicKey) -> Record {
         next: Nonce(1),
         lowest: Nonce(1),
         floor: Nonce(0),
-        expires_max: TimeMs(0),
+        barrier: Nonce(0),
+        barrier_expires: TimeMs(0),
+        expires: [RESOLVED; CLIENT_NONCE_SPREAD as usize],
     }
 }
 
@@ -563,17 +679,92 @@ mod tests {
     fn no_more_than_the_spread_is_under_way() {
         let f = Fixture::new();
         let nonces = f.begun();
-        assert_eq!(nonces.reserve(512, LATER).unwrap(), 1..513);
+        assert_eq!(nonces.reserve(480, LATER).unwrap(), 1..481);
         let full = nonces.reserve(1, LATER);
         assert!(matches!(
             full,
-            Err(NonceError::TooManyUnresolved { lowest: Nonce(1) })
+            Err(NonceError::TooManyUnresolved {
+                lowest: Nonce(1),
+                expires: LATER,
+                inherited: false,
+            })
         ));
         nonces.spent(Nonce(2));
         assert!(nonces.reserve(1, LATER).is_err(), "nonce 1 is still open");
         nonces.spent(Nonce(1));
-        assert_eq!(nonces.reserve(2, LATER).unwrap(), 513..515);
+        assert_eq!(nonces.reserve(2, LATER).unwrap(), 481..483);
         assert!(nonces.reserve(1, LATER).is_err());
+    }
+
+    #[test]
+    fn its_own_expiry_frees_a_nonce_after_a_restart_however_late_others_expire() {
+        let f = Fixture::new();
+        let nonces = f.begun();
+        nonces.reserve(2, TimeMs(100)).unwrap();
+        nonces.spent(Nonce(1));
+        nonces.reserve(479, TimeMs(900)).unwrap();
+        drop(nonces);
+        let nonces = f.begun();
+        let full = nonces.reserve(1, TimeMs(1_000)).unwrap_err();
+        let inherited = matches!(
+            full,
+            NonceError::TooManyUnresolved {
+                lowest: Nonce(2),
+                expires: TimeMs(100),
+                inherited: true,
+            }
+        );
+        assert!(inherited, "{full:?}");
+        // 3 to 300 are spent; 2 has expired; 301 on, who knows.
+        nonces.learn(
+            Nonce(300),
+            |n| (3..=300).contains(&n.0) || n == Nonce(1),
+            TimeMs(101),
+        );
+        assert_eq!(nonces.unresolved(), 181);
+        assert_eq!(nonces.reserve(1, TimeMs(1_000)).unwrap(), 482..483);
+        drop(nonces);
+        assert_eq!(f.begun().unresolved(), 182);
+    }
+
+    #[test]
+    fn a_full_spread_leaves_a_barrier_that_is_the_same_until_it_is_resolved() {
+        let f = Fixture::new();
+        let nonces = f.begun();
+        nonces.reserve(480, TimeMs(100)).unwrap();
+        let now = 1_000_000;
+        let first = nonces.barrier(TimeMs(now)).unwrap();
+        assert_eq!(first, (Nonce(481), TimeMs(now + 540_000)));
+        drop(nonces);
+        // Tried over and over in an outage, by one process after another.
+        for i in 0..100 {
+            assert_eq!(f.begun().barrier(TimeMs(now + i)).unwrap(), first);
+        }
+        let nonces = f.begun();
+        nonces.spent(Nonce(481));
+        let soon = nonces.barrier(TimeMs(now + 19_999));
+        assert!(soon.is_err(), "the rest must last: {soon:?}");
+        let second = nonces.barrier(TimeMs(now + 20_000)).unwrap();
+        assert_eq!(second.0, Nonce(482));
+        // It expired, and no certified time says so: another one.
+        let third = nonces.barrier(TimeMs(second.1.0 + 1)).unwrap();
+        assert_eq!(third.0, Nonce(483));
+        assert!(nonces.reserve(1, LATER).is_err(), "barriers alone");
+    }
+
+    #[test]
+    fn when_no_nonce_is_left_the_last_barrier_is_given_again() {
+        let f = Fixture::new();
+        let nonces = f.begun();
+        nonces.reserve(480, TimeMs(100)).unwrap();
+        let mut now = TimeMs(1_000_000);
+        for nonce in 481..=512 {
+            let (taken, expires) = nonces.barrier(now).unwrap();
+            assert_eq!(taken, Nonce(nonce));
+            now = TimeMs(expires.0 + 1);
+        }
+        let (taken, expires) = nonces.barrier(now).unwrap();
+        assert_eq!((taken, expires.0), (Nonce(512), now.0 - 1));
     }
 
     #[test]
@@ -599,7 +790,7 @@ mod tests {
     fn nonces_that_die_unspent_don_t_run_out_of_the_chains_window_unnoticed() {
         let f = Fixture::new();
         let nonces = f.begun();
-        for (round, count) in [(0, 512), (1, 256)] {
+        for (round, count) in [(1, 480), (2, 288)] {
             nonces.reserve(count, TimeMs(round)).unwrap();
             nonces.learn(Nonce(0), |_| false, TimeMs(round + 1));
         }
@@ -613,7 +804,7 @@ mod tests {
     /// All that it signs, one after the other, while what it has signed expires and nothing is executed.
     fn sign_all(nonces: &Begun, highest: Nonce) -> BTreeSet<u64> {
         let mut signed = BTreeSet::new();
-        for now in 0.. {
+        for now in 1.. {
             match nonces.reserve(1, TimeMs(now)) {
                 Ok(nonces) => assert!(nonces.into_iter().all(|n| signed.insert(n))),
                 Err(NonceError::TooManyUnresolved { .. }) => {

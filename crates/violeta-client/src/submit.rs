@@ -11,6 +11,7 @@
 //! Sending more than once is safe: it's the same transaction, executed once at the most.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -23,16 +24,17 @@ use violeta_types::api::{
     BINARY, BatchVerdict, ErrorCode, ErrorDetail, TransactionAnswer, TransactionStatus,
     WAIT_MS_MAX, encode_batch,
 };
-use violeta_types::limits::{CLIENT_NONCE_SPREAD, TRANSACTION_BYTES_MAX};
+use violeta_types::limits::TRANSACTION_BYTES_MAX;
 use violeta_types::transaction::Condition;
 use violeta_types::{Bounded, Height, Nonce, Outcome, TimeMs, TxId};
 
+use crate::account::Account;
 use crate::client::{Client, Failures, now_ms};
 use crate::error::ClientError;
 use crate::http::{Failure, is_busy, json};
 use crate::incident::Part;
 use crate::limits::{NUDGE_MS, PAUSE_MS, READ_MS_MAX, RETRY_MS, SETTLE_MS_MAX, WAIT_MS};
-use crate::nonces::Begun;
+use crate::nonces::{Begun, NonceError, UNDER_WAY_MAX};
 use crate::read::{NoProof, asked_outcome};
 use crate::transaction::{Operations, Signed, encoded_len, sign};
 
@@ -157,7 +159,7 @@ impl Client {
     /// it is waited for, like the rest.
     ///
     /// # Errors
-    /// If one exceeds a limit, or there aren't nonces for all: at most 512 may be under way.
+    /// If one exceeds a limit, or there aren't nonces for all: at most [`UNDER_WAY_MAX`] may be under way.
     pub async fn submit_batch(
         &self,
         transactions: Vec<Operations>,
@@ -224,15 +226,12 @@ impl Client {
         if count == 0 {
             return Ok(Vec::new());
         }
-        if count > CLIENT_NONCE_SPREAD {
+        if count > UNDER_WAY_MAX {
             let message =
-                format!("{count} transactions at once, at most {CLIENT_NONCE_SPREAD}: split them");
+                format!("{count} transactions at once, at most {UNDER_WAY_MAX}: split them");
             return Err(ClientError::Invalid(message));
         }
-        // It may take a while: the expiry counts from then on.
-        self.begun().await?;
-        let expires = TimeMs(now_ms().0 + self.0.expiry.as_millis() as u64);
-        let nonces = self.reserve(count, expires).await?;
+        let (nonces, expires) = self.reserve(count).await?;
         let signer = self.signer()?;
         let chain = self.chain();
         let signed = nonces
@@ -241,32 +240,58 @@ impl Client {
         Ok(signed.collect())
     }
 
-    /// Nonces that are on disk. Where too many are unresolved, asks the chain which of them are.
-    async fn reserve(
-        &self,
-        count: u64,
-        expires: TimeMs,
-    ) -> Result<std::ops::Range<u64>, ClientError> {
-        use crate::nonces::NonceError::{OutOfWindow, TooManyUnresolved};
-        match self.reserve_blocking(count, expires).await {
-            Err(ClientError::Nonces(TooManyUnresolved { .. } | OutOfWindow { .. })) => {
-                self.learn().await?;
-                self.reserve_blocking(count, expires).await
+    /// Nonces that are on disk, and the expiry that they were reserved for. Where too many are unresolved, asks the chain
+    /// which of them are; and if an earlier process left the lowest, which nobody will say any more of, or it has expired,
+    /// goes on asking until the chain's time has passed its expiry, and sees to it that it does.
+    async fn reserve(&self, count: u64) -> Result<(Range<u64>, TimeMs), ClientError> {
+        // It may take a while: the expiry counts from then on.
+        self.begun().await?;
+        let patience = self.0.expiry + Duration::from_millis(SETTLE_MS_MAX);
+        let (begun, mut nudge_at) = (Instant::now(), Instant::now());
+        let mut asked = false;
+        loop {
+            let now = now_ms();
+            let expires = TimeMs(now.0 + self.0.expiry.as_millis() as u64);
+            let blocked = match self.blocking(move |n| n.reserve(count, expires)).await {
+                Err(ClientError::Nonces(error)) => error,
+                reserved => return reserved.map(|nonces| (nonces, expires)),
+            };
+            let over = match blocked {
+                // Perhaps what the chain tells now is enough.
+                NonceError::TooManyUnresolved { .. } | NonceError::OutOfWindow { .. } if !asked => {
+                    false
+                }
+                NonceError::TooManyUnresolved {
+                    expires, inherited, ..
+                } if begun.elapsed() < patience && (inherited || expires < now) => {
+                    let over = expires < now;
+                    let pause_ms = if over { PAUSE_MS } else { NUDGE_MS };
+                    tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+                    over
+                }
+                error => return Err(error.into()),
+            };
+            let learnt = self.learn().await;
+            // One validator may fail for a moment; who reaches nobody at all is told at once.
+            if !asked {
+                learnt?;
             }
-            reserved => reserved,
+            asked = true;
+            if over && Instant::now() >= nudge_at {
+                nudge_at = Instant::now() + Duration::from_millis(NUDGE_MS);
+                self.nudge().await;
+            }
         }
     }
 
-    async fn reserve_blocking(
+    /// Asks the nonces for something for which they may sync their file.
+    async fn blocking<T: Send + 'static>(
         &self,
-        count: u64,
-        expires: TimeMs,
-    ) -> Result<std::ops::Range<u64>, ClientError> {
+        ask: impl FnOnce(&Begun) -> Result<T, NonceError> + Send + 'static,
+    ) -> Result<T, ClientError> {
         let nonces = self.begun().await?.clone();
-        // It syncs a file.
-        let reserving = tokio::task::spawn_blocking(move || nonces.reserve(count, expires));
-        match reserving.await {
-            Ok(reserved) => Ok(reserved?),
+        match tokio::task::spawn_blocking(move || ask(&nonces)).await {
+            Ok(answer) => Ok(answer?),
             Err(error) => Err(ClientError::Config(format!(
                 "the runtime is going down: {error}"
             ))),
@@ -322,17 +347,17 @@ impl Client {
     }
 
     /// Learns from a certified state which nonces are resolved.
-    async fn learn(&self) -> Result<(), ClientError> {
+    async fn learn(&self) -> Result<(Option<Account>, TrustedHead), ClientError> {
         let (account, head) = self.account().await?;
         let signer = self.signer()?;
         let time = head.head().time;
-        match account {
+        match &account {
             Some(account) => signer
                 .nonces
                 .learn(account.highest, |n| account.is_spent(n), time),
             None => signer.nonces.learn(Nonce(0), |_| false, time),
         }
-        Ok(())
+        Ok((account, head))
     }
 }
 
@@ -640,11 +665,10 @@ impl Client {
             if let Ok(Some(receipt)) = self.outcome(transaction).await {
                 return Ok(receipt);
             }
-            if let Ok((account, head)) = self.account().await {
+            if let Ok((account, head)) = self.learn().await {
                 let spent = account.is_some_and(|account| account.is_spent(nonce));
                 let over = head.head().time > expires;
                 if over && !spent {
-                    self.learn().await?;
                     return Err(ClientError::Expired { transaction });
                 }
                 // The chain's time lags behind the clock's: one block may not be enough.
@@ -657,22 +681,17 @@ impl Client {
         }
     }
 
-    /// An idle chain makes no blocks, so its time stands still: a barrier makes one. Nobody waits for its result.
+    /// An idle chain makes no blocks, so its time stands still: a barrier makes one. Nobody waits for its result: what is
+    /// learnt next tells whether it was spent, and until then it is the same one that is sent again.
     async fn nudge(&self) {
-        let expires = TimeMs(now_ms().0 + SETTLE_MS_MAX);
-        let nonces = match self.reserve_blocking(1, expires).await {
-            Ok(nonces) => nonces,
+        let now = now_ms();
+        let (nonce, expires) = match self.blocking(move |n| n.barrier(now)).await {
+            Ok(barrier) => barrier,
             Err(error) => return tracing::debug!(%error, "no nonce for a barrier"),
         };
         let Ok(signer) = self.signer() else { return };
         let none = Bounded::default();
-        let barrier = sign(
-            &signer.key,
-            self.chain(),
-            Nonce(nonces.start),
-            expires,
-            none,
-        );
+        let barrier = sign(&signer.key, self.chain(), nonce, expires, none);
         // To one after the other until one takes it: that is enough for a block.
         if let Err(error) = self.send_batch(&[barrier.bytes]).await {
             tracing::debug!(%error, "no barrier could be sent");

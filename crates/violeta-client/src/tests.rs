@@ -596,6 +596,103 @@ async fn nonces_go_on_after_a_restart_and_two_processes_can_t_share_them() {
     assert_eq!(nonces, [1, 2]);
 }
 
+/// Blocks are made when somebody submits, at the time of day: in between, the chain's time stands still.
+async fn at_the_time_of_day<T>(cluster: &Cluster, work: impl Future<Output = T>) -> T {
+    let clock = async {
+        loop {
+            cluster.chain.set_time(crate::client::now_ms());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        () = clock => unreachable!("it goes on for ever"),
+    }
+}
+
+/// A put of an earlier process reached nobody, and its nonce is the lowest unresolved one.
+async fn with_a_put_that_reached_nobody(expiry: Duration) -> Cluster {
+    let cluster = Cluster::honest().await;
+    let client = expiring(&cluster, expiry).await;
+    client.put(SPACE, "alice", "1").await.unwrap();
+    let put = Operations::new().put(SPACE, "alice", "2").unwrap();
+    drop(client.submit(put).await.unwrap());
+    cluster
+}
+
+async fn expiring(cluster: &Cluster, expiry: Duration) -> Client {
+    let mut config = cluster.config();
+    config.expiry = expiry;
+    cluster.client_with(config).await
+}
+
+async fn puts(client: &Client, count: usize) -> Result<(), ClientError> {
+    let put = || Operations::new().put(SPACE, "alice", "3").unwrap();
+    let puts = std::iter::repeat_with(put).take(count).collect();
+    for pending in client.submit_batch(puts).await? {
+        pending.wait().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn after_a_put_that_reached_nobody_a_load_of_more_than_the_spread_goes_through() {
+    let expiry = Duration::from_secs(4);
+    let cluster = with_a_put_that_reached_nobody(expiry).await;
+    let client = expiring(&cluster, expiry).await;
+    let load = async {
+        for _ in 0..6 {
+            puts(&client, 100).await.unwrap();
+        }
+    };
+    at_the_time_of_day(&cluster, load).await;
+    // This chain has no accounts: it doesn't tell that the barrier was executed.
+    assert_eq!(client.unresolved(), 1, "all but the barrier");
+}
+
+#[tokio::test]
+async fn a_client_whose_spread_is_full_gets_on_by_itself_on_an_idle_chain() {
+    let expiry = Duration::from_secs(3);
+    let cluster = with_a_put_that_reached_nobody(expiry).await;
+    // A load is interrupted when the spread is full: nonces 3 to 481 are executed.
+    let client = expiring(&cluster, expiry).await;
+    at_the_time_of_day(&cluster, async {
+        puts(&client, 240).await.unwrap();
+        puts(&client, 239).await.unwrap();
+    })
+    .await;
+    drop(client);
+    let idle_at = cluster.chain.height();
+    // Much later: nobody has submitted anything, and all have long expired by the clock.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(cluster.chain.height(), idle_at);
+    let client = expiring(&cluster, expiry).await;
+    at_the_time_of_day(&cluster, client.put(SPACE, "alice", "4"))
+        .await
+        .unwrap();
+    assert_eq!(cluster.chain.height(), idle_at + 2, "a barrier and the put");
+}
+
+#[tokio::test]
+async fn who_has_signed_too_many_and_waits_for_none_of_them_is_told_so_at_once() {
+    let cluster = Cluster::honest().await;
+    let client = cluster.client().await;
+    client.put(SPACE, "alice", "1").await.unwrap();
+    let mut under_way = Vec::new();
+    for _ in 0..crate::nonces::UNDER_WAY_MAX {
+        under_way.push(client.submit(Operations::new()).await.unwrap());
+    }
+    let error = client.submit(Operations::new()).await.err().unwrap();
+    let told = matches!(
+        error,
+        ClientError::Nonces(NonceError::TooManyUnresolved {
+            inherited: false,
+            ..
+        })
+    );
+    assert!(told, "{error}");
+}
+
 #[tokio::test]
 async fn a_client_without_a_key_reads_and_doesn_t_sign() {
     let cluster = Cluster::honest().await;

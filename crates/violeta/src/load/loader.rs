@@ -39,7 +39,7 @@ pub(crate) const WINDOW_DEFAULT: usize = 8;
 pub(crate) const WINDOW_MAX: usize = 128;
 
 const _: () = assert!(OPERATIONS_DEFAULT <= OPERATIONS_MAX);
-const _: () = assert!(2 * WINDOW_MAX as u64 <= violeta_types::limits::CLIENT_NONCE_SPREAD);
+const _: () = assert!(2 * WINDOW_MAX as u64 <= violeta_client::nonces::UNDER_WAY_MAX);
 
 /// How rows are put together.
 #[derive(Clone, Copy, Debug)]
