@@ -2,6 +2,7 @@
 
 pub(crate) mod loader;
 mod progress;
+mod quotes;
 mod row_set;
 pub(crate) mod rows;
 

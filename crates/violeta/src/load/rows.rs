@@ -16,6 +16,7 @@ use std::path::Path;
 use clap::ValueEnum;
 use violeta_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
+use super::quotes::QuotesFollowed;
 use crate::error::{CliError, CliResult};
 
 /// Bytes of a line of JSON.
@@ -142,15 +143,22 @@ pub(crate) fn read(
     columns: &Columns,
 ) -> CliResult<Rows> {
     match format {
-        Format::Tsv => separated(source, b'\t', columns),
-        Format::Csv => separated(source, b',', columns),
+        Format::Tsv => separated(source, b'\t', |_| None, columns),
+        Format::Csv => separated(
+            QuotesFollowed::new(source),
+            b',',
+            QuotesFollowed::cut_off,
+            columns,
+        ),
         Format::Jsonl => Ok(json_lines(source, columns.clone())),
     }
 }
 
-fn separated(
-    source: impl Read + Send + 'static,
+/// `cut_off` tells the line of a quoted field that the source ended in, once it has ended.
+fn separated<R: Read + Send + 'static>(
+    source: R,
     delimiter: u8,
+    cut_off: fn(&R) -> Option<u64>,
     columns: &Columns,
 ) -> CliResult<Rows> {
     let mut reader = csv::ReaderBuilder::new()
@@ -164,6 +172,12 @@ fn separated(
         .iter()
         .map(ToOwned::to_owned)
         .collect();
+    if let Some(bad) = cut_off(reader.get_ref()).map(unclosed) {
+        return Err(CliError::failed(format!(
+            "the header can't be read from line {} on: {}",
+            bad.line, bad.reason
+        )));
+    }
     let place = |name: &String| {
         header.iter().position(|h| h == name).ok_or_else(|| {
             CliError::usage(format!("there is no column {name:?}"))
@@ -176,24 +190,42 @@ fn separated(
         .map(place)
         .collect::<CliResult<Vec<_>>>()?;
     let value = columns.value.as_ref().map(place).transpose()?;
-    let rows = reader.into_records();
-    Ok(Box::new(rows.map(move |record| -> Result<Row, Unread> {
-        let record = record?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let parts: Vec<&str> = keys.iter().filter_map(|&i| record.get(i)).collect();
-        let value = match value {
-            Some(i) => record.get(i).unwrap_or_default().to_owned(),
-            None => {
-                let others = header.iter().zip(&record).enumerate();
-                let object: serde_json::Map<_, _> = others
-                    .filter(|(i, _)| !keys.contains(i))
-                    .map(|(_, (name, field))| (name.clone(), field.into()))
-                    .collect();
-                serde_json::Value::Object(object).to_string()
-            }
-        };
-        Ok(row(line, &parts, value)?)
-    })))
+    let mut records = reader.into_records();
+    let records = std::iter::from_fn(move || {
+        let record = records.next()?;
+        // The reader asks for more only once it has given all records that are whole: so this is the last one.
+        match cut_off(records.reader().get_ref()) {
+            Some(line) => Some(Err(Unread::Rest(unclosed(line)))),
+            None => Some(record.map_err(Unread::from)),
+        }
+    });
+    Ok(Box::new(records.map(
+        move |record| -> Result<Row, Unread> {
+            let record = record?;
+            let line = record.position().map_or(0, csv::Position::line);
+            let parts: Vec<&str> = keys.iter().filter_map(|&i| record.get(i)).collect();
+            let value = match value {
+                Some(i) => record.get(i).unwrap_or_default().to_owned(),
+                None => {
+                    let others = header.iter().zip(&record).enumerate();
+                    let object: serde_json::Map<_, _> = others
+                        .filter(|(i, _)| !keys.contains(i))
+                        .map(|(_, (name, field))| (name.clone(), field.into()))
+                        .collect();
+                    serde_json::Value::Object(object).to_string()
+                }
+            };
+            Ok(row(line, &parts, value)?)
+        },
+    )))
+}
+
+/// What a quote makes of a file that it swallows the rest of.
+fn unclosed(line: u64) -> BadRow {
+    BadRow {
+        line,
+        reason: "the quote that opens a field in this line is never closed".into(),
+    }
 }
 
 fn json_lines(source: impl Read + Send + 'static, columns: Columns) -> Rows {
@@ -342,6 +374,34 @@ mod tests {
             rows(text, Format::Csv, &["k"], Some("v")),
             [good("a,b", "say \"x\"")]
         );
+    }
+
+    #[test]
+    fn a_quote_that_is_never_closed_ends_the_rows_where_it_opens() {
+        let first = good("a", "1");
+        for text in [
+            "k,v\na,1\nb,\"unclosed\nc,3\nd,4",
+            "k,v\na,1\nb,\"unclosed\nc,3\nd,4\n",
+            "k,v\na,1\n\"b",
+        ] {
+            let found = rows(text, Format::Csv, &["k"], Some("v"));
+            let rest = Err(Unread::Rest(unclosed(3)));
+            assert_eq!(found, [first.clone(), rest], "{text:?}");
+        }
+        let text = "k,v\na,1\nb,\"closed\nin the next line\"";
+        let second = good("b", "closed\nin the next line");
+        assert_eq!(
+            rows(text, Format::Csv, &["k"], Some("v")),
+            [first, second],
+            "a file may end without a line end"
+        );
+        let columns = Columns {
+            key: vec!["k".into()],
+            value: None,
+        };
+        let header = read("k,\"v\na,1\n".as_bytes(), Format::Csv, &columns);
+        let error = header.err().unwrap();
+        assert!(error.message.contains("never closed"), "{error}");
     }
 
     #[test]
