@@ -121,7 +121,7 @@ impl Terminal {
         if self.json {
             return Ok(());
         }
-        write_out(&format!("{text}\n"))
+        write_out(format!("{text}\n"))
     }
 
     /// Writes one JSON object on one line, if a program reads.
@@ -132,7 +132,7 @@ impl Terminal {
         if !self.json {
             return Ok(());
         }
-        write_out(&format!("{}\n", serde_json::to_string(value)?))
+        write_out(format!("{}\n", serde_json::to_string(value)?))
     }
 
     /// As [`Terminal::object`], with a further field `proof`: what was verified, as it is written to proof files.
