@@ -342,6 +342,8 @@ fn a_load_that_was_killed_goes_on_and_writes_no_row_twice() {
     let summary = &third.objects()[0];
     assert_eq!(summary["refused"], 1);
     let loaded = summary["loaded"].as_u64().unwrap();
+    let before = summary["rows_loaded_before"].as_u64().unwrap();
+    assert_eq!(before + loaded, 2_000, "{summary}");
     assert!(
         0 < loaded && loaded < 2_000,
         "what was loaded isn't again: {summary}"

@@ -6,6 +6,7 @@ mod quotes;
 mod row_set;
 pub(crate) mod rows;
 
+use std::cell::Cell;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -140,8 +141,8 @@ fn unreadable(bad: &BadRow, file: &Path) -> CliError {
 /// When the rows were loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Loaded {
-    /// By this run: so many.
-    Now(u64),
+    /// By this run: so many, and so many by earlier ones.
+    Now { rows: u64, before: u64 },
     /// All of them, by an earlier run.
     Before,
 }
@@ -203,14 +204,14 @@ pub(crate) fn run(args: &LoadArgs, terminal: &Terminal) -> CliResult {
         return summary(args, Loaded::Before, &survey, terminal);
     }
     let client = writer(&args.context)?;
-    let resumed = progress.done().len();
+    let before = Cell::new(0);
     let bar = terminal.progress(survey.good, "rows");
     let ended = block_on(async {
         tokio::select! {
             biased;
-            result = carry_out(args, &client, &mut progress, &survey, &bar, terminal) => result.map(|()| true),
+            result = carry_out(args, &client, &mut progress, &survey, (&bar, &before), terminal) => result.map(|()| true),
             () = interrupted() => Ok(false),
-            () = report(&client, &bar, terminal) => Ok(false),
+            () = report(&client, &bar, &before, terminal) => Ok(false),
         }
     });
     bar.finish_and_clear();
@@ -218,8 +219,9 @@ pub(crate) fn run(args: &LoadArgs, terminal: &Terminal) -> CliResult {
     match ended {
         Ok(true) => {
             progress.finish()?;
-            let loaded = progress.done().len() - resumed;
-            summary(args, Loaded::Now(loaded), &survey, terminal)
+            let before = before.get();
+            let rows = progress.done().len() - before;
+            summary(args, Loaded::Now { rows, before }, &survey, terminal)
         }
         Ok(false) => {
             progress.close()?;
@@ -235,23 +237,25 @@ pub(crate) fn run(args: &LoadArgs, terminal: &Terminal) -> CliResult {
     }
 }
 
+/// Loads what isn't loaded yet; `before` learns how many rows an earlier run has loaded.
 async fn carry_out(
     args: &LoadArgs,
     client: &Client,
     progress: &mut Progress,
     survey: &Survey,
-    bar: &ProgressBar,
+    (bar, before): (&ProgressBar, &Cell<u64>),
     terminal: &Terminal,
 ) -> CliResult {
     if args.create {
         make_namespace(client, &args.namespace.0).await?;
     }
+    let known = progress.done().len();
     settle(client, progress, terminal).await?;
-    let resumed = progress.done().len();
-    if resumed > 0 {
-        terminal.note(format!("{} rows are loaded already", thousands(resumed)));
+    before.set(progress.done().len());
+    if let Some(line) = resumption(known, before.get()) {
+        terminal.note(line);
     }
-    bar.set_position(resumed);
+    begin_at(bar, before.get());
     let advance = bar.clone();
     progress.watch(move |rows| advance.inc(rows));
     let done = progress.done().clone();
@@ -266,9 +270,30 @@ async fn carry_out(
     survey.is_met(progress.done().len(), ended.as_ref(), &args.file)
 }
 
+/// What an earlier run has loaded: what it knew of, and what turns out only now to be.
+fn resumption(known: u64, now: u64) -> Option<String> {
+    let learned = now - known;
+    let mut line = format!("{} rows are loaded already", thousands(now));
+    if learned > 0 {
+        line += &format!(
+            ", {} of them by transactions that were under way",
+            thousands(learned)
+        );
+    }
+    (now > 0).then_some(line)
+}
+
+/// Puts the bar where an earlier run has got to: its rate is that of the rows that follow.
+fn begin_at(bar: &ProgressBar, position: u64) {
+    bar.set_position(position);
+    // Now it takes the leap for a rate; then it forgets that.
+    bar.tick();
+    bar.reset_eta();
+}
+
 /// Tells how the load gets on, for as long as it lasts: now and then a line where nobody sees the bar; and, once for each
 /// time that it stands still, what it waits for.
-async fn report(client: &Client, bar: &ProgressBar, terminal: &Terminal) {
+async fn report(client: &Client, bar: &ProgressBar, before: &Cell<u64>, terminal: &Terminal) {
     let mut ticks = tokio::time::interval(TICK);
     let (mut position, mut moved_at, mut told) = (0, Instant::now(), false);
     let (mut line_position, mut line_at) = (0, Instant::now());
@@ -283,8 +308,9 @@ async fn report(client: &Client, bar: &ProgressBar, terminal: &Terminal) {
         }
         if !terminal.is_interactive() && line_at.elapsed() >= LINE_INTERVAL {
             let position = bar.position();
-            let rate =
-                (position - position.min(line_position)) as f64 / line_at.elapsed().as_secs_f64();
+            // What an earlier run has loaded isn't this one's speed.
+            let loaded = position.saturating_sub(before.get().max(line_position));
+            let rate = loaded as f64 / line_at.elapsed().as_secs_f64();
             let of = bar
                 .length()
                 .map_or(String::new(), |len| format!(" of {}", thousands(len)));
@@ -373,13 +399,15 @@ fn summary(args: &LoadArgs, loaded: Loaded, survey: &Survey, terminal: &Terminal
         .iter()
         .map(|b| format!("line {}: {}", b.line, b.reason))
         .collect();
-    let (now, line) = match loaded {
-        Loaded::Now(rows) => (
+    let (now, before, line) = match loaded {
+        Loaded::Now { rows, before } => (
             rows,
+            before,
             format!("{} rows loaded into {}", thousands(rows), args.namespace),
         ),
         Loaded::Before => (
             0,
+            survey.good,
             format!(
                 "nothing to do: the {} rows of {} were loaded into {} before; --again writes them again",
                 thousands(survey.good),
@@ -390,7 +418,7 @@ fn summary(args: &LoadArgs, loaded: Loaded, survey: &Survey, terminal: &Terminal
     };
     terminal.object(&serde_json::json!({
         "namespace": args.namespace, "loaded": now, "rows": survey.good,
-        "loaded_before": loaded == Loaded::Before,
+        "loaded_before": loaded == Loaded::Before, "rows_loaded_before": before,
         "refused": survey.refused, "refused_because": bad,
     }))?;
     terminal.line(format!("{} {line}", terminal.paint(Tone::Good, "✓")))?;
@@ -425,6 +453,26 @@ mod tests {
             .map(|(number, row)| (number, row.key[0]))
             .collect();
         assert_eq!(left, [(2, 2), (3, 3), (7, 7)]);
+    }
+
+    #[test]
+    fn what_an_earlier_run_has_loaded_is_told_once_and_is_no_rate() {
+        assert_eq!(resumption(0, 0), None);
+        assert_eq!(
+            resumption(21_600, 21_600).unwrap(),
+            "21,600 rows are loaded already"
+        );
+        assert_eq!(
+            resumption(21_600, 23_000).unwrap(),
+            "23,000 rows are loaded already, 1,400 of them by transactions that were under way"
+        );
+        let bar = ProgressBar::hidden();
+        bar.set_length(40_000);
+        std::thread::sleep(Duration::from_millis(5));
+        begin_at(&bar, 23_000);
+        std::thread::sleep(Duration::from_millis(5));
+        assert_eq!(bar.position(), 23_000);
+        assert_eq!(bar.per_sec(), 0.0, "nothing has been loaded by this run");
     }
 
     #[test]
