@@ -84,7 +84,7 @@ pub(crate) struct BenchArgs {
     /// Transactions under way at most; by default what suits the workload.
     #[arg(long, value_name = "N")]
     window: Option<usize>,
-    /// Signed transactions prepared for each second of the run.
+    /// Signed transactions prepared for each second of the run, warming up included; by default what suits the workload.
     #[arg(long, value_name = "N")]
     prepare: Option<usize>,
     /// A validator of a running network, instead of a cluster of its own; may be given several times.
@@ -96,6 +96,12 @@ pub(crate) struct BenchArgs {
     /// Where the cluster's files go: choose the disk that is to be measured.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+}
+
+impl BenchArgs {
+    fn window(&self) -> usize {
+        self.window.unwrap_or(self.workload.window())
+    }
 }
 
 fn parse_clients(text: &str) -> Result<usize, String> {
@@ -122,7 +128,12 @@ pub(crate) fn run(args: &BenchArgs, terminal: &Terminal) -> CliResult {
     if args.markdown > 1 {
         terminal.line(MARKDOWN_HEADER)?;
     }
-    terminal.line(report.markdown())
+    terminal.line(report.markdown())?;
+    // Beside the table, which goes into a document.
+    for warning in report.warnings() {
+        terminal.note(format!("warning: {warning}"));
+    }
+    Ok(())
 }
 
 /// What is measured: a cluster of its own, or somebody else's.
@@ -227,7 +238,8 @@ impl Bench {
         let each = args.prepare.unwrap_or(args.workload.prepared_per_second());
         let bulk = match args.workload {
             Workload::Single => 0,
-            _ => (each * seconds as usize).div_ceil(args.clients),
+            // At the end as many as the window are under way beside those that were committed.
+            _ => (each * seconds as usize + args.window()).div_ceil(args.clients),
         };
         if bulk > 0 {
             let count = thousands((bulk * args.clients) as u64);
@@ -319,7 +331,7 @@ impl Bench {
         idle_cpu_percent: f64,
         terminal: &Terminal,
     ) -> CliResult<Report> {
-        let window = args.window.unwrap_or(args.workload.window());
+        let window = args.window();
         let pressure = Pressure::new(window);
         let switch = Arc::new(Switch::default());
         let mut tasks = JoinSet::new();

@@ -137,7 +137,7 @@ impl Report {
     /// # Errors
     /// If standard output can't be written to.
     pub(crate) fn show(&self, terminal: &Terminal) -> CliResult {
-        terminal.object(self)?;
+        terminal.object(&self.json()?)?;
         let mut shown = table(&["measure", "value", "unit"], &[1]);
         for (measure, value, unit) in self.rows() {
             shown.add_row([measure.to_owned(), value, unit.to_owned()]);
@@ -147,6 +147,12 @@ impl Report {
             terminal.line(terminal.paint(Tone::Warn, warning))?;
         }
         Ok(())
+    }
+
+    fn json(&self) -> CliResult<serde_json::Value> {
+        let mut json = serde_json::to_value(self)?;
+        json["warnings"] = self.warnings().into();
+        Ok(json)
     }
 
     fn rows(&self) -> Vec<(&'static str, String, &'static str)> {
@@ -208,7 +214,8 @@ impl Report {
         rows
     }
 
-    fn warnings(&self) -> Vec<String> {
+    /// What makes its numbers doubtful.
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.exhausted {
             warnings.push("the prepared transactions ran out: the rate is the generator's, not the cluster's; \
@@ -288,5 +295,8 @@ mod tests {
             ..report()
         };
         assert_eq!(doubtful.warnings().len(), 4);
+        let json = doubtful.json().unwrap();
+        assert_eq!(json["warnings"].as_array().unwrap().len(), 4);
+        assert_eq!(json["exhausted"], true);
     }
 }
