@@ -31,8 +31,8 @@ const FAILURES_MAX: usize = 20;
 
 The first runs the seeds 0 to 199, with 4 to 10 validators each: the end of seeds is excluded, that of validators \
 isn't. Each seed is a world: validators on simulated networks, disks and clocks that fail as the seed says, up to a third \
-of them lying; clients; and checkers that compute from the outside what must be true. The same seed is the same world, \
-event for event. Exit code 1 if a property didn't hold; the command that shows the world again is printed.")]
+of them lying; clients; and checkers that compute from the outside what must be true. With the same \
+--validators (and the other options of the world) the same seed is the same world, event for event. Exit code 1 if a property didn't hold; the command that shows the world again is printed.")]
 pub(crate) struct SimArgs {
     /// Which seeds: FIRST..END, without END; or FIRST..=LAST, with LAST.
     #[arg(long, default_value = "0..50", value_name = "RANGE", value_parser = parse_seeds)]
@@ -56,7 +56,7 @@ pub(crate) struct SimArgs {
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
     /// Tell what happens, event by event; with --seed.
-    #[arg(long, requires = "seed")]
+    #[arg(long, requires = "seed", conflicts_with = "seeds")]
     trace: bool,
     /// Run each seed twice and compare.
     #[arg(long)]
@@ -375,6 +375,8 @@ mod tests {
             "--seeds a..b",
             "--validators 7..4",
             "--trace",
+            "--trace --seeds 0..2",
+            "--trace --seeds 0..2 --seed 1",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
