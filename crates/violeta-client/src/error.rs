@@ -111,13 +111,14 @@ pub enum ClientError {
     },
     /// It isn't known what became of the transaction: it may still be executed, or have been.
     #[error(
-        "it isn't known what became of transaction {transaction}: it may still be executed until it expires{}; ask \
-         for its outcome before you submit it anew", in_seconds(*expires)
+        "it isn't known what became of transaction {transaction}: it may still be executed until it expires{}, by the \
+         network's time, which stands still while nothing commits; ask for its outcome before you submit it anew",
+        in_seconds(*expires)
     )]
     Unresolved {
         /// The transaction.
         transaction: TxId,
-        /// After this time it can't be executed any more.
+        /// In a block of a later time than this, by the chain's time, it can't be executed any more.
         expires: TimeMs,
     },
     /// A validator says why it can't answer; more validators said so, or none other could be asked.

@@ -89,7 +89,8 @@ impl From<ClientError> for CliError {
                 CliError::failed(message).help("`violeta status` shows which validators answer")
             }
             ClientError::Unresolved { transaction, .. } => CliError::failed(message).help(format!(
-                "this tells what became of it: violeta outcome {transaction}"
+                "once the network commits again, and before you write anew, ask what became of it: violeta outcome \
+                 {transaction}"
             )),
             ClientError::Refused { refusal, .. } => with_refusal_help(message, refusal),
             ClientError::Invalid(_) => CliError::usage(message),

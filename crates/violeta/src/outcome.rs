@@ -88,8 +88,9 @@ fn unknown(transaction: TxId) -> CliError {
         "there is no proof of what became of transaction {transaction}: validators that can't all be faulty have none"
     ))
     .help(
-        "is it the right id, and the right network? If it is under way still, ask again: a transaction of the command \
-         line expires 30 s after it is signed. If nobody has a proof some time after that, it most likely wasn't \
-         executed; it isn't proved, since who was asked may lag behind",
+        "is it the right id, and the right network? A transaction of the command line expires 30 s after it is \
+         signed, by the network's time, which stands still while nothing commits: one that waited through an outage may \
+         be executed after it. So ask again once the network commits again and its time is past that, before you write \
+         anew; who was asked may lag behind, too",
     )
 }
