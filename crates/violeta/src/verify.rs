@@ -24,7 +24,8 @@ const PROOF_FILE_BYTES_MAX: u64 = 8 << 20;
 It reads two files and asks nobody. The trust file must come from somebody whom you believe about who the \
 validators are; the proof file may come from anybody.
 
-Exit code 4 if the proof is false; it says which part. Also if the trust file lacks the key that it takes to tell.")]
+Exit code 4 if the proof is false; it says which part. Also if the file is no proof, or the trust file is of another \
+network or lacks the key that it takes to tell.")]
 pub(crate) struct VerifyArgs {
     /// The proof: JSON, or the binary form.
     file: PathBuf,
@@ -82,15 +83,23 @@ pub(crate) fn run(args: &VerifyArgs, terminal: &Terminal) -> CliResult {
     }
 }
 
-/// A proof that isn't good; or that nothing can be said of with this trust.
+/// A proof that isn't good; or that nothing can be said of with this trust; or something that is no proof.
 fn not_proved(file: &Path, error: ProofError) -> CliError {
     let file = file.display();
-    match error.lacks_trust() {
-        true => CliError::unverified(format!(
+    match error {
+        error if error.lacks_trust() => CliError::unverified(format!(
             "{file} can't be judged with this trust file: {error}"
         ))
         .help(TRUST_LACKS_KEY),
-        false => CliError::unverified(format!("{file} is false: {error}")).help(
+        ProofError::OtherChain { .. } => CliError::unverified(format!(
+            "{file} can't be judged with this trust file: {error}"
+        ))
+        .help("is it the trust file of the network that the proof is from?"),
+        ProofError::Encoding(_) | ProofError::Json(_) => CliError::unverified(format!(
+            "{file} isn't a whole proof, so it proves nothing: {error}"
+        ))
+        .help("is it the file that `violeta prove` made, whole and unchanged?"),
+        error => CliError::unverified(format!("{file} is false: {error}")).help(
             "don't believe what it says; ask another validator, or whoever gave you the file",
         ),
     }
@@ -173,6 +182,7 @@ fn parse(bytes: &[u8]) -> Result<Proof, ProofError> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use violeta_types::{ChainId, Digest};
 
     proptest! {
         #[test]
@@ -189,6 +199,27 @@ mod tests {
         assert_eq!(lacking.cause, crate::error::Cause::Unverified);
         let bad = said(ProofError::BadSeal);
         assert!(bad.message.contains("is false"), "{}", bad.message);
+    }
+
+    #[test]
+    fn what_is_of_another_network_or_no_proof_at_all_isnt_called_false() {
+        let said = |error| not_proved(Path::new("k.proof"), error);
+        let (expected, found) = (ChainId(Digest([1; 32])), ChainId(Digest([2; 32])));
+        let elsewhere = said(ProofError::OtherChain { expected, found });
+        assert!(
+            elsewhere.message.contains("can't be judged"),
+            "{}",
+            elsewhere.message
+        );
+        for bytes in [&b""[..], b"{", b"{}", b"\x7fELF"] {
+            let error = said(parse(bytes).err().unwrap());
+            assert!(
+                error.message.contains("isn't a whole proof"),
+                "{}",
+                error.message
+            );
+            assert_eq!(error.cause, crate::error::Cause::Unverified);
+        }
     }
 
     #[test]

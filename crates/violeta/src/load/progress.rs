@@ -286,6 +286,23 @@ mod tests {
         }
     }
 
+    /// The same load of another file.
+    fn other_file() -> Task {
+        Task {
+            source: Digest([1; 32]),
+            ..task()
+        }
+    }
+
+    /// Loads all ten rows.
+    fn load_all(path: &Path) {
+        let mut progress = Progress::open(path.to_owned(), task()).unwrap();
+        let only = entry(1, 0, 10);
+        progress.begun(&only).unwrap();
+        progress.learn_executed(only.transaction);
+        progress.finish().unwrap();
+    }
+
     #[test]
     fn killed_in_the_middle_it_knows_what_was_under_way() {
         let dir = tempfile::tempdir().unwrap();
@@ -343,19 +360,12 @@ mod tests {
     fn a_finished_load_is_remembered_until_another_takes_its_place() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("p");
-        let mut progress = Progress::open(path.clone(), task()).unwrap();
-        progress.begun(&entry(1, 0, 10)).unwrap();
-        progress.learn_executed(entry(1, 0, 10).transaction);
-        progress.finish().unwrap();
+        load_all(&path);
         let mut again = Progress::open(path.clone(), task()).unwrap();
         assert!(again.is_finished());
         again.begin_again();
         assert!(!again.is_finished() && again.done().len() == 0);
-        let other = Task {
-            source: Digest([1; 32]),
-            ..task()
-        };
-        let other = Progress::open(path, other).unwrap();
+        let other = Progress::open(path, other_file()).unwrap();
         assert!(!other.is_finished() && other.done().len() == 0);
     }
 
@@ -363,16 +373,9 @@ mod tests {
     fn the_record_of_a_finished_load_outlives_one_that_came_to_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("p");
-        let mut progress = Progress::open(path.clone(), task()).unwrap();
-        progress.begun(&entry(1, 0, 10)).unwrap();
-        progress.learn_executed(entry(1, 0, 10).transaction);
-        progress.finish().unwrap();
+        load_all(&path);
         let record = std::fs::read(&path).unwrap();
-        let other = Task {
-            source: Digest([1; 32]),
-            ..task()
-        };
-        for task in [task(), other] {
+        for task in [task(), other_file()] {
             // It ends before anything left,
             let mut again = Progress::open(path.clone(), task.clone()).unwrap();
             again.begin_again();
