@@ -33,6 +33,8 @@
 //! - One barrier is under way at a time: until it is spent or has expired, it is that one that is sent again, as the same
 //!   bytes (`barrier`, `barrier_expires`). An outage uses one in [`BARRIER_EXPIRY_MS`] then, however often a client
 //!   tries.
+//! - A barrier that was lost on its way is the lowest itself sooner or later, long before it expires: it is sent again
+//!   then, and needs no nonce for that.
 //! - Where barriers are executed and the lowest still hasn't expired, since this machine's clock is ahead of the chain's,
 //!   those left to barriers are signed [`BARRIER_PAUSE_MS`] apart: they last longer than any transaction that a
 //!   validator admits.
@@ -135,6 +137,8 @@ pub enum NonceError {
         expires: TimeMs,
         /// It was signed before the file was opened: nobody here waits for its outcome.
         inherited: bool,
+        /// It is the barrier's that is under way: sent again, it frees all that it blocks.
+        barrier: bool,
     },
     /// So many expired without any having been executed that the next ones would leave this file's part of the chain's
     /// window.
@@ -470,6 +474,7 @@ impl Inner {
                 lowest,
                 expires: self.unresolved.get(&lowest).copied().unwrap_or(RESOLVED),
                 inherited: lowest < self.inherited_below,
+                barrier: lowest == self.record.barrier,
             });
         }
         let last = Nonce(self.record.floor.0.saturating_add(REACH));
@@ -687,6 +692,7 @@ mod tests {
                 lowest: Nonce(1),
                 expires: LATER,
                 inherited: false,
+                barrier: false,
             })
         ));
         nonces.spent(Nonce(2));
@@ -712,6 +718,7 @@ mod tests {
                 lowest: Nonce(2),
                 expires: TimeMs(100),
                 inherited: true,
+                barrier: false,
             }
         );
         assert!(inherited, "{full:?}");
@@ -750,6 +757,29 @@ mod tests {
         let third = nonces.barrier(TimeMs(second.1.0 + 1)).unwrap();
         assert_eq!(third.0, Nonce(483));
         assert!(nonces.reserve(1, LATER).is_err(), "barriers alone");
+    }
+
+    #[test]
+    fn a_barrier_that_nobody_executed_says_that_it_is_what_blocks_the_rest() {
+        let f = Fixture::new();
+        let nonces = f.begun();
+        let now = TimeMs(1_000_000);
+        let barrier = nonces.barrier(now).unwrap();
+        nonces.reserve(479, TimeMs(2_000_000)).unwrap();
+        (2..=480).for_each(|n| nonces.spent(Nonce(n)));
+        let full = nonces.reserve(1, LATER).unwrap_err();
+        let it_is = matches!(
+            full,
+            NonceError::TooManyUnresolved {
+                lowest: Nonce(1),
+                barrier: true,
+                ..
+            }
+        );
+        assert!(it_is, "{full:?}");
+        assert_eq!(nonces.barrier(TimeMs(now.0 + 1)).unwrap(), barrier);
+        nonces.spent(Nonce(1));
+        nonces.reserve(480, LATER).unwrap();
     }
 
     #[test]

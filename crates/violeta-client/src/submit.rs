@@ -242,7 +242,8 @@ impl Client {
 
     /// Nonces that are on disk, and the expiry that they were reserved for. Where too many are unresolved, asks the chain
     /// which of them are; and if an earlier process left the lowest, which nobody will say any more of, or it has expired,
-    /// goes on asking until the chain's time has passed its expiry, and sees to it that it does.
+    /// goes on asking until the chain's time has passed its expiry, and sees to it that it does. If the lowest is the
+    /// barrier's that was to see to that, it was lost on its way, and is sent again.
     async fn reserve(&self, count: u64) -> Result<(Range<u64>, TimeMs), ClientError> {
         // It may take a while: the expiry counts from then on.
         self.begun().await?;
@@ -256,18 +257,21 @@ impl Client {
                 Err(ClientError::Nonces(error)) => error,
                 reserved => return reserved.map(|nonces| (nonces, expires)),
             };
-            let over = match blocked {
+            let nudge = match blocked {
                 // Perhaps what the chain tells now is enough.
                 NonceError::TooManyUnresolved { .. } | NonceError::OutOfWindow { .. } if !asked => {
                     false
                 }
                 NonceError::TooManyUnresolved {
-                    expires, inherited, ..
-                } if begun.elapsed() < patience && (inherited || expires < now) => {
-                    let over = expires < now;
-                    let pause_ms = if over { PAUSE_MS } else { NUDGE_MS };
+                    expires,
+                    inherited,
+                    barrier,
+                    ..
+                } if begun.elapsed() < patience && (inherited || barrier || expires < now) => {
+                    let nudge = barrier || expires < now;
+                    let pause_ms = if nudge { PAUSE_MS } else { NUDGE_MS };
                     tokio::time::sleep(Duration::from_millis(pause_ms)).await;
-                    over
+                    nudge
                 }
                 error => return Err(error.into()),
             };
@@ -277,7 +281,7 @@ impl Client {
                 learnt?;
             }
             asked = true;
-            if over && Instant::now() >= nudge_at {
+            if nudge && Instant::now() >= nudge_at {
                 nudge_at = Instant::now() + Duration::from_millis(NUDGE_MS);
                 self.nudge().await;
             }

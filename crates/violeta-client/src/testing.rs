@@ -92,6 +92,8 @@ pub(crate) struct Chain {
     pub(crate) space: Mutex<&'static [u8]>,
     /// Transactions are refused instead of executed.
     pub(crate) refuses: Mutex<Option<Refusal>>,
+    /// The nonces that were spent, on a chain whose one space is that of accounts: they are all that its state says.
+    spent: Mutex<Option<Vec<u64>>>,
 }
 
 pub(crate) fn chain_id() -> ChainId {
@@ -105,7 +107,25 @@ impl Chain {
             clock: Mutex::new(crate::client::now_ms().0),
             space: Mutex::new(SPACE),
             refuses: Mutex::default(),
+            spent: Mutex::default(),
         })
+    }
+
+    /// From now on the state says which nonces are spent, and nothing else.
+    pub(crate) fn keep_accounts(&self) {
+        *self.space.lock().unwrap() = crate::account::ACCOUNTS;
+        *self.spent.lock().unwrap() = Some(Vec::new());
+    }
+
+    /// The account of who signed a transaction, that being executed. None if the chain keeps no accounts.
+    fn account_after(&self, transaction: &Transaction) -> Option<(Vec<u8>, Vec<u8>)> {
+        let TransactionBody { key, nonce, .. } = transaction.body;
+        let mut spent = self.spent.lock().unwrap();
+        let spent = spent.as_mut()?;
+        spent.push(nonce.0);
+        let highest = spent.iter().copied().max()?;
+        let account = crate::account::encoded(key, highest, spent);
+        Some((key.client_id().as_ref().to_vec(), account))
     }
 
     fn space(&self) -> &'static [u8] {
@@ -135,9 +155,18 @@ impl Chain {
             .lock()
             .unwrap()
             .map(|refusal| (Some(0), refusal));
+        let account = self.account_after(transaction);
+        let keeps_accounts = account.is_some();
+        if let Some((client, account)) = account {
+            let value = StoredValue {
+                written_at: height,
+                value: account[..].try_into().unwrap(),
+            };
+            state.insert(client, value);
+        }
         for operation in &transaction.body.operations {
             match operation {
-                _ if refused.is_some() => {}
+                _ if refused.is_some() || keeps_accounts => {}
                 Operation::Put { key, value, .. } => {
                     let value = StoredValue {
                         written_at: height,

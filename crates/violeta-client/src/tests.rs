@@ -673,6 +673,48 @@ async fn a_client_whose_spread_is_full_gets_on_by_itself_on_an_idle_chain() {
     assert_eq!(cluster.chain.height(), idle_at + 2, "a barrier and the put");
 }
 
+/// An earlier process has asked for a fate: the barrier that it signed for that, nonce 2, is the lowest unresolved one.
+/// All said that they take it, and lost it.
+async fn with_a_barrier_that_was_taken_and_lost(expiry: Duration) -> (Cluster, Client) {
+    let cluster = Cluster::honest().await;
+    cluster.chain.keep_accounts();
+    let client = expiring(&cluster, expiry).await;
+    client.put(SPACE, "alice", "1").await.unwrap();
+    (cluster.gateways.iter()).for_each(|gateway| gateway.becomes(Swallows));
+    let lost = violeta_types::TxId(violeta_types::Digest([7; 32]));
+    let fate = client.fate(lost, violeta_types::Nonce(99), crate::client::now_ms());
+    let fate = tokio::time::timeout(Duration::from_millis(500), fate).await;
+    assert!(fate.is_err(), "{fate:?}");
+    (cluster.gateways.iter()).for_each(|gateway| gateway.becomes(Honest));
+    assert_eq!(client.unresolved(), 1, "the barrier");
+    (cluster, client)
+}
+
+#[tokio::test]
+async fn a_barrier_that_was_lost_is_sent_again_where_it_stands_in_the_way() {
+    for reopened in [false, true] {
+        let expiry = Duration::from_secs(4);
+        let (cluster, mut client) = with_a_barrier_that_was_taken_and_lost(expiry).await;
+        if reopened {
+            drop(client);
+            client = expiring(&cluster, expiry).await;
+        }
+        // It has eight minutes yet to expire.
+        let load = async {
+            for _ in 0..6 {
+                puts(&client, 100).await.unwrap();
+            }
+        };
+        at_the_time_of_day(&cluster, load).await;
+        assert_eq!(client.unresolved(), 0, "reopened: {reopened}");
+        assert_eq!(
+            cluster.chain.height(),
+            602,
+            "all were executed, and one barrier"
+        );
+    }
+}
+
 #[tokio::test]
 async fn who_has_signed_too_many_and_waits_for_none_of_them_is_told_so_at_once() {
     let cluster = Cluster::honest().await;
