@@ -23,6 +23,8 @@ use crate::tree::{Entry, take};
 pub(crate) const MAGIC: [u8; 8] = *b"vlsmlog1";
 pub(crate) const HEADER_BYTES: usize = 80;
 const TRAILER_BYTES: usize = 64;
+/// Bytes of a record of nothing.
+pub(crate) const RECORD_BYTES_MIN: usize = HEADER_BYTES + TRAILER_BYTES;
 const OPERATION_HEADER_BYTES: usize = 20;
 /// Bytes between header and trailer, at most: a name for every operation would be within it.
 const BODY_BYTES_MAX: usize = BATCH_BYTES_MAX + 32 * BATCH_OPERATIONS_MAX;
@@ -72,6 +74,15 @@ impl Header {
         out
     }
 
+    /// What the next record's header begins with, if it begins at `position`.
+    pub(crate) fn begins_next(&self, position: u64) -> [u8; 24] {
+        let mut out = [0; 24];
+        out[..8].copy_from_slice(&MAGIC);
+        out[8..16].copy_from_slice(&position.to_le_bytes());
+        out[16..].copy_from_slice(&self.era.to_le_bytes());
+        out
+    }
+
     /// The record whose bytes are `record`, with this header instead of its own.
     pub(crate) fn put_before(&self, record: &[u8]) -> Bytes {
         let rest = record.get(HEADER_BYTES..).unwrap_or_default();
@@ -80,7 +91,7 @@ impl Header {
 
     /// Bytes of the whole record.
     pub(crate) fn record_bytes(&self) -> usize {
-        HEADER_BYTES + self.body_bytes as usize + TRAILER_BYTES
+        RECORD_BYTES_MIN + self.body_bytes as usize
     }
 }
 

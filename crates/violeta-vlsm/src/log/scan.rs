@@ -1,12 +1,13 @@
 //! Reading the log record by record, and telling a torn tail from corruption (vlsm.md §5).
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use violeta_journal::{DiskFile, OpenMode};
 use violeta_types::Digest;
 
-use super::record::{HEADER_BYTES, Header, MAGIC, Record};
+use super::record::{HEADER_BYTES, Header, MAGIC, RECORD_BYTES_MIN, Record};
 use super::{Log, Segment};
 use crate::error::StoreError;
 
@@ -65,13 +66,14 @@ impl<'a> Scan<'a> {
     /// a good record was here.
     ///
     /// Keys and values are whatever clients chose, and may look like records. So where the bad record still says how
-    /// long it is, nothing within is looked at; and of what looks like a record and isn't one, only so much is read.
+    /// long it is, nothing within is taken for one; and of what looks like a record and isn't one, only so much is
+    /// read.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] if so. Else what follows was never acknowledged, and may be cut.
     pub(crate) fn require_tail(&self) -> Result<(), StoreError> {
         let from = self.behind()?;
-        let mut budget = TAIL_READS_MAX * self.tail_bytes()?;
+        let mut budget = self.budget()?;
         for segment in self.segments_from(from) {
             let from = from.saturating_sub(segment.start);
             if let Some(witness) = self.witness(segment, from, &mut budget)? {
@@ -92,55 +94,88 @@ impl<'a> Scan<'a> {
         segments[after.saturating_sub(1)..].to_vec()
     }
 
-    /// How much there is from where the scan ended on.
-    fn tail_bytes(&self) -> Result<u64, StoreError> {
+    /// How many bytes are read of what only looks like a record.
+    fn budget(&self) -> Result<u64, StoreError> {
         let mut bytes = 0;
         for segment in self.segments_from(self.position) {
-            let path = self.log.path(segment);
-            let len = self.log.disk.open(&path, OpenMode::Existing)?.len()?;
+            let len = self.log.open(segment)?.len()?;
             bytes += len.saturating_sub(self.position.saturating_sub(segment.start));
         }
-        Ok(bytes)
+        Ok(TAIL_READS_MAX * bytes)
+    }
+
+    /// Whether a header may be one of this log: records of any other era are none.
+    fn is_of_era(&self, header: &Header) -> bool {
+        self.era.is_none_or(|era| header.era == era)
     }
 
     /// Behind the bad record, if its header is that of the record that should be here; else where it begins.
     ///
+    /// A power cut that spares the header may take anything behind it, and the file's end with it: the file grows with
+    /// its records after the log was cut. So the record may reach beyond.
+    ///
     /// # Errors
-    /// [`StoreError::Corrupt`] if the header's length is what is wrong with it, in one bit.
+    /// [`StoreError::Corrupt`] if the header's length is all that is wrong with it.
     fn behind(&self) -> Result<u64, StoreError> {
-        let Some((header, room)) = self.log.header_at(self.position)? else {
+        let header = self.log.header_at(self.position)?;
+        let header = header.filter(|header| self.is_of_era(header) && header.link == self.link);
+        let segment = self.log.segment_of(self.position);
+        let Some((header, segment)) = header.zip(segment) else {
             return Ok(self.position);
         };
-        let known_era = self.era.is_none_or(|era| header.era == era);
-        if !known_era || header.link != self.link {
-            return Ok(self.position);
+        let rest = Rest::of(self.log, segment)?;
+        if self.is_whole_but_for_its_length(&header, &rest)? {
+            let what = "the length of a record that was whole is damaged";
+            return Err(self.log.corrupt(self.position, what));
         }
-        for bit in 0..u64::BITS {
-            let body_bytes = header.body_bytes ^ 1 << bit;
-            let other = Header {
-                body_bytes,
-                ..header
-            };
-            if body_bytes <= room && self.is_whole(&other)? {
-                let what = "the length of a record that was durable is damaged";
-                return Err(self.log.corrupt(self.position, what));
-            }
+        let end = self.position + header.record_bytes() as u64;
+        match rest.may_end(&header, end)? {
+            true => Ok(end.min(rest.end)),
+            // It isn't where the record ended, so this is no tear, and the record's length says nothing.
+            false => Ok(self.position),
         }
-        Ok(self.position + header.record_bytes() as u64)
     }
 
-    /// Whether there would be a good record here, with the next one behind it, if the header were `header`.
-    fn is_whole(&self, header: &Header) -> Result<bool, StoreError> {
-        let end = self.position + header.record_bytes() as u64;
-        let next = self.log.header_at(end)?;
-        let is_last = self.log.segments().iter().any(|next| next.start == end);
-        if next.is_none() && !is_last {
-            return Ok(false);
-        }
-        let Some(bytes) = self.log.bytes_at(self.position, header.record_bytes())? else {
-            return Ok(false);
+    /// Whether there would be a good record here, with the next one behind it, if its header gave another length.
+    ///
+    /// Who wanted to make that of a value would have to know the checksum of the record before.
+    fn is_whole_but_for_its_length(
+        &self,
+        header: &Header,
+        rest: &Rest,
+    ) -> Result<bool, StoreError> {
+        let (from, said) = (self.position, header.record_bytes() as u64);
+        let checksum = |end: u64| -> Result<Option<Digest>, StoreError> {
+            let body = (end - from).checked_sub(RECORD_BYTES_MIN as u64);
+            let Some(body_bytes) = body.filter(|_| end - from != said) else {
+                return Ok(None);
+            };
+            let mut bytes = vec![0; (end - from) as usize];
+            rest.file.read_at(from - rest.segment.start, &mut bytes)?;
+            let other = Header {
+                body_bytes,
+                ..*header
+            };
+            let record = Record::decode(other.put_before(&bytes));
+            Ok(record.map(|record| record.checksum))
         };
-        Ok(Record::decode(header.put_before(&bytes)).is_some())
+        if !rest.is_last && rest.has(rest.end) && checksum(rest.end)?.is_some() {
+            return Ok(true);
+        }
+        let mut budget = self.budget()?;
+        let found = self.look_through(rest.segment, from + 1 - rest.segment.start, |next| {
+            let position = next.header.position;
+            if checksum(position)? == Some(next.header.link) {
+                return Ok(ControlFlow::Break(true));
+            }
+            // Of what clients laid there only so much is tried: then the record counts as torn.
+            budget = budget.saturating_sub(position - from);
+            Ok(match budget {
+                0 => ControlFlow::Break(false),
+                _ => ControlFlow::Continue(1),
+            })
+        })?;
+        Ok(found.unwrap_or(false))
     }
 
     /// A good record in a segment, from an offset on, which was written when this position was durable.
@@ -150,41 +185,143 @@ impl<'a> Scan<'a> {
         from: u64,
         budget: &mut u64,
     ) -> Result<Option<Header>, StoreError> {
-        let path = self.log.path(segment);
-        let file = self.log.disk.open(&path, OpenMode::Existing)?;
-        let (mut at, end) = (from, file.len()?);
-        'windows: while at + (HEADER_BYTES as u64) <= end {
-            let len = (end - at).min(WINDOW_BYTES as u64) as usize;
-            let mut window = vec![0; len];
+        self.look_through(segment, from, |seen| {
+            let bytes = seen.header.record_bytes() as u64;
+            if bytes > seen.room {
+                return Ok(ControlFlow::Continue(1));
+            }
+            if seen.record()?.is_some() {
+                return Ok(match seen.header.durable > self.position {
+                    true => ControlFlow::Break(seen.header),
+                    false => ControlFlow::Continue(bytes),
+                });
+            }
+            *budget = budget.saturating_sub(bytes);
+            if *budget == 0 {
+                let what = "too many damaged records behind it to tell whether it was durable";
+                return Err(self.log.corrupt(self.position, what));
+            }
+            Ok(ControlFlow::Continue(1))
+        })
+    }
+
+    /// Shows `judge` what looks like a header of this log in a segment, from an offset on, until it breaks off; else
+    /// it says how many bytes further the next one may begin. The disk is read once, whatever is there, but for what
+    /// `judge` reads.
+    fn look_through<T>(
+        &self,
+        segment: Segment,
+        from: u64,
+        mut judge: impl FnMut(Seen<'_>) -> Result<ControlFlow<T, u64>, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let file = self.log.open(segment)?;
+        let (mut at, mut next, end) = (from, from, file.len()?);
+        let mut window = Vec::new();
+        while at + (HEADER_BYTES as u64) <= end {
+            window.resize((end - at).min(WINDOW_BYTES as u64) as usize, 0);
             file.read_at(at, &mut window)?;
-            for offset in occurrences(&window) {
-                let position = segment.start + at + offset as u64;
-                let Some((header, _)) = self.log.header_at(position)? else {
+            for place in occurrences(&window) {
+                let (offset, bytes) = (at + place as u64, &window[place..]);
+                let is_here = |header: &Header| {
+                    header.position == segment.start + offset && self.is_of_era(header)
+                };
+                let Some(header) = Header::decode(bytes).filter(is_here) else {
                     continue;
                 };
-                if self.era.is_some_and(|era| header.era != era) {
+                if offset < next {
                     continue;
                 }
-                let bytes = header.record_bytes() as u64;
-                if self.log.record_at(position)?.is_none() {
-                    *budget = budget.saturating_sub(bytes);
-                    if *budget == 0 {
-                        let what =
-                            "too many damaged records behind it to tell whether it was durable";
-                        return Err(self.log.corrupt(self.position, what));
-                    }
-                    continue;
+                let (file, room) = (&*file, end - offset);
+                let seen = Seen {
+                    header,
+                    file,
+                    offset,
+                    room,
+                    bytes,
+                };
+                match judge(seen)? {
+                    ControlFlow::Break(found) => return Ok(Some(found)),
+                    ControlFlow::Continue(bytes) => next = offset + bytes,
                 }
-                if header.durable > self.position {
-                    return Ok(Some(header));
-                }
-                at += offset as u64 + bytes;
-                continue 'windows;
             }
-            // The magic may lie across the border of two windows.
-            at += (len - MAGIC.len() + 1) as u64;
+            // A header may lie across the border of two windows.
+            at = next.max(at + (window.len() - HEADER_BYTES + 1) as u64);
         }
         Ok(None)
+    }
+}
+
+/// What looks like a record's header, at the position that it gives.
+struct Seen<'a> {
+    header: Header,
+    file: &'a dyn DiskFile,
+    offset: u64,
+    /// How much there is from there to the file's end.
+    room: u64,
+    /// What was read from there on.
+    bytes: &'a [u8],
+}
+
+impl Seen<'_> {
+    /// The record, if it is a good one.
+    fn record(&self) -> Result<Option<Record>, StoreError> {
+        let len = self.header.record_bytes();
+        let bytes = match self.bytes.get(..len) {
+            Some(bytes) => Bytes::copy_from_slice(bytes),
+            None => {
+                let mut bytes = vec![0; len];
+                self.file.read_at(self.offset, &mut bytes)?;
+                bytes.into()
+            }
+        };
+        Ok(Record::decode(bytes))
+    }
+}
+
+/// The segment that a bad record lies in.
+struct Rest {
+    segment: Segment,
+    file: Arc<dyn DiskFile>,
+    file_bytes: u64,
+    /// Where the next segment begins, and so the last record of this one ends; of the last segment, the file's end.
+    end: u64,
+    is_last: bool,
+}
+
+impl Rest {
+    fn of(log: &Log, segment: Segment) -> Result<Self, StoreError> {
+        let file = log.open(segment)?;
+        let file_bytes = file.len()?;
+        let segments = log.segments();
+        let next = segments.iter().find(|other| other.start > segment.start);
+        Ok(Rest {
+            segment,
+            file,
+            file_bytes,
+            end: next.map_or(segment.start + file_bytes, |next| next.start),
+            is_last: next.is_none(),
+        })
+    }
+
+    /// Whether all before a position is there.
+    fn has(&self, position: u64) -> bool {
+        position <= self.segment.start + self.file_bytes
+    }
+
+    /// Whether the record with this header may end at `end`, if it was torn: another begins there, or what a power cut
+    /// left of one, which is zeros wherever nothing arrived; or there is nothing more.
+    fn may_end(&self, header: &Header, end: u64) -> Result<bool, StoreError> {
+        if end >= self.end {
+            return Ok(end == self.end || self.is_last);
+        }
+        let offset = end - self.segment.start;
+        let mut expected = &header.begins_next(end)[..];
+        let room = self.file_bytes.saturating_sub(offset);
+        expected = &expected[..expected.len().min(room as usize)];
+        let mut found = vec![0; expected.len()];
+        self.file.read_at(offset, &mut found)?;
+        let mut pairs = found.iter().zip(expected);
+        Ok(pairs.all(|(found, expected)| *found == 0 || found == expected))
     }
 }
 
@@ -197,46 +334,32 @@ fn occurrences(window: &[u8]) -> impl Iterator<Item = usize> {
         .map(|(offset, _)| offset)
 }
 
-/// A place in a file, and how much there is from there on.
-struct FilePlace {
-    file: Arc<dyn DiskFile>,
-    offset: u64,
-    room: u64,
-}
-
 impl Log {
     /// The record at `position`; none if there is no good one.
     pub(crate) fn record_at(&self, position: u64) -> Result<Option<Record>, StoreError> {
-        let Some((header, _)) = self.header_at(position)? else {
+        let Some(header) = self.header_at(position)? else {
             return Ok(None);
         };
         let bytes = self.bytes_at(position, header.record_bytes())?;
         Ok(bytes.and_then(|bytes| Record::decode(Bytes::from(bytes))))
     }
 
-    /// The header at `position`, and how much there is from there to its segment's end; none if there is no header of
-    /// a record that would lie here and be no longer than that.
-    fn header_at(&self, position: u64) -> Result<Option<(Header, u64)>, StoreError> {
-        let Some(FilePlace { file, offset, room }) = self.place(position)? else {
+    /// The header at `position`, whether or not its segment has all of the record; none if there is no header of a
+    /// record that would lie here.
+    fn header_at(&self, position: u64) -> Result<Option<Header>, StoreError> {
+        let Some(bytes) = self.bytes_at(position, HEADER_BYTES)? else {
             return Ok(None);
         };
-        if room < HEADER_BYTES as u64 {
-            return Ok(None);
-        }
-        let mut header = [0; HEADER_BYTES];
-        file.read_at(offset, &mut header)?;
-        let fits =
-            |header: &Header| header.position == position && header.record_bytes() as u64 <= room;
-        let header = Header::decode(&header).filter(fits);
-        Ok(header.map(|header| (header, room)))
+        Ok(Header::decode(&bytes).filter(|header| header.position == position))
     }
 
-    /// Bytes from `position` on; none if its segment has fewer.
+    /// Bytes from `position` on; none if its segment has fewer, or there is none.
     fn bytes_at(&self, position: u64, len: usize) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(FilePlace { file, offset, room }) = self.place(position)? else {
+        let Some(segment) = self.segment_of(position) else {
             return Ok(None);
         };
-        if room < len as u64 {
+        let (file, offset) = (self.open(segment)?, position - segment.start);
+        if file.len()?.saturating_sub(offset) < len as u64 {
             return Ok(None);
         }
         let mut bytes = vec![0; len];
@@ -244,15 +367,8 @@ impl Log {
         Ok(Some(bytes))
     }
 
-    /// The place of a position; none if no segment has it.
-    fn place(&self, position: u64) -> Result<Option<FilePlace>, StoreError> {
-        let Some(segment) = self.segment_of(position) else {
-            return Ok(None);
-        };
-        let file = self.disk.open(&self.path(segment), OpenMode::Existing)?;
-        let offset = position - segment.start;
-        let room = file.len()?.saturating_sub(offset);
-        Ok(Some(FilePlace { file, offset, room }))
+    fn open(&self, segment: Segment) -> Result<Arc<dyn DiskFile>, StoreError> {
+        Ok(self.disk.open(&self.path(segment), OpenMode::Existing)?)
     }
 }
 
@@ -261,7 +377,7 @@ mod tests {
     use super::super::{Draft, LogWriter};
     use super::*;
     use crate::batch::Batch;
-    use violeta_journal::{FaultyDisk, MemoryDisk};
+    use violeta_journal::{Disk, FaultyDisk, MemoryDisk};
     use violeta_types::Height;
 
     const SEGMENT_BYTES: u64 = 256 << 10;
@@ -326,6 +442,10 @@ mod tests {
         fn flip(&self, offset: u64, bit: u8) {
             self.disk.flip_bit(FILE, offset, bit).unwrap();
         }
+
+        fn file(&self) -> Arc<dyn DiskFile> {
+            self.disk.open(FILE, OpenMode::Existing).unwrap()
+        }
     }
 
     /// Headers one after the other, from `position` on, each of a record of `len` bytes that isn't there.
@@ -353,6 +473,102 @@ mod tests {
         assert_eq!(count, 1);
         result.unwrap();
         assert!(operations < 300, "{operations} operations");
+    }
+
+    #[test]
+    fn nothing_within_a_torn_record_is_taken_for_another_though_the_file_ends_there() {
+        // Of two records that begin whole: a whole one within the first, and headers that lie over each other.
+        for (fake, headers) in [(true, 0), (false, 1_000)] {
+            let mut written = Written::new();
+            written.append(vec![1; 100]);
+            let start = written.writer.end();
+            let mut value = fakes(start + VALUE_AT, headers, 60_000);
+            if fake {
+                value = record(start + VALUE_AT, 1 << 40, Digest::ZERO, vec![2; 50]).0;
+            }
+            let there = start + VALUE_AT + value.len() as u64 + 70_000;
+            written.append([value, vec![3; 90_000]].concat());
+            written.file().truncate(there).unwrap();
+            let (count, result, operations) = written.judged();
+            assert_eq!(count, 1);
+            result.unwrap();
+            assert!(operations < 100, "{operations} operations");
+        }
+    }
+
+    #[test]
+    fn a_torn_record_may_end_where_the_next_one_was_torn_too() {
+        for torn in [0..0, 0..8, 0..20, 4..80, 16..80] {
+            let mut written = Written::new();
+            written.append(vec![1; 100]);
+            let start = written.writer.end();
+            let fake = record(start + VALUE_AT, 1 << 40, Digest::ZERO, vec![2; 50]).0;
+            written.append([fake, vec![3; 40_000]].concat());
+            written.append(vec![4; 1_000]);
+            let next = written.starts[2];
+            written.flip(next - 100, 0);
+            let zeros = vec![0; torn.end - torn.start];
+            let file = written.file();
+            file.write_at(next + torn.start as u64, &zeros).unwrap();
+            // It wasn't written when the torn one was durable.
+            file.write_at(next + 32, &[0; 8]).unwrap();
+            let (count, result, _) = written.judged();
+            assert_eq!(count, 1);
+            result.unwrap();
+        }
+    }
+
+    #[test]
+    fn what_begins_like_a_record_costs_no_more_than_to_read_it() {
+        let mut written = Written::new();
+        written.append(vec![1; 100]);
+        written.append(MAGIC.repeat(30_000));
+        written.flip(written.starts[1], 0);
+        let (count, result, operations) = written.judged();
+        assert_eq!(count, 1);
+        result.unwrap();
+        assert!(operations < 20, "{operations} operations");
+    }
+
+    #[test]
+    fn a_durable_record_is_missed_however_many_bits_of_its_length_are_wrong() {
+        // The body has 1,028 bytes, 0x404. So it seems to end a little later, amid the record behind, where zeros are,
+        // behind the file's end, and where it begins.
+        for wrong in [0x3, 0x300, 0x6000, 0xc0000, 0x404] {
+            for is_last in [false, true] {
+                let mut written = Written::new();
+                for value in 0..4 {
+                    written.append(vec![value; 1_000]);
+                }
+                let damaged = written.starts[if is_last { 2 } else { 1 }] + 40;
+                let bits = (0..64).filter(|bit| wrong & (1u64 << bit) != 0);
+                bits.for_each(|bit| written.flip(damaged + bit / 8, (bit % 8) as u8));
+                let (count, result, _) = written.judged();
+                assert_eq!(count, if is_last { 2 } else { 1 });
+                assert!(
+                    matches!(result, Err(StoreError::Corrupt { .. })),
+                    "{wrong:x}: {result:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_length_that_leads_amid_another_record_is_not_believed() {
+        let mut written = Written::new();
+        for value in 0..4 {
+            written.append(vec![value; 1_000]);
+        }
+        // Two bits of the length, and one of the version: no other length makes it whole.
+        for (at, bit) in [(41, 0), (41, 1), (24, 5)] {
+            written.flip(written.starts[2] + at, bit);
+        }
+        let (count, result, _) = written.judged();
+        assert_eq!(count, 2);
+        assert!(
+            matches!(result, Err(StoreError::Corrupt { .. })),
+            "{result:?}"
+        );
     }
 
     #[test]
