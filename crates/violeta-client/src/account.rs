@@ -10,6 +10,7 @@
 //! a client knows that an expired transaction will never be executed.
 
 use borsh::BorshDeserialize;
+use violeta_proof::TrustedHead;
 use violeta_types::limits::NONCE_WINDOW;
 use violeta_types::{ClientPublicKey, Nonce};
 
@@ -32,6 +33,9 @@ pub(crate) struct Account {
     pub(crate) highest: Nonce,
     spent: [u64; WORDS],
 }
+
+/// What a certified state says of a client: its account, if it has one; and the state's head.
+pub(crate) type Standing = (Option<Account>, TrustedHead);
 
 impl Account {
     /// Whether this nonce was spent, or is too old to be.

@@ -19,6 +19,7 @@ use crate::http::{Answer, Failure, Http, json};
 use crate::incident::{Incident, Incidents, Part};
 use crate::limits::{ENDPOINTS_MAX, EXPIRY_MS_DEFAULT, READ_MS_MAX};
 use crate::nonces::{Begun, Nonces};
+use crate::read::NoProof;
 use crate::roster::Roster;
 
 /// Where a validator's gateway is.
@@ -343,6 +344,19 @@ impl Failures {
             Failure::Form(reason) => {
                 self.incident = Some(client.caught(at, asked, Part::Form(reason)));
             }
+        }
+    }
+
+    pub(crate) fn add_no_proof(
+        &mut self,
+        client: &Client,
+        at: usize,
+        asked: &str,
+        no_proof: NoProof,
+    ) {
+        match no_proof {
+            NoProof::Failed(failure) => self.add(client, at, asked, failure),
+            NoProof::Refused(part) => self.refuse(client, at, asked, part),
         }
     }
 

@@ -17,7 +17,7 @@ use violeta_types::api::{ErrorCode, ErrorDetail, KeysAnswer, NamespaceAnswer};
 use violeta_types::limits::{KEY_BYTES_MAX, NAMESPACE_BYTES_MAX};
 use violeta_types::{ClientId, Height, TxId};
 
-use crate::account::{ACCOUNTS, Account, KEYS};
+use crate::account::{ACCOUNTS, KEYS, Standing};
 use crate::client::{Client, Failures};
 use crate::error::ClientError;
 use crate::http::{Failure, json};
@@ -138,10 +138,7 @@ impl Client {
         question: &Question,
         wanted: Wanted,
     ) -> Result<Proved, ClientError> {
-        let mut path = format!("{}?{}", question.path(), self.proof_query());
-        if let Wanted::Exactly(height) = wanted {
-            path += &format!("&at={height}");
-        }
+        let path = self.path(question, wanted);
         let asked = question.to_string();
         let check = |bytes: &[u8]| self.check(question, wanted, bytes);
         let (at, (proof, verified)) = self.ask(&asked, &path, wanted, check).await?;
@@ -393,57 +390,40 @@ impl Client {
         Err(failures.into_error())
     }
 
-    /// This client's account as a certified state has it (none if it hasn't one), and that state's head.
-    pub(crate) async fn account(&self) -> Result<(Option<Account>, TrustedHead), ClientError> {
-        let signer = self.signer()?;
-        let (account, head) = self.record(ACCOUNTS, signer.client.as_ref()).await?;
+    /// This client's account as one validator's newest certified state has it (none if it hasn't one), and that state's
+    /// head, however old that is.
+    pub(crate) async fn account_from(&self, at: usize) -> Result<Standing, NoProof> {
+        let signer = self.signer().map_err(NoProof::not_asked)?;
+        let newest = Wanted::AtLeast(Height(0));
+        let client = signer.client.as_ref();
+        let (account, head) = self.record_from(at, ACCOUNTS, client, newest).await?;
         if account.is_some() {
             return Ok((account, head));
         }
-        // A key that came by rotation acts for another client than its own.
+        // A key that came by rotation acts for another client than its own. Of the same state: what an older one lacks
+        // says nothing of this one.
+        let same = Wanted::Exactly(head.head().height);
         let key = signer.key.public_key();
-        let (holder, _) = self.record::<ClientId>(KEYS, &key.0).await?;
-        match holder {
-            Some(holder) => self.record(ACCOUNTS, holder.as_ref()).await,
-            None => Ok((None, head)),
+        match self.record_from::<ClientId>(at, KEYS, &key.0, same).await? {
+            (Some(holder), _) => self.record_from(at, ACCOUNTS, holder.as_ref(), same).await,
+            (None, _) => Ok((None, head)),
         }
     }
 
-    /// This client's account as one validator's newest certified state has it, however old that is.
-    pub(crate) async fn account_from(&self, at: usize) -> Result<Option<Account>, NoProof> {
-        let signer = self.signer().map_err(NoProof::not_asked)?;
-        let account = self
-            .record_from(at, ACCOUNTS, signer.client.as_ref())
-            .await?;
-        if account.is_some() {
-            return Ok(account);
-        }
-        // A key that came by rotation acts for another client than its own.
-        let key = signer.key.public_key();
-        match self.record_from::<ClientId>(at, KEYS, &key.0).await? {
-            Some(holder) => self.record_from(at, ACCOUNTS, holder.as_ref()).await,
-            None => Ok(None),
-        }
-    }
-
+    /// A record of the chain's own, as one validator's certified state has it, and that state's head.
     async fn record_from<T: BorshDeserialize>(
         &self,
         at: usize,
         space: &[u8],
         key: &[u8],
-    ) -> Result<Option<T>, NoProof> {
+        wanted: Wanted,
+    ) -> Result<(Option<T>, TrustedHead), NoProof> {
         let question = Question::new(space, key).map_err(NoProof::not_asked)?;
-        let path = format!("{}?{}", question.path(), self.proof_query());
-        let answer = match self.get_from(at, &path, true).await {
-            Ok(answer) => answer,
-            // On a chain without a block nobody has executed anything.
-            Err(Failure::Answer(detail)) if detail.code == ErrorCode::NotYetCertified => {
-                return Ok(None);
-            }
-            Err(failure) => return Err(NoProof::Failed(failure)),
-        };
+        let path = self.path(&question, wanted);
+        let answer = self.get_from(at, &path, true).await;
+        let answer = answer.map_err(NoProof::Failed)?;
         let (_, verified) = self
-            .check(&question, Wanted::AtLeast(Height(0)), &answer.bytes)
+            .check(&question, wanted, &answer.bytes)
             .map_err(NoProof::Refused)?;
         self.has_seen(&verified.head);
         let decode = |stored: StoredValue| {
@@ -452,25 +432,17 @@ impl Client {
                 NoProof::not_asked(ClientError::Invalid(reason))
             })
         };
-        verified.value.map(decode).transpose()
+        let record = verified.value.map(decode).transpose()?;
+        Ok((record, verified.head))
     }
 
-    /// A record of the chain's own, as a certified state has it.
-    async fn record<T: BorshDeserialize>(
-        &self,
-        space: &[u8],
-        key: &[u8],
-    ) -> Result<(Option<T>, TrustedHead), ClientError> {
-        let question = Question::new(space, key)?;
-        let wanted = Wanted::AtLeast(self.seen());
-        let proved = self.answer(&question, wanted).await?;
-        let decode = |bytes: &[u8]| {
-            violeta_types::decode(bytes).map_err(|e| {
-                ClientError::Invalid(format!("{question} has a form that isn't known here: {e}"))
-            })
-        };
-        let record = proved.value.as_ref().map(|stored| decode(&stored.value));
-        Ok((record.transpose()?, proved.head))
+    /// What to ask a gateway for.
+    fn path(&self, question: &Question, wanted: Wanted) -> String {
+        let path = format!("{}?{}", question.path(), self.proof_query());
+        match wanted {
+            Wanted::Exactly(height) => format!("{path}&at={height}"),
+            Wanted::AtLeast(_) => path,
+        }
     }
 }
 

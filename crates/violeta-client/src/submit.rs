@@ -5,7 +5,8 @@
 //!   t = patience    nothing yet: the same bytes to more, until those that have them hold more than f of the stake
 //!                   (then one of them is honest, and includes them); who fails is replaced at once
 //!   certificate     the outcome's proof is fetched and verified: a Receipt, or a proved refusal
-//!   expiry          a barrier makes a block; a certified state after the expiry shows the nonce spent or not: proved
+//!   expiry          a barrier, given to all, makes a block; a certified state after the expiry, of one of more than f of
+//!                   the stake, shows the nonce spent or not: proved
 //! ```
 //!
 //! Sending more than once is safe: it's the same transaction, executed once at the most.
@@ -28,8 +29,8 @@ use violeta_types::limits::TRANSACTION_BYTES_MAX;
 use violeta_types::transaction::Condition;
 use violeta_types::{Bounded, Height, Nonce, Outcome, TimeMs, TxId};
 
-use crate::account::Account;
-use crate::client::{Client, Failures, now_ms};
+use crate::account::Standing;
+use crate::client::{Client, Failures, describe, now_ms};
 use crate::error::ClientError;
 use crate::http::{Failure, is_busy, json};
 use crate::incident::Part;
@@ -187,26 +188,30 @@ impl Client {
     async fn send_batch(&self, transactions: &[Bytes]) -> Result<bool, ClientError> {
         let mut sent = false;
         let body = encode_batch(transactions).map_err(|e| ClientError::Invalid(e.to_string()))?;
-        let at_most = Duration::from_millis(READ_MS_MAX);
         for at in self.order().await {
-            let url = &self.0.endpoints[at].url;
-            let http = &self.0.http;
-            let result = http
-                .post(url, "/v1/batch", body.clone(), BINARY, at_most)
-                .await;
-            self.note(at, &result, false);
-            sent |= !matches!(result, Err(Failure::NotSent(_)));
-            let verdicts = result.map(|a| violeta_types::decode::<Vec<BatchVerdict>>(&a.bytes));
-            if let Ok(Ok(verdicts)) = verdicts {
-                let taken = |v: &&BatchVerdict| matches!(v, BatchVerdict::Taken(_));
-                let taken = verdicts.iter().filter(taken).count();
-                tracing::debug!(taken, of = transactions.len(), "batch submitted");
-                if taken > 0 {
-                    break;
+            match self.send_batch_to(at, body.clone()).await {
+                Ok(0) => sent = true,
+                Ok(taken) => {
+                    tracing::debug!(taken, of = transactions.len(), "batch submitted");
+                    return Ok(true);
                 }
+                Err(failure) => sent |= !matches!(failure, Failure::NotSent(_)),
             }
         }
         Ok(sent)
+    }
+
+    /// How many of a batch one validator takes.
+    async fn send_batch_to(&self, at: usize, body: Bytes) -> Result<usize, Failure> {
+        let url = &self.0.endpoints[at].url;
+        let at_most = Duration::from_millis(READ_MS_MAX);
+        let http = &self.0.http;
+        let result = http.post(url, "/v1/batch", body, BINARY, at_most).await;
+        self.note(at, &result, false);
+        let verdicts = violeta_types::decode::<Vec<BatchVerdict>>(&result?.bytes)
+            .map_err(|e| Failure::Form(e.to_string()))?;
+        let taken = |v: &&BatchVerdict| matches!(v, BatchVerdict::Taken(_));
+        Ok(verdicts.iter().filter(taken).count())
     }
 
     /// Signs transactions under nonces of their own. The nonces are on disk before the first signature is made.
@@ -327,20 +332,22 @@ impl Client {
     async fn highest_nonce(&self) -> Result<Nonce, ClientError> {
         let committee = self.0.trust.committee();
         let mut failures = Failures::default();
-        let order = self.order().await;
-        let asked = order.len();
-        let mut asks: FuturesUnordered<_> = (order.into_iter())
-            .map(|at| async move { (at, self.account_from(at).await) })
-            .collect();
+        let mut asks = self.accounts().await;
+        let asked = asks.len();
         let (mut answered, mut highest) = (BTreeSet::new(), Nonce(0));
         while let Some((at, account)) = asks.next().await {
             match account {
-                Ok(account) => {
+                Ok((account, _)) => {
                     answered.insert(at);
                     highest = highest.max(account.map_or(Nonce(0), |account| account.highest));
                 }
-                Err(NoProof::Failed(failure)) => failures.add(self, at, "an account", failure),
-                Err(NoProof::Refused(part)) => failures.refuse(self, at, "an account", part),
+                // On a chain without a block nobody has executed anything.
+                Err(NoProof::Failed(Failure::Answer(detail)))
+                    if detail.code == ErrorCode::NotYetCertified =>
+                {
+                    answered.insert(at);
+                }
+                Err(no_proof) => failures.add_no_proof(self, at, "an account", no_proof),
             }
             let is_quorum = (self.roster()).is_quorum(answered.iter().copied(), committee);
             if is_quorum || answered.len() == asked {
@@ -350,18 +357,47 @@ impl Client {
         Err(failures.into_error())
     }
 
-    /// Learns from a certified state which nonces are resolved.
-    async fn learn(&self) -> Result<(Option<Account>, TrustedHead), ClientError> {
-        let (account, head) = self.account().await?;
-        let signer = self.signer()?;
-        let time = head.head().time;
-        match &account {
-            Some(account) => signer
-                .nonces
-                .learn(account.highest, |n| account.is_spent(n), time),
-            None => signer.nonces.learn(Nonce(0), |_| false, time),
+    /// This client's account as each validator has it, in the order in which they answer.
+    async fn accounts(
+        &self,
+    ) -> FuturesUnordered<impl Future<Output = (usize, Result<Standing, NoProof>)>> {
+        let order = self.order().await.into_iter();
+        order
+            .map(|at| async move { (at, self.account_from(at).await) })
+            .collect()
+    }
+
+    /// Learns which nonces are resolved, from the certified states of validators of more than f of the stake: the others
+    /// may have been cut off long ago, or show old states for ever. Gives the newest of these states. If fewer answer,
+    /// what they have is true nonetheless.
+    async fn learn(&self) -> Result<Standing, ClientError> {
+        let nonces = &self.signer()?.nonces;
+        let mut failures = Failures::default();
+        let mut asks = self.accounts().await;
+        let (mut answered, mut newest) = (BTreeSet::new(), None::<Standing>);
+        while let Some((at, standing)) = asks.next().await {
+            match standing {
+                Ok(standing) => {
+                    answered.insert(at);
+                    let (account, head) = &standing;
+                    let highest = account.as_ref().map_or(Nonce(0), |account| account.highest);
+                    let is_spent = |n| account.as_ref().is_some_and(|account| account.is_spent(n));
+                    nonces.learn(highest, is_spent, head.head().time);
+                    let height = |(_, head): &Standing| head.head().height;
+                    if newest
+                        .as_ref()
+                        .is_none_or(|n| height(n) < height(&standing))
+                    {
+                        newest = Some(standing);
+                    }
+                }
+                Err(no_proof) => failures.add_no_proof(self, at, "an account", no_proof),
+            }
+            if self.exceeds_faults(answered.iter().copied()) {
+                break;
+            }
         }
-        Ok((account, head))
+        newest.ok_or_else(|| failures.into_error())
     }
 }
 
@@ -687,6 +723,9 @@ impl Client {
 
     /// An idle chain makes no blocks, so its time stands still: a barrier makes one. Nobody waits for its result: what is
     /// learnt next tells whether it was spent, and until then it is the same one that is sent again.
+    ///
+    /// Everybody gets it, and those that take it must hold more than f of the stake: one who takes it and drops it, or who
+    /// is cut off, would have time stand still, and looks like the best one to ask. The same bytes do no harm.
     async fn nudge(&self) {
         let now = now_ms();
         let (nonce, expires) = match self.blocking(move |n| n.barrier(now)).await {
@@ -696,9 +735,28 @@ impl Client {
         let Ok(signer) = self.signer() else { return };
         let none = Bounded::default();
         let barrier = sign(&signer.key, self.chain(), nonce, expires, none);
-        // To one after the other until one takes it: that is enough for a block.
-        if let Err(error) = self.send_batch(&[barrier.bytes]).await {
-            tracing::debug!(%error, "no barrier could be sent");
+        let body = match encode_batch(&[barrier.bytes]) {
+            Ok(body) => body,
+            Err(error) => return tracing::debug!(%error, "no barrier could be sent"),
+        };
+        let mut sends: FuturesUnordered<_> = (0..self.0.endpoints.len())
+            .map(|at| {
+                let body = body.clone();
+                async move { (at, self.send_batch_to(at, body).await) }
+            })
+            .collect();
+        let mut takers = BTreeSet::new();
+        while let Some((at, taken)) = sends.next().await {
+            match taken {
+                Ok(0) => {}
+                Ok(_) => drop(takers.insert(at)),
+                Err(failure) => {
+                    tracing::debug!(validator = %self.name(at), why = %describe(failure), "takes no barrier");
+                }
+            }
+            if self.exceeds_faults(takers.iter().copied()) {
+                break;
+            }
         }
     }
 }

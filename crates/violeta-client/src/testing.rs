@@ -74,6 +74,8 @@ pub(crate) enum Manner {
     Rejects,
     /// Takes transactions and does nothing with them.
     Swallows,
+    /// Takes transactions that it can give to nobody, and hears of no block after the first.
+    CutOff,
 }
 
 type State_ = BTreeMap<Vec<u8>, StoredValue>;
@@ -392,7 +394,7 @@ async fn take(State(gateway): Shared, body: Bytes) -> Response {
         }
         Manner::IsBusy => return error(ErrorCode::Overloaded),
         Manner::Rejects => return error(ErrorCode::NotAdmitted),
-        Manner::Swallows => {
+        Manner::Swallows | Manner::CutOff => {
             tokio::time::sleep(Duration::from_millis(50)).await;
             TransactionStatus::Queued
         }
@@ -416,7 +418,7 @@ async fn take_batch(State(gateway): Shared, body: Bytes) -> Response {
             gateway.received.lock().unwrap().push(bytes.clone());
             let transaction = Transaction::decode(bytes).unwrap();
             match manner {
-                Manner::Swallows | Manner::Stalls => {}
+                Manner::Swallows | Manner::CutOff | Manner::Stalls => {}
                 _ => drop(gateway.chain.execute(&transaction)),
             }
             BatchVerdict::Taken(transaction.id())
@@ -426,7 +428,12 @@ async fn take_batch(State(gateway): Shared, body: Bytes) -> Response {
 }
 
 async fn outcome(State(gateway): Shared, Path(id): Path<String>) -> Response {
-    let Some(mut proof) = gateway.chain.outcome_proof(&id.parse().unwrap()) else {
+    let proof = gateway.chain.outcome_proof(&id.parse().unwrap());
+    let knows = |proof: &OutcomeProof| match gateway.manner() {
+        Manner::CutOff => proof.outcome.height <= Height(1),
+        _ => true,
+    };
+    let Some(mut proof) = proof.filter(knows) else {
         return error(ErrorCode::NotFound);
     };
     if gateway.manner() == Manner::ForgesOutcomes {
@@ -447,6 +454,10 @@ async fn key(
     let manner = gateway.manner();
     let height = match manner {
         Manner::ServesOldHeads => 1,
+        Manner::CutOff if asked.is_some_and(|at| at > 1) => {
+            return error(ErrorCode::NotYetCertified);
+        }
+        Manner::CutOff => 1,
         _ => asked.unwrap_or(newest),
     };
     let about = match manner {
@@ -522,7 +533,7 @@ async fn history(
 
 async fn newest_head(gateway: Shared) -> Response {
     let newest = match gateway.manner() {
-        Manner::ServesOldHeads => 1,
+        Manner::ServesOldHeads | Manner::CutOff => 1,
         _ => gateway.chain.height(),
     };
     head_at(gateway, Path(newest)).await

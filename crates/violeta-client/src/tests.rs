@@ -1,5 +1,6 @@
 //! The client against gateways that lie, stall, refuse and go away.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use violeta_proof::ProofError;
@@ -275,13 +276,12 @@ async fn with_its_nonces_lost_a_client_that_asks_for_a_fate_signs_no_nonce_again
     let lost = violeta_types::TxId(violeta_types::Digest([7; 32]));
     let fate = client.fate(lost, violeta_types::Nonce(2), began).await;
     assert!(matches!(fate, Err(ClientError::Expired { .. })), "{fate:?}");
-    let barriers = cluster.gateways[0].received();
-    let nonces: Vec<u64> = barriers
-        .iter()
-        .map(|bytes| Transaction::decode(bytes).unwrap().body.nonce.0)
+    let barriers = cluster.gateways.iter().flat_map(|g| g.received());
+    let nonces: BTreeSet<u64> = barriers
+        .map(|bytes| Transaction::decode(&bytes).unwrap().body.nonce.0)
         .collect();
     // The lost file may have signed up to 3 + 768.
-    assert_eq!(nonces, [772]);
+    assert_eq!(nonces, [772].into());
 }
 
 #[tokio::test]
@@ -713,6 +713,43 @@ async fn a_barrier_that_was_lost_is_sent_again_where_it_stands_in_the_way() {
             "all were executed, and one barrier"
         );
     }
+}
+
+/// The first block is made; then the nearest validator is cut off from the others. The client that knows the block is gone.
+async fn with_the_nearest_cut_off() -> Cluster {
+    let cluster = Cluster::honest().await;
+    cluster.chain.keep_accounts();
+    let client = cluster.client().await;
+    client.put(SPACE, "alice", "1").await.unwrap();
+    cluster.gateways[0].becomes(CutOff);
+    cluster
+}
+
+#[tokio::test]
+async fn a_fate_is_found_out_though_the_nearest_validator_is_cut_off() {
+    let cluster = with_the_nearest_cut_off().await;
+    let client = cluster.client().await;
+    let lost = violeta_types::TxId(violeta_types::Digest([7; 32]));
+    let fate = client.fate(lost, violeta_types::Nonce(99), crate::client::now_ms());
+    let fate = at_the_time_of_day(&cluster, fate).await;
+    assert!(matches!(fate, Err(ClientError::Expired { .. })), "{fate:?}");
+    assert_eq!(cluster.chain.height(), 2, "one barrier");
+}
+
+#[tokio::test]
+async fn a_full_spread_is_freed_though_the_nearest_validator_is_cut_off() {
+    let expiry = Duration::from_millis(500);
+    let cluster = with_the_nearest_cut_off().await;
+    let client = expiring(&cluster, expiry).await;
+    for _ in 0..crate::nonces::UNDER_WAY_MAX {
+        drop(client.submit(Operations::new()).await.unwrap());
+    }
+    drop(client);
+    let client = expiring(&cluster, Duration::from_secs(5)).await;
+    at_the_time_of_day(&cluster, client.put(SPACE, "alice", "2"))
+        .await
+        .unwrap();
+    assert_eq!(client.unresolved(), 0);
 }
 
 #[tokio::test]
