@@ -72,6 +72,9 @@ use crate::keys::{SECRET_MODE, sync_parent};
 /// Bytes from one slot to the next: whole pages, so that no write touches both.
 const SLOT_BYTES: usize = 8_192;
 const MAGIC: [u8; 8] = *b"vlnonce2";
+/// The form before this one, and where its two slots began.
+const FORMER_MAGIC: [u8; 8] = *b"vlnonce1";
+const FORMER_SLOTS: [u64; 2] = [0, 4_096];
 
 /// Nonces of the spread that are left to barriers.
 pub const BARRIER_NONCES: u64 = 32;
@@ -122,6 +125,17 @@ pub enum NonceError {
         path.display()
     )]
     Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An earlier version of this program wrote the file.
+    #[error(
+        "{} was written by an earlier version, whose files this one doesn't read: go on with that version; or, once the \
+         network has committed anything {} minutes after its last use, when nothing that it signed is pending, move the \
+         file away to begin a new one",
+        path.display(), EXPIRY_AHEAD_MS_MAX / 60_000
+    )]
+    Former {
         /// The file.
         path: PathBuf,
     },
@@ -247,8 +261,11 @@ impl Nonces {
             Some(record) => checked(record, path, chain, key)?,
             None if fresh => first(chain, key),
             None => {
-                return Err(NonceError::Damaged {
-                    path: path.to_owned(),
+                let path = path.to_owned();
+                let former = is_former(&file).map_err(|e| io("read", e))?;
+                return Err(match former {
+                    true => NonceError::Former { path },
+                    false => NonceError::Damaged { path },
                 });
             }
         };
@@ -521,12 +538,10 @@ fn checked(
 fn read(file: &File) -> std::io::Result<Option<Record>> {
     let mut newest: Option<Record> = None;
     for slot in 0..2 {
-        let mut bytes = [0; RECORD_BYTES + 32];
-        match file.read_exact_at(&mut bytes, slot * SLOT_BYTES as u64) {
-            Ok(()) => {}
-            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => continue,
-            Err(e) => return Err(e),
-        }
+        let at = slot * SLOT_BYTES as u64;
+        let Some(bytes) = read_at::<{ RECORD_BYTES + 32 }>(file, at)? else {
+            continue;
+        };
         let (record, digest) = bytes.split_at(RECORD_BYTES);
         let whole = Domain::File.hash(record).as_bytes() == digest;
         match violeta_types::decode::<Record>(record) {
@@ -539,6 +554,26 @@ fn read(file: &File) -> std::io::Result<Option<Record>> {
         }
     }
     Ok(newest)
+}
+
+/// Whether a file without a valid record has one of the form before this one, of which the second slot is written first.
+fn is_former(file: &File) -> std::io::Result<bool> {
+    for at in FORMER_SLOTS {
+        if read_at(file, at)? == Some(FORMER_MAGIC) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// So many bytes; none if the file ends before.
+fn read_at<const N: usize>(file: &File, at: u64) -> std::io::Result<Option<[u8; N]>> {
+    let mut bytes = [0; N];
+    match file.read_exact_at(&mut bytes, at) {
+        Ok(()) => Ok(Some(bytes)),
+        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 fn plausible(record: &Record) -> bool {
@@ -678,6 +713,25 @@ mod tests {
         std::fs::write(&f.path, vec![7; 2 * SLOT_BYTES]).unwrap();
         let error = Nonces::open(&f.path, chain(1), key(1)).err().unwrap();
         assert!(matches!(error, NonceError::Damaged { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_file_of_the_former_form_is_told_from_a_damaged_one() {
+        let f = Fixture::new();
+        // As the former version wrote it: once, into its second slot; and then into the first.
+        let mut bytes = vec![0; 4_096];
+        bytes.extend(b"vlnonce1");
+        bytes.resize(4_096 + 250, 7);
+        for slot in [4_096, 0] {
+            bytes[slot..slot + 8].copy_from_slice(b"vlnonce1");
+            std::fs::write(&f.path, &bytes).unwrap();
+            let error = Nonces::open(&f.path, chain(1), key(1)).err().unwrap();
+            assert!(matches!(error, NonceError::Former { .. }), "{error}");
+            let text = error.to_string();
+            assert!(text.contains("earlier version") && text.contains("10 minutes"));
+            assert!(!text.contains("damaged"), "{text}");
+            assert_eq!(std::fs::read(&f.path).unwrap(), bytes, "it is left alone");
+        }
     }
 
     #[test]
