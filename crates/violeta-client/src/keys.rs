@@ -79,28 +79,29 @@ pub fn generate() -> Result<ClientSecretKey, KeyError> {
 /// Reads a key.
 ///
 /// # Errors
-/// If the file is missing, exposed or no client's key.
+/// If the file is missing, no client's key, or exposed.
 pub fn load(path: &Path) -> Result<ClientSecretKey, KeyError> {
     let file = File::open(path).map_err(io("open", path))?;
     let metadata = file.metadata().map_err(io("open", path))?;
     let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        let path = path.to_owned();
-        return Err(KeyError::Exposed { path, mode });
-    }
-    let mut text = Zeroizing::new(String::new());
+    let mut text = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize));
     file.take(FILE_BYTES_MAX)
-        .read_to_string(&mut text)
+        .read_to_end(&mut text)
         .map_err(io("read", path))?;
     let malformed = |reason| KeyError::Malformed {
         path: path.to_owned(),
         reason,
     };
     let digits = text
-        .trim_end()
-        .strip_prefix(CLIENT_TAG)
-        .and_then(|rest| rest.strip_prefix(':'))
+        .trim_ascii_end()
+        .strip_prefix(CLIENT_TAG.as_bytes())
+        .and_then(|rest| rest.strip_prefix(b":"))
         .ok_or_else(|| malformed("it doesn't begin with violeta-client-key-v1:"))?;
+    // Only now: what is no key isn't to be hidden, it is the wrong file.
+    if mode & 0o077 != 0 {
+        let path = path.to_owned();
+        return Err(KeyError::Exposed { path, mode });
+    }
     let mut seed = Zeroizing::new([0; 32]);
     hex::decode_to_slice(digits, &mut *seed)
         .map_err(|_| malformed("64 hexadecimal digits must follow"))?;
@@ -193,6 +194,20 @@ mod tests {
             load(&dir.path().join("none")),
             Err(KeyError::Io { .. })
         ));
+    }
+
+    #[test]
+    fn a_file_that_is_no_key_is_told_so_whoever_can_read_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("trust.json");
+        for content in [&b"{\"chain\": \"80cc\"}"[..], b"\xff\xfe\x00", b""] {
+            fs::write(&path, content).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+            let error = load(&path).err().unwrap();
+            assert!(matches!(error, KeyError::Malformed { .. }), "{error}");
+        }
+        let directory = load(dir.path()).err().unwrap();
+        assert!(matches!(directory, KeyError::Io { .. }), "{directory}");
     }
 
     #[test]
