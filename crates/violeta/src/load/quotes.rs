@@ -1,14 +1,18 @@
-//! Whether a comma-separated text ends inside a quoted field.
+//! Whether the quotes of a comma-separated text swallow rows.
 //!
 //! ```text
 //!            ┌──── , or line end ─────┐
 //!            ▼                        │
-//!      start of field ── other ──▶ unquoted ◀─ other ─┐
+//!      start of field ── other ──▶ unquoted ◀─ other ─┐ text behind a quote
 //!            └── " ──▶ quoted ◀─── " ───▶ quote in quoted
+//!                         └─ end of the text: never closed
 //! ```
 //!
-//! The csv crate takes such a text's last field for a whole one, with all that lies behind its quote: rows would be lost
-//! without a word. So what it reads is followed here, by its own rules.
+//! A stray quote at the beginning of a field swallows all rows up to the next quote, wherever that is, or to the end of
+//! the text. The csv crate takes what it swallowed for a field, in either case: rows would be lost without a word. So what
+//! it reads is followed here, by its own rules, and told apart by what no writer of such files writes: a quoted field that
+//! goes on behind its closing quote, or never ends. One that ends before a comma or a line end is well written; what it
+//! holds, nobody can know to be rows.
 
 use std::io::Read;
 
@@ -25,13 +29,26 @@ enum At {
     QuoteInQuoted,
 }
 
-/// A source that knows where a quoted field began that its end cuts off.
+/// Why a quoted field isn't one, and the line that it begins in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Misquoted {
+    /// The text ends inside it.
+    NeverClosed(u64),
+    /// Behind its closing quote comes neither a comma nor a line end.
+    GoesOn(u64),
+}
+
+/// A source that knows of quoted fields that aren't.
 pub(super) struct QuotesFollowed<R> {
     source: R,
     at: At,
     line: u64,
     /// The line in which the newest quoted field began.
     quoted_from: u64,
+    /// Bytes that were read.
+    offset: u64,
+    /// The first quoted field that goes on behind its closing quote: the offset at which it does, and its line.
+    goes_on: Option<(u64, u64)>,
     /// Bytes of a byte order mark that have been read, as long as there were no others.
     mark: Option<usize>,
     ended: bool,
@@ -45,17 +62,28 @@ impl<R> QuotesFollowed<R> {
             at: At::FieldStart,
             line: 1,
             quoted_from: 0,
+            offset: 0,
+            goes_on: None,
             mark: Some(0),
             ended: false,
         }
     }
 
-    /// The line in which the quoted field began that the source ended in, once it has ended.
-    pub(super) fn cut_off(&self) -> Option<u64> {
-        (self.ended && self.at == At::Quoted).then_some(self.quoted_from)
+    /// What is wrong with the text before `offset`, which is where a record ends.
+    pub(super) fn misquoted_before(&self, offset: u64) -> Option<Misquoted> {
+        match self.goes_on {
+            Some((at, line)) if at < offset => Some(Misquoted::GoesOn(line)),
+            // The reader asks for more only once it has given all records that are whole: so this is the last one.
+            _ if self.ended && self.at == At::Quoted => {
+                Some(Misquoted::NeverClosed(self.quoted_from))
+            }
+            _ => None,
+        }
     }
 
     fn follow(&mut self, byte: u8) {
+        let offset = self.offset;
+        self.offset += 1;
         if let Some(read) = self.mark {
             let goes_on = BYTE_ORDER_MARK.get(read) == Some(&byte);
             self.mark = goes_on.then_some(read + 1);
@@ -71,6 +99,10 @@ impl<R> QuotesFollowed<R> {
             (At::Quoted, QUOTE) => At::QuoteInQuoted,
             (At::QuoteInQuoted, QUOTE) | (At::Quoted, _) => At::Quoted,
             (_, DELIMITER | b'\r' | b'\n') => At::FieldStart,
+            (At::QuoteInQuoted, _) => {
+                self.goes_on.get_or_insert((offset, self.quoted_from));
+                At::Unquoted
+            }
             _ => At::Unquoted,
         };
         self.line += u64::from(byte == b'\n');
@@ -93,10 +125,10 @@ impl<R: Read> Read for QuotesFollowed<R> {
 mod tests {
     use super::*;
 
-    fn cut_off(text: &str) -> Option<u64> {
+    fn misquoted(text: &str) -> Option<Misquoted> {
         let mut source = QuotesFollowed::new(text.as_bytes());
-        std::io::copy(&mut source, &mut std::io::sink()).unwrap();
-        source.cut_off()
+        let len = std::io::copy(&mut source, &mut std::io::sink()).unwrap();
+        source.misquoted_before(len)
     }
 
     #[test]
@@ -110,23 +142,51 @@ mod tests {
             ("k,v\na,\"one \"\" of two", 2),
             ("k,v\na,\"\"\"", 2),
         ] {
-            assert_eq!(cut_off(text), Some(line), "{text:?}");
+            let found = misquoted(text);
+            assert_eq!(found, Some(Misquoted::NeverClosed(line)), "{text:?}");
         }
     }
 
     #[test]
-    fn quotes_that_are_closed_or_inside_an_unquoted_field_cut_nothing_off() {
+    fn a_quoted_field_that_goes_on_behind_its_quote_says_where_it_began() {
+        for (text, line) in [
+            ("\"k\" ", 1),
+            ("\u{feff}\"k\"v", 1),
+            ("k,v\na,\"1\" and \"more", 2),
+            ("k,v\na,1\nb,\"5 inches\nc,3\nd,\"hello\"\n", 3),
+            // The first of two; the second one is never closed.
+            ("k,v\r\na,\"1\"2\r\nb,\"3", 2),
+        ] {
+            let found = misquoted(text);
+            assert_eq!(found, Some(Misquoted::GoesOn(line)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_lies_behind_a_record_says_nothing_of_it() {
+        let text = "a,1\nb,\"2\"x\n";
+        let mut source = QuotesFollowed::new(text.as_bytes());
+        std::io::copy(&mut source, &mut std::io::sink()).unwrap();
+        let at = text.find('x').unwrap() as u64;
+        assert_eq!(source.misquoted_before(4), None);
+        assert_eq!(source.misquoted_before(at), None);
+        assert_eq!(source.misquoted_before(at + 1), Some(Misquoted::GoesOn(2)));
+    }
+
+    #[test]
+    fn quotes_that_are_closed_or_inside_an_unquoted_field_swallow_nothing() {
         for text in [
             "",
             "\u{feff}\"k\"",
             "k,v\na,\"1\"",
             "k,v\na,\"1\"\n",
+            "k,v\r\n\"a\",\"1\"\r\n",
             "k,v\na,\"\"",
             "k,v\na,5\"\nb,6",
             "k,v\na,\"1\"\"\"",
-            "k,v\na,\"1\" and \"more",
+            "k,v\na,\"1\n2\"\nb,3",
         ] {
-            assert_eq!(cut_off(text), None, "{text:?}");
+            assert_eq!(misquoted(text), None, "{text:?}");
         }
     }
 }

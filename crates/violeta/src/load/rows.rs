@@ -16,7 +16,7 @@ use std::path::Path;
 use clap::ValueEnum;
 use violeta_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
-use super::quotes::QuotesFollowed;
+use super::quotes::{Misquoted, QuotesFollowed};
 use crate::error::{CliError, CliResult};
 
 /// Bytes of a line of JSON.
@@ -143,22 +143,22 @@ pub(crate) fn read(
     columns: &Columns,
 ) -> CliResult<Rows> {
     match format {
-        Format::Tsv => separated(source, b'\t', |_| None, columns),
+        Format::Tsv => separated(source, b'\t', |_, _| None, columns),
         Format::Csv => separated(
             QuotesFollowed::new(source),
             b',',
-            QuotesFollowed::cut_off,
+            QuotesFollowed::misquoted_before,
             columns,
         ),
         Format::Jsonl => Ok(json_lines(source, columns.clone())),
     }
 }
 
-/// `cut_off` tells the line of a quoted field that the source ended in, once it has ended.
+/// `misquoted` tells whether quotes have swallowed rows of what was read up to an offset.
 fn separated<R: Read + Send + 'static>(
     source: R,
     delimiter: u8,
-    cut_off: fn(&R) -> Option<u64>,
+    misquoted: fn(&R, u64) -> Option<Misquoted>,
     columns: &Columns,
 ) -> CliResult<Rows> {
     let mut reader = csv::ReaderBuilder::new()
@@ -172,7 +172,8 @@ fn separated<R: Read + Send + 'static>(
         .iter()
         .map(ToOwned::to_owned)
         .collect();
-    if let Some(bad) = cut_off(reader.get_ref()).map(unclosed) {
+    let end = reader.position().byte();
+    if let Some(bad) = misquoted(reader.get_ref(), end).map(BadRow::from) {
         return Err(CliError::failed(format!(
             "the header can't be read from line {} on: {}",
             bad.line, bad.reason
@@ -191,11 +192,18 @@ fn separated<R: Read + Send + 'static>(
         .collect::<CliResult<Vec<_>>>()?;
     let value = columns.value.as_ref().map(place).transpose()?;
     let mut records = reader.into_records();
+    let mut ended = false;
     let records = std::iter::from_fn(move || {
+        if ended {
+            return None;
+        }
         let record = records.next()?;
-        // The reader asks for more only once it has given all records that are whole: so this is the last one.
-        match cut_off(records.reader().get_ref()) {
-            Some(line) => Some(Err(Unread::Rest(unclosed(line)))),
+        let reader = records.reader();
+        match misquoted(reader.get_ref(), reader.position().byte()) {
+            Some(quotes) => {
+                ended = true;
+                Some(Err(Unread::Rest(quotes.into())))
+            }
             None => Some(record.map_err(Unread::from)),
         }
     });
@@ -220,11 +228,23 @@ fn separated<R: Read + Send + 'static>(
     )))
 }
 
-/// What a quote makes of a file that it swallows the rest of.
-fn unclosed(line: u64) -> BadRow {
-    BadRow {
-        line,
-        reason: "the quote that opens a field in this line is never closed".into(),
+impl From<Misquoted> for BadRow {
+    fn from(quotes: Misquoted) -> Self {
+        let (line, reason) = match quotes {
+            Misquoted::NeverClosed(line) => (
+                line,
+                "the quote that opens a field in this line is never closed",
+            ),
+            Misquoted::GoesOn(line) => (
+                line,
+                "the quoted field that begins in this line goes on behind its closing quote; a quote too many may have \
+                 swallowed rows (within quotes, two stand for one)",
+            ),
+        };
+        BadRow {
+            line,
+            reason: reason.into(),
+        }
     }
 }
 
@@ -385,7 +405,7 @@ mod tests {
             "k,v\na,1\n\"b",
         ] {
             let found = rows(text, Format::Csv, &["k"], Some("v"));
-            let rest = Err(Unread::Rest(unclosed(3)));
+            let rest = Err(Unread::Rest(Misquoted::NeverClosed(3).into()));
             assert_eq!(found, [first.clone(), rest], "{text:?}");
         }
         let text = "k,v\na,1\nb,\"closed\nin the next line\"";
@@ -402,6 +422,41 @@ mod tests {
         let header = read("k,\"v\na,1\n".as_bytes(), Format::Csv, &columns);
         let error = header.err().unwrap();
         assert!(error.message.contains("never closed"), "{error}");
+    }
+
+    #[test]
+    fn a_stray_quote_that_a_later_quote_closes_ends_the_rows_where_it_opens() {
+        let first = good("a", "1");
+        let rest = Err(Unread::Rest(Misquoted::GoesOn(3).into()));
+        for text in [
+            "k,v\na,1\nb,\"5 inches\nc,3\nd,\"hello\"\n",
+            "k,v\na,1\nb,\"5\" wide\nc,3\n",
+            "k,v\na,1\nb,\"5 inches\nc,3\nd,\"hello\"\ne,\"unclosed",
+        ] {
+            let found = rows(text, Format::Csv, &["k"], Some("v"));
+            assert_eq!(found, [first.clone(), rest.clone()], "{text:?}");
+        }
+        // Far ahead of it the source has been read, and the rows in between are good.
+        let mut text = String::from("k,v\n");
+        (0..400).for_each(|i| text += &format!("{i},\"1\"\n"));
+        text += "b,\"5 inches\nc,\"x\"\n";
+        let found = rows(text.leak(), Format::Csv, &["k"], Some("v"));
+        assert_eq!(found.len(), 401);
+        assert!(found[..400].iter().all(Result::is_ok));
+        let rest = Err(Unread::Rest(Misquoted::GoesOn(402).into()));
+        assert_eq!(found[400], rest);
+        // One with too few fields for a row, besides.
+        let found = rows("k,v\nb \"5\n\"x\"y\n", Format::Csv, &["k"], Some("v"));
+        assert!(matches!(found[0], Err(Unread::Row(_))), "{found:?}");
+        assert_eq!(found[1], Err(Unread::Rest(Misquoted::GoesOn(3).into())));
+
+        let columns = Columns {
+            key: vec!["k".into()],
+            value: None,
+        };
+        let header = read("k,\"v\na,1\nb,\"2\"\n".as_bytes(), Format::Csv, &columns);
+        let error = header.err().unwrap();
+        assert!(error.message.contains("from line 1 on"), "{error}");
     }
 
     #[test]
