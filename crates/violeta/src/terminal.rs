@@ -260,9 +260,23 @@ pub(crate) fn thousands(number: u64) -> String {
     out
 }
 
+/// How many of something: `1 row`, `2,000 rows`.
+pub(crate) fn count(number: impl TryInto<u64>, one: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {one}{ending}", thousands(number))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_of_something_is_written_without_an_s() {
+        assert_eq!(count(0_u64, "row"), "0 rows");
+        assert_eq!(count(1_usize, "row"), "1 row");
+        assert_eq!(count(2_000_u16, "row"), "2,000 rows");
+    }
 
     #[test]
     fn thousands_are_set_apart() {

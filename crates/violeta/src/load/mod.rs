@@ -1,8 +1,8 @@
 //! `violeta load`: a file of rows into a namespace.
 
+mod followed;
 pub(crate) mod loader;
 mod progress;
-mod quotes;
 mod row_set;
 pub(crate) mod rows;
 

@@ -16,11 +16,12 @@ use std::path::Path;
 use clap::ValueEnum;
 use violeta_types::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
-use super::quotes::{Misquoted, QuotesFollowed};
+use super::followed::{Followed, Misquoted};
 use crate::error::{CliError, CliResult};
+use crate::terminal::count;
 
-/// Bytes of a line of JSON.
-const LINE_BYTES_MAX: usize = 2 * (VALUE_BYTES_MAX + KEY_BYTES_MAX);
+/// Bytes of a line of JSON, or of a record of columns.
+pub(super) const RECORD_BYTES_MAX: usize = 2 * (VALUE_BYTES_MAX + KEY_BYTES_MAX);
 /// What stands between the parts of a key that is made of several columns.
 const KEY_SEPARATOR: &str = "/";
 
@@ -89,19 +90,6 @@ impl From<BadRow> for Unread {
     }
 }
 
-impl From<csv::Error> for Unread {
-    fn from(error: csv::Error) -> Self {
-        let bad = BadRow {
-            line: error.position().map_or(0, csv::Position::line),
-            reason: error.to_string(),
-        };
-        match error.is_io_error() {
-            true => Unread::Rest(bad),
-            false => Unread::Row(bad),
-        }
-    }
-}
-
 /// The rows of a file, one after another.
 pub(crate) type Rows = Box<dyn Iterator<Item = Result<Row, Unread>> + Send>;
 
@@ -143,42 +131,27 @@ pub(crate) fn read(
     columns: &Columns,
 ) -> CliResult<Rows> {
     match format {
-        Format::Tsv => separated(source, b'\t', |_, _| None, columns),
-        Format::Csv => separated(
-            QuotesFollowed::new(source),
-            b',',
-            QuotesFollowed::misquoted_before,
-            columns,
-        ),
+        // Tab-separated files have no quotes.
+        Format::Tsv => separated(Followed::new(source, b'\t', false), columns),
+        Format::Csv => separated(Followed::new(source, b',', true), columns),
         Format::Jsonl => Ok(json_lines(source, columns.clone())),
     }
 }
 
-/// `misquoted` tells whether quotes have swallowed rows of what was read up to an offset.
-fn separated<R: Read + Send + 'static>(
-    source: R,
-    delimiter: u8,
-    misquoted: fn(&R, u64) -> Option<Misquoted>,
-    columns: &Columns,
-) -> CliResult<Rows> {
+fn separated<R: Read + Send + 'static>(source: Followed<R>, columns: &Columns) -> CliResult<Rows> {
     let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter)
-        // Tab-separated files have no quotes.
-        .quoting(delimiter == b',')
+        .delimiter(source.delimiter())
+        .quoting(source.has_quotes())
         .from_reader(source);
-    let header: Vec<String> = reader
-        .headers()
-        .map_err(|e| CliError::failed(format!("the header can't be read: {e}")))?
-        .iter()
-        .map(ToOwned::to_owned)
-        .collect();
-    let end = reader.position().byte();
-    if let Some(bad) = misquoted(reader.get_ref(), end).map(BadRow::from) {
-        return Err(CliError::failed(format!(
+    let header = reader.headers().cloned();
+    let header = unless_misquoted(header, &mut reader).map_err(|unread| {
+        let (Unread::Row(bad) | Unread::Rest(bad)) = unread;
+        CliError::failed(format!(
             "the header can't be read from line {} on: {}",
             bad.line, bad.reason
-        )));
-    }
+        ))
+    })?;
+    let header: Vec<String> = header.1.iter().map(ToOwned::to_owned).collect();
     let place = |name: &String| {
         header.iter().position(|h| h == name).ok_or_else(|| {
             CliError::usage(format!("there is no column {name:?}"))
@@ -191,26 +164,24 @@ fn separated<R: Read + Send + 'static>(
         .map(place)
         .collect::<CliResult<Vec<_>>>()?;
     let value = columns.value.as_ref().map(place).transpose()?;
-    let mut records = reader.into_records();
     let mut ended = false;
     let records = std::iter::from_fn(move || {
         if ended {
             return None;
         }
-        let record = records.next()?;
-        let reader = records.reader();
-        match misquoted(reader.get_ref(), reader.position().byte()) {
-            Some(quotes) => {
-                ended = true;
-                Some(Err(Unread::Rest(quotes.into())))
-            }
-            None => Some(record.map_err(Unread::from)),
-        }
+        let mut record = csv::StringRecord::new();
+        let read = match reader.read_record(&mut record) {
+            Ok(false) => return None,
+            Ok(true) => Ok(record),
+            Err(error) => Err(error),
+        };
+        let record = unless_misquoted(read, &mut reader);
+        ended = matches!(record, Err(Unread::Rest(_)));
+        Some(record)
     });
     Ok(Box::new(records.map(
         move |record| -> Result<Row, Unread> {
-            let record = record?;
-            let line = record.position().map_or(0, csv::Position::line);
+            let (line, record) = record?;
             let parts: Vec<&str> = keys.iter().filter_map(|&i| record.get(i)).collect();
             let value = match value {
                 Some(i) => record.get(i).unwrap_or_default().to_owned(),
@@ -226,6 +197,38 @@ fn separated<R: Read + Send + 'static>(
             Ok(row(line, &parts, value)?)
         },
     )))
+}
+
+/// A record that was just read, with its line; unless it is none: quotes may have swallowed others.
+fn unless_misquoted<R: Read>(
+    record: Result<csv::StringRecord, csv::Error>,
+    reader: &mut csv::Reader<Followed<R>>,
+) -> Result<(u64, csv::StringRecord), Unread> {
+    let end = reader.position().byte();
+    let source = reader.get_mut();
+    if let Some(quotes) = source.misquoted_before(end) {
+        return Err(Unread::Rest(quotes.into()));
+    }
+    let line = source.line_of_record_to(end);
+    let bad = |reason: String| BadRow { line, reason };
+    record
+        .map(|record| (line, record))
+        .map_err(|error| match error.kind() {
+            csv::ErrorKind::UnequalLengths {
+                expected_len, len, ..
+            } => {
+                let fields = count(*len, "field");
+                Unread::Row(bad(format!("it has {fields}, the header {expected_len}")))
+            }
+            csv::ErrorKind::Utf8 { err, .. } => {
+                let field = err.field() + 1;
+                Unread::Row(bad(format!("its field {field} isn't UTF-8 text")))
+            }
+            _ => Unread::Rest(BadRow {
+                line: source.line_of_rest(),
+                reason: error.to_string(),
+            }),
+        })
 }
 
 impl From<Misquoted> for BadRow {
@@ -329,12 +332,12 @@ impl<R: Read> Iterator for BoundedLines<R> {
         self.line += 1;
         let line = self.line;
         let mut text = Vec::new();
-        let limit = LINE_BYTES_MAX as u64 + 1;
+        let limit = RECORD_BYTES_MAX as u64 + 1;
         match (&mut self.source).take(limit).read_until(b'\n', &mut text) {
             Ok(0) => None,
-            Ok(_) if text.len() > LINE_BYTES_MAX => {
+            Ok(_) if text.len() > RECORD_BYTES_MAX => {
                 self.ended = true;
-                let reason = format!("more than {LINE_BYTES_MAX} bytes in a line");
+                let reason = format!("more than {RECORD_BYTES_MAX} bytes in a line");
                 Some(Err(Unread::Rest(BadRow { line, reason })))
             }
             Ok(_) => Some(Ok((line, text))),
@@ -403,6 +406,7 @@ mod tests {
             "k,v\na,1\nb,\"unclosed\nc,3\nd,4",
             "k,v\na,1\nb,\"unclosed\nc,3\nd,4\n",
             "k,v\na,1\n\"b",
+            "k,v\na,1\n\"",
         ] {
             let found = rows(text, Format::Csv, &["k"], Some("v"));
             let rest = Err(Unread::Rest(Misquoted::NeverClosed(3).into()));
@@ -517,6 +521,55 @@ mod tests {
         assert!(bad.reason.starts_with("more than"), "{bad:?}");
     }
 
+    #[test]
+    fn a_record_of_columns_that_is_too_long_ends_the_rows_where_it_begins() {
+        let columns = Columns {
+            key: vec!["k".into()],
+            value: Some("v".into()),
+        };
+        let endless = |text: &'static str| text.as_bytes().chain(std::io::repeat(b'x'));
+        for (format, text) in [
+            (Format::Tsv, "k\tv\na\t1\nb\t"),
+            (Format::Csv, "k,v\na,1\nb,"),
+            (Format::Csv, "k,v\r\na,1\r\n\"b\r\n"),
+        ] {
+            let found: Vec<_> = read(endless(text), format, &columns).unwrap().collect();
+            let [Ok(_), Err(Unread::Rest(bad))] = &found[..] else {
+                panic!("{format:?}: {found:?}");
+            };
+            assert_eq!(bad.line, 3, "{format:?}");
+            assert!(bad.reason.contains("has more than"), "{bad:?}");
+        }
+        let header = read(endless("k\t"), Format::Tsv, &columns).err().unwrap();
+        assert!(header.message.contains("from line 1 on"), "{header}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_row_is_said_in_the_words_of_its_format() {
+        let reason = |format: Format, text: &'static [u8]| {
+            let columns = Columns {
+                key: vec!["k".into()],
+                value: None,
+            };
+            let found: Vec<_> = read(text, format, &columns).unwrap().collect();
+            let [Err(Unread::Row(bad)), Ok(_)] = &found[..] else {
+                panic!("{found:?}");
+            };
+            assert_eq!(bad.line, 2);
+            bad.reason.clone()
+        };
+        for (format, text) in [
+            (Format::Tsv, &b"k\tv\na\nb\t1\n"[..]),
+            (Format::Csv, b"k,v\r\na\r\nb,1\r\n"),
+        ] {
+            assert_eq!(reason(format, text), "it has 1 field, the header 2");
+        }
+        assert_eq!(
+            reason(Format::Tsv, b"k\tv\na\t\xff\nb\t1\n"),
+            "its field 2 isn't UTF-8 text"
+        );
+    }
+
     /// A disk that gives this much and then fails, and whose next read gives more.
     struct FailsOnce(std::collections::VecDeque<std::io::Result<&'static str>>);
 
@@ -551,6 +604,8 @@ mod tests {
                 panic!("{format:?}: {found:?}");
             };
             assert!(bad.reason.contains("bad sector"), "{bad:?}");
+            let line = parts[0].lines().count() as u64 + 1;
+            assert_eq!(bad.line, line, "{format:?}");
             let mut ended = None;
             let rows = Loadable::of(read(source(), format, &columns).unwrap(), &mut ended);
             assert_eq!(rows.count(), 1, "{format:?}");
