@@ -38,7 +38,8 @@ pub(crate) struct SimArgs {
     #[arg(long, default_value = "0..50", value_name = "RANGE", value_parser = parse_seeds)]
     seeds: Range<u64>,
     /// One seed alone.
-    #[arg(long, value_name = "SEED", conflicts_with = "seeds")]
+    #[arg(long, value_name = "SEED", conflicts_with = "seeds",
+          value_parser = clap::value_parser!(u64).range(..u64::MAX))]
     seed: Option<u64>,
     /// How many validators: LEAST..MOST, with MOST, also written LEAST..=MOST; or one number.
     #[arg(long, default_value = "4..7", value_name = "RANGE", value_parser = parse_validators)]
@@ -56,7 +57,7 @@ pub(crate) struct SimArgs {
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
     /// Tell what happens, event by event; with --seed.
-    #[arg(long, requires = "seed", conflicts_with = "seeds")]
+    #[arg(long, requires = "seed", conflicts_with_all = ["seeds", "jobs", "check_determinism"])]
     trace: bool,
     /// Run each seed twice and compare.
     #[arg(long)]
@@ -106,7 +107,7 @@ impl SimArgs {
 
     fn seeds(&self) -> Range<u64> {
         match self.seed {
-            Some(seed) => seed..seed.saturating_add(1),
+            Some(seed) => seed..seed + 1,
             None => self.seeds.clone(),
         }
     }
@@ -182,7 +183,8 @@ fn tell(seed: u64, options: &Options, terminal: &Terminal) -> CliResult<Summary>
     let mut written = Ok(());
     let mut sink = |line: &str| {
         if written.is_ok() {
-            written = terminal.line(line);
+            let object = || terminal.object(&serde_json::json!({ "event": line }));
+            written = terminal.line(line).and_then(|()| object());
         }
     };
     let report = trace_seed(seed, options, &mut sink);
@@ -377,11 +379,19 @@ mod tests {
             "--trace",
             "--trace --seeds 0..2",
             "--trace --seeds 0..2 --seed 1",
+            // A story is that of one run, by one thread.
+            "--trace --seed 1 --check-determinism",
+            "--trace --seed 1 --jobs 2",
+            // Behind the last seed there is no end.
+            "--seed 18446744073709551615",
+            "--seeds 0..=18446744073709551615",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
         let none = parse("--validators 0..4").unwrap().options().unwrap_err();
         assert_eq!(none.cause, crate::error::Cause::Usage);
+        let last = parse("--seed 18446744073709551614").unwrap().seeds();
+        assert_eq!(last.count(), 1);
         assert_eq!(
             *parse("--validators 4")
                 .unwrap()

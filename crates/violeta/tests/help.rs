@@ -127,6 +127,14 @@ fn simulated_worlds_are_run_and_told() {
     ]);
     let seeds: Vec<_> = (one.objects().iter().filter_map(|o| o["seed"].as_u64())).collect();
     assert_eq!(seeds, [5]);
+    let trace = ["sim", "--seed", "5", "--trace", "--virtual-seconds", "1"];
+    let told = run(&trace).out;
+    let objects = run(&[&trace[..], &["--json"]].concat()).objects();
+    let (report, events) = objects.split_last().unwrap();
+    assert_eq!(report["seed"], 5);
+    assert!(!events.is_empty(), "{told}");
+    let events = events.iter().map(|object| object["event"].as_str());
+    assert!(events.eq(told.lines().take(objects.len() - 1).map(Some)));
     run(&["sim", "--seeds", "5..5"]).expect(2);
     run(&["sim", "--validators", "1"]).expect(2);
 }
