@@ -10,27 +10,39 @@
 )]
 mod support;
 
-use std::process::Stdio;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
 use std::sync::{Mutex, PoisonError};
 
+use serde_json::Value;
 use support::{is_alive, run, violeta, wait_for};
 
 /// Two demos at once take twice as long, and each has its patience.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
+/// Its seven steps, as soon as it has told them.
+#[track_caller]
+fn steps(demo: &mut Child) -> Vec<Value> {
+    let lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let steps: Vec<Value> = lines
+        .take(7)
+        .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+        .collect();
+    assert_eq!(steps.len(), 7, "its errors are above: {steps:?}");
+    steps
+}
+
 #[test]
 fn the_demo_shows_what_it_promises_and_leaves_nothing() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = tempfile::tempdir().unwrap();
-    let said = run(&[
-        "demo",
-        "--once",
-        "--json",
-        "--dir",
-        dir.path().to_str().unwrap(),
-    ])
-    .expect(0);
-    let steps = said.objects();
+    let mut demo = violeta()
+        .args(["demo", "--once", "--json", "--dir"])
+        .arg(dir.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let steps = steps(&mut demo);
     let numbers: Vec<_> = steps.iter().map(|s| s["step"].as_u64().unwrap()).collect();
     assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7]);
     assert!(steps.iter().all(|s| s["ok"] == true));
@@ -48,9 +60,11 @@ fn the_demo_shows_what_it_promises_and_leaves_nothing() {
     let witnesses: Vec<_> = evidence.iter().map(|e| e[0].as_u64().unwrap()).collect();
     assert_eq!(witnesses, [0, 1, 3]);
     assert_eq!(facts(6)["value"], "100");
+    // The last step says that they are stopped.
     for validator in facts(1)["validators"].as_array().unwrap() {
         assert!(!is_alive(validator["pid"].as_u64().unwrap()));
     }
+    assert_eq!(demo.wait().unwrap().code(), Some(0));
     assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0);
 }
 
@@ -68,19 +82,13 @@ fn a_network_that_is_there_is_neither_used_nor_removed() {
 #[test]
 fn what_the_demo_says_to_try_works_and_validators_end_with_it_however_it_ends() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    use std::io::BufRead;
     let dir = tempfile::tempdir().unwrap();
     let mut demo = violeta()
         .args(["demo", "--json", "--dir", dir.path().to_str().unwrap()])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = std::io::BufReader::new(demo.stdout.take().unwrap()).lines();
-    let steps: Vec<serde_json::Value> = lines
-        .take(7)
-        .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
-        .collect();
-    assert_eq!(steps.len(), 7, "its errors are above: {steps:?}");
+    let steps = steps(&mut demo);
     for command in steps[6]["facts"]["try"].as_array().unwrap() {
         let command = command.as_str().unwrap().replace('\'', "");
         // Watching never ends by itself.

@@ -147,15 +147,13 @@ async fn show(args: &DemoArgs, dir: &Path, terminal: &Terminal) -> CliResult {
     let incidents: Vec<_> = client.incidents().iter().map(ToString::to_string).collect();
     // It holds the key's nonces, which the commands to try need.
     drop(client);
-    match args.once {
-        true => the_end(&mut story, incidents, begun.elapsed())?,
-        false => {
-            yours(&mut story, &cluster, incidents, begun.elapsed()).await?;
-            std::future::pending::<()>().await;
-        }
+    let took = begun.elapsed();
+    if args.once {
+        cluster.stop();
+        return the_end(&mut story, incidents, took);
     }
-    cluster.stop();
-    Ok(())
+    yours(&mut story, &cluster, incidents, took).await?;
+    std::future::pending().await
 }
 
 async fn start(story: &mut Story<'_>, dir: &Path) -> CliResult<Cluster> {
