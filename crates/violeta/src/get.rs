@@ -30,7 +30,7 @@ pub(crate) struct GetArgs {
     #[arg(long)]
     proof: bool,
     /// Write the value's bytes as they are, and nothing else.
-    #[arg(long, conflicts_with_all = ["proof", "json"])]
+    #[arg(long, conflicts_with = "proof")]
     raw: bool,
     /// Read the version of this height; by default the newest certified one.
     #[arg(long, value_name = "HEIGHT", conflicts_with = "linearizable")]
@@ -47,6 +47,11 @@ pub(crate) struct GetArgs {
 /// # Errors
 /// If there is none, or none that verifies.
 pub(crate) fn run(args: &GetArgs, terminal: &Terminal) -> CliResult {
+    // Not by the parser: what all commands have it hands down once it has looked for conflicts.
+    if args.raw && terminal.is_json() {
+        return Err(CliError::usage("--raw and --json exclude one another")
+            .help("--raw writes the value's bytes, --json an object: leave one of them out"));
+    }
     let client = match args.linearizable {
         true => writer(&args.context)?,
         false => reader(&args.context)?,
