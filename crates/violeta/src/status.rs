@@ -39,7 +39,7 @@ pub(crate) struct StatusArgs {
 /// What one validator says of itself, or why it says nothing.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ValidatorStatus {
-    /// Which one was asked, where that is known.
+    /// Which one was asked; where that isn't known, which one it says that it is.
     pub(crate) validator: Option<ValidatorIndex>,
     /// Where it was asked; none if its configuration, which says where, can't be read.
     pub(crate) endpoint: Option<String>,
@@ -88,6 +88,12 @@ impl ValidatorStatus {
         self.answer.as_ref().map(|answer| answer.certified_height)
     }
 
+    /// Another one that it says it is, than was asked.
+    fn claims_to_be(&self) -> Option<ValidatorIndex> {
+        let claimed = self.answer.as_ref()?.validator;
+        claimed.filter(|_| claimed != self.validator)
+    }
+
     /// As a table shows it.
     pub(crate) fn cells(&self) -> Cells {
         let of = |number: fn(&StatusAnswer) -> u64| match &self.answer {
@@ -119,7 +125,7 @@ pub(crate) async fn ask_all(
     let asked = gateways.iter().map(|(index, gateway)| async move {
         let answer = gateway.status().await;
         ValidatorStatus {
-            validator: answer.as_ref().ok().and_then(|a| a.validator).or(*index),
+            validator: index.or_else(|| answer.as_ref().ok()?.validator),
             endpoint: Some(gateway.url().to_owned()),
             problem: answer.as_ref().err().map(|e| e.message.clone()),
             answer: answer.ok(),
@@ -157,6 +163,18 @@ pub(crate) fn with_unreadable(
         statuses.sort_by_key(|status| status.validator);
     }
     statuses
+}
+
+/// Who answers as another than was asked.
+pub(crate) fn impostors(statuses: &[ValidatorStatus]) -> Vec<String> {
+    let line = |status: &ValidatorStatus| {
+        let claimed = status.claims_to_be()?;
+        Some(format!(
+            "{} answers as v{claimed}: either its address is that of v{claimed}, or it lies",
+            name(status)
+        ))
+    };
+    statuses.iter().filter_map(line).collect()
 }
 
 /// The newest height that all have certified who have certified any: one that begins with nothing has nothing to
@@ -267,7 +285,7 @@ fn show(
         terminal.object(status)?;
     }
     terminal.table(&shown)?;
-    for line in amnesiacs(statuses) {
+    for line in [impostors(statuses), amnesiacs(statuses)].concat() {
         terminal.line(terminal.paint(Tone::Bad, line))?;
     }
     if let Some(line) = agreement(statuses) {
@@ -410,6 +428,24 @@ mod tests {
             text.starts_with("the heads of height 7 couldn't be read"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn who_was_asked_stays_in_its_place_whatever_it_says_that_it_is() {
+        let asked = |index: u16, claims: u16| {
+            let mut status = status(7, "aa");
+            status.validator = Some(ValidatorIndex(index));
+            status.answer.as_mut().unwrap().validator = Some(ValidatorIndex(claims));
+            status
+        };
+        let unreadable = (ValidatorIndex(0), CliError::failed("no configuration"));
+        let statuses = with_unreadable(vec![asked(1, 1), asked(2, 2), asked(3, 1)], &[unreadable]);
+        let names: Vec<_> = statuses.iter().map(name).collect();
+        assert_eq!(names, ["v0", "v1", "v2", "v3"]);
+        assert!(statuses[0].endpoint.is_none());
+        let lines = impostors(&statuses);
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].starts_with("v3 answers as v1"), "{}", lines[0]);
     }
 
     #[test]

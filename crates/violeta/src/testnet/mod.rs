@@ -420,6 +420,7 @@ fn ps(network: &Network, terminal: &Terminal) -> CliResult<bool> {
     let was_used =
         |status: &ValidatorStatus| status.answer.as_ref().is_some_and(|a| a.height.0 > 0);
     let was_used = statuses.iter().any(was_used);
+    let impostors = crate::status::impostors(&statuses);
     let mut shown = table(
         &[
             "validator",
@@ -462,6 +463,9 @@ fn ps(network: &Network, terminal: &Terminal) -> CliResult<bool> {
         })?;
     }
     terminal.table(&shown)?;
+    for line in impostors {
+        terminal.note(format!("warning: {line}"));
+    }
     for (index, error) in &unreadable {
         terminal.note(format!("warning: v{index}: {error}"));
     }
