@@ -366,7 +366,15 @@ fn a_load_that_was_killed_goes_on_and_writes_no_row_twice() {
         (&summary["loaded"], &summary["loaded_before"]),
         (&0.into(), &true.into())
     );
-    for i in [0, done - 1, done, done + 50, committed - 1, committed, 1_999] {
+    for i in [
+        0,
+        done - 1,
+        done,
+        done + 50,
+        committed - 1,
+        committed,
+        1_999,
+    ] {
         let key = format!("k{:05}", i.min(1_999));
         let versions = versions(&net, "rows", &key);
         assert_eq!(versions.len(), 1, "{key} was written once: {versions:?}");

@@ -102,6 +102,24 @@ impl BenchArgs {
     fn window(&self) -> usize {
         self.window.unwrap_or(self.workload.window())
     }
+
+    /// Seconds that clients write.
+    fn seconds(&self) -> usize {
+        (self.duration + WARM_UP.as_secs()) as usize
+    }
+
+    /// Transactions that each client signs ahead: together enough for every second, and for the window: at the end as
+    /// many are under way beside those that were committed.
+    fn prepared_each(&self) -> usize {
+        if matches!(self.workload, Workload::Opaque | Workload::Single) {
+            return 0;
+        }
+        let per_second = self.prepare.unwrap_or(self.workload.prepared_per_second());
+        per_second
+            .saturating_mul(self.seconds())
+            .saturating_add(self.window())
+            .div_ceil(self.clients)
+    }
 }
 
 fn parse_clients(text: &str) -> Result<usize, String> {
@@ -220,10 +238,9 @@ impl Bench {
     /// Signs everything, and lets the clients write.
     async fn loads(&self, args: &BenchArgs, terminal: &Terminal) -> CliResult<Loads> {
         let lanes = self.urls.len();
-        let seconds = args.duration + WARM_UP.as_secs();
         let probes = match args.workload {
-            Workload::Single => seconds as usize * args.workload.prepared_per_second(),
-            _ => seconds as usize * 12,
+            Workload::Single => args.seconds() * args.workload.prepared_per_second(),
+            _ => args.seconds() * 12,
         };
         if args.workload == Workload::Opaque {
             let seed = unix_ms();
@@ -235,12 +252,7 @@ impl Bench {
                 probes: (0..PROBERS).map(probes_of).collect(),
             });
         }
-        let each = args.prepare.unwrap_or(args.workload.prepared_per_second());
-        let bulk = match args.workload {
-            Workload::Single => 0,
-            // At the end as many as the window are under way beside those that were committed.
-            _ => (each * seconds as usize + args.window()).div_ceil(args.clients),
-        };
+        let bulk = args.prepared_each();
         if bulk > 0 {
             let count = thousands((bulk * args.clients) as u64);
             terminal.note(format!("signing {count} transactions …"));
@@ -581,4 +593,64 @@ fn signers(count: usize, chain: ChainId) -> CliResult<Vec<Signer>> {
 fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |t| t.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: BenchArgs,
+    }
+
+    fn parse(text: &str) -> BenchArgs {
+        let words = std::iter::once("bench").chain(text.split_whitespace());
+        Line::parse_from(words).args
+    }
+
+    /// The most transactions a second that BENCHMARKS.md tells of a workload, of so many puts each.
+    fn fastest(workload: &str, puts: usize) -> usize {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../BENCHMARKS.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let command = format!("`violeta bench --workload {workload} ");
+        let row = text.lines().find(|line| line.contains(&command)).unwrap();
+        let range = row.split('|').find(|cell| cell.contains(" to ")).unwrap();
+        let (_, most) = range.split_once(" to ").unwrap();
+        let most: usize = most.trim().replace(',', "").parse().unwrap();
+        most.div_ceil(puts)
+    }
+
+    #[test]
+    fn what_is_prepared_outlasts_a_run_a_third_faster_than_the_fastest_that_was_measured() {
+        for (workload, measured) in [
+            ("puts", fastest("puts", 1)),
+            ("kill", fastest("puts", 1)),
+            ("puts100", fastest("puts100", workload::PUTS_MANY)),
+        ] {
+            for how in [
+                "",
+                "--duration 1",
+                "--duration 60 --clients 7",
+                "--window 9999",
+            ] {
+                let args = parse(&format!("--workload {workload} {how}"));
+                let window = args.window.unwrap_or(args.workload.window());
+                let sent = 4 * measured * (args.duration as usize + 3) / 3 + window;
+                let prepared = args.prepared_each() * args.clients;
+                assert!(prepared >= sent, "{workload} {how}: {prepared} of {sent}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_prepared_covers_the_window_and_follows_the_users_word() {
+        // 10 × (1 + 3) + 60 = 100, by 8 clients.
+        let args = parse("--prepare 10 --duration 1 --window 60 --clients 8");
+        assert_eq!(args.prepared_each(), 13);
+        assert_eq!(parse("--workload opaque").prepared_each(), 0);
+        assert_eq!(parse("--workload single").prepared_each(), 0);
+    }
 }

@@ -330,20 +330,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_prepared_outlasts_the_fastest_run_that_was_measured() {
-        for (workload, measured_per_second) in [
-            (Workload::Puts, 18_104),
-            (Workload::Kill, 17_500),
-            (Workload::Puts100, 638),
-            // One after another, each of a few milliseconds at least.
-            (Workload::Single, 100),
-        ] {
-            let prepared = workload.prepared_per_second();
-            assert!(3 * prepared >= 4 * measured_per_second, "{workload:?}");
-        }
-    }
-
-    #[test]
     fn windows_leave_every_client_within_its_nonces() {
         use violeta_types::limits::CLIENT_NONCE_SPREAD;
         let signed = Workload::value_variants()
