@@ -160,6 +160,12 @@ impl Client {
         self.0.signer.as_ref().map(|signer| signer.client)
     }
 
+    /// Whether it signs, and its nonces' file is new: where to begin is yet to be learnt, of a quorum.
+    pub fn begins_anew(&self) -> bool {
+        let signer = self.0.signer.as_ref();
+        signer.is_some_and(|signer| signer.nonces.begun().is_none())
+    }
+
     /// Transactions whose fate this client doesn't know.
     pub fn unresolved(&self) -> usize {
         let signer = self.0.signer.as_ref();

@@ -6,12 +6,13 @@ use std::time::Duration;
 use reqwest::Url;
 use violeta_client::{At, Client, ClientConfig, ClientError, Endpoint, Part, Proved, Receipt};
 use violeta_proof::ProofError;
-use violeta_types::{ChainId, Height, Refusal};
+use violeta_types::{ChainId, Height, Refusal, StakeTally};
 
 use crate::context::ContextArgs;
 use crate::error::{CliError, CliResult};
 use crate::proof_view::{AnswerView, VouchersView};
 use crate::terminal::{Terminal, Tone};
+use crate::testnet::directory::Unreadable;
 use violeta_types::api::{ErrorCode, Readable};
 
 /// How long a transaction stays valid: as long as a person waits.
@@ -27,36 +28,75 @@ const CHAIN_DIGITS: usize = 8;
 /// # Errors
 /// If it isn't known whom to ask, or what to trust.
 pub(crate) fn reader(context: &ContextArgs) -> CliResult<Client> {
-    Ok(Client::new(config(context)?)?)
-}
-
-/// A client that signs, too.
-///
-/// # Errors
-/// As [`reader`]; also if the key can't be used, or another process signs with it now.
-pub(crate) fn writer(context: &ContextArgs) -> CliResult<Client> {
-    let mut config = config(context)?;
-    let path = context.key_file()?;
-    config.key = Some(violeta_client::keys::load(&path).map_err(ClientError::from)?);
-    config.state_path = Some(nonce_file(&path, config.trust.chain()));
+    // What it reads is proved, whoever else could have been asked.
+    let (config, _) = config(context)?;
     Ok(Client::new(config)?)
 }
 
-fn config(context: &ContextArgs) -> CliResult<ClientConfig> {
-    let endpoints = context.endpoints()?.into_iter().map(|(validator, text)| {
+/// A client that signs, too. Of whom it can't ask, the terminal is told: a transaction that few get may be late, or lost.
+///
+/// # Errors
+/// As [`reader`]; also if the key can't be used, or another process signs with it now; or if its nonces' file is new, and
+/// too few can be asked to learn of them which nonces are spent.
+pub(crate) fn writer(context: &ContextArgs, terminal: &Terminal) -> CliResult<Client> {
+    let (mut config, unreadable) = config(context)?;
+    for (index, error) in &unreadable {
+        terminal.note(format!("warning: v{index} isn't asked: {error}"));
+    }
+    let path = context.key_file()?;
+    config.key = Some(violeta_client::keys::load(&path).map_err(ClientError::from)?);
+    let nonces = nonce_file(&path, config.trust.chain());
+    config.state_path = Some(nonces.clone());
+    let lacks_quorum = !unreadable.is_empty() && !has_quorum(&config);
+    let client = Client::new(config)?;
+    match lacks_quorum && client.begins_anew() {
+        true => Err(no_beginning(&nonces, &unreadable)),
+        false => Ok(client),
+    }
+}
+
+/// Whom to ask and what to trust; and who can't be asked.
+fn config(context: &ContextArgs) -> CliResult<(ClientConfig, Vec<Unreadable>)> {
+    let (endpoints, unreadable) = context.endpoints_and_unreadable()?;
+    let endpoints = endpoints.into_iter().map(|(validator, text)| {
         let url = Url::parse(&text).map_err(|e| {
             CliError::usage(format!("{text:?} isn't the address of a validator: {e}"))
         })?;
         Ok(Endpoint { validator, url })
     });
-    Ok(ClientConfig {
+    let config = ClientConfig {
         endpoints: endpoints.collect::<CliResult<_>>()?,
         trust: context.trust()?,
         key: None,
         account: None,
         state_path: None,
         expiry: EXPIRY,
-    })
+    };
+    Ok((config, unreadable))
+}
+
+/// Whether those whom a client can ask are a quorum of the committee that it trusts. Without one it isn't known.
+fn has_quorum(config: &ClientConfig) -> bool {
+    let Some(committee) = config.trust.committee() else {
+        return true;
+    };
+    let mut tally = StakeTally::default();
+    for validator in config.endpoints.iter().filter_map(|e| e.validator) {
+        tally.add(committee, validator);
+    }
+    tally.is_quorum(committee)
+}
+
+/// Few who can be asked may all be behind, and wouldn't know of nonces that are spent.
+fn no_beginning(nonces: &Path, unreadable: &[Unreadable]) -> CliError {
+    let why: Vec<_> = (unreadable.iter())
+        .map(|(index, error)| format!("v{index}: {error}"))
+        .collect();
+    CliError::failed(format!(
+        "{} is new, and too few validators can be asked to learn which nonces of this key are spent: nothing is signed",
+        nonces.display()
+    ))
+    .help(format!("mend what keeps the others from being asked: {}", why.join("; ")))
 }
 
 /// Beside the key: `alice.key` signs on chain `80cc8b68…` with the nonces of `alice.key.80cc8b68.nonces`.
@@ -232,11 +272,60 @@ pub(crate) fn show_incidents(client: &Client, terminal: &Terminal) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminal::ColorChoice;
+    use crate::testnet::directory::Network;
+    use std::sync::Arc;
+    use violeta_client::nonces::Nonces;
+    use violeta_node::testnet::Options;
+    use violeta_types::Nonce;
 
     #[test]
     fn nonces_lie_beside_the_key_one_file_for_each_chain() {
         let path = nonce_file(Path::new("keys/alice.key"), ChainId::default());
         assert_eq!(path, Path::new("keys/alice.key.00000000.nonces"));
+    }
+
+    /// A network of four of which the configurations of some can't be read.
+    fn network_without(unreadable: &[u16]) -> (tempfile::TempDir, Network) {
+        let dir = tempfile::tempdir().unwrap();
+        let network = Network::create(&dir.path().join("net"), 4, &Options::default()).unwrap();
+        for index in unreadable {
+            let config = network.dir.join(format!("v{index}/violeta.toml"));
+            std::fs::write(config, "x = 1").unwrap();
+        }
+        (dir, network)
+    }
+
+    #[test]
+    fn a_new_nonce_file_isnt_begun_on_the_word_of_less_than_a_quorum() {
+        let terminal = Terminal::new(true, ColorChoice::Never);
+        for (unreadable, begins) in [(&[][..], true), (&[1], true), (&[1, 3], false)] {
+            let (_dir, network) = network_without(unreadable);
+            let context = ContextArgs::of_network(&network.dir);
+            let first = writer(&context, &terminal);
+            assert_eq!(first.is_ok(), begins, "without {unreadable:?}");
+            if let Err(error) = first {
+                assert!(error.message.contains(".nonces is new"), "{error}");
+                let help = error.help.unwrap();
+                assert!(
+                    help.contains("v1: ") && help.contains("v3/violeta.toml"),
+                    "{help}"
+                );
+            }
+            assert!(reader(&context).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_nonce_file_that_has_begun_serves_whoever_can_be_asked() {
+        let (_dir, network) = network_without(&[1, 3]);
+        let context = ContextArgs::of_network(&network.dir);
+        let (key, chain) = (network.administrator(), network.genesis.chain_id());
+        let public = violeta_client::keys::load(&key).unwrap().public_key();
+        let nonces = Nonces::open(&nonce_file(&key, chain), chain, public).unwrap();
+        Arc::new(nonces).begin_above(Nonce(0)).unwrap();
+        let terminal = Terminal::new(true, ColorChoice::Never);
+        assert!(writer(&context, &terminal).is_ok());
     }
 
     #[test]

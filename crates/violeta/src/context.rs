@@ -81,15 +81,6 @@ impl ContextArgs {
         }
     }
 
-    /// Whom to ask.
-    ///
-    /// # Errors
-    /// If nothing says.
-    pub(crate) fn endpoints(&self) -> CliResult<Vec<Endpoint>> {
-        self.endpoints_and_unreadable()
-            .map(|(endpoints, _)| endpoints)
-    }
-
     /// Whom to ask; and the validators of a network's directory that can't be, since their configurations can't be read.
     ///
     /// # Errors
@@ -235,13 +226,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let network = Network::create(&dir.path().join("net"), 4, &Options::default()).unwrap();
         let mut context = ContextArgs::of_network(&network.dir);
-        assert_eq!(context.endpoints().unwrap().len(), 4);
+        assert_eq!(context.endpoints_and_unreadable().unwrap().0.len(), 4);
         assert_eq!(context.trust().unwrap().chain(), network.genesis.chain_id());
         let key = violeta_client::keys::load(&context.key_file().unwrap()).unwrap();
         assert!(network.genesis.administrators.contains(&key.public_key()));
 
         context.endpoint = vec!["http://a".into()];
-        assert_eq!(context.endpoints().unwrap(), [(None, "http://a".into())]);
+        let (endpoints, _) = context.endpoints_and_unreadable().unwrap();
+        assert_eq!(endpoints, [(None, "http://a".into())]);
         context.key = Some("other.key".into());
         assert_eq!(context.key_file().unwrap(), Path::new("other.key"));
     }

@@ -53,7 +53,7 @@ pub(crate) fn run(args: &GetArgs, terminal: &Terminal) -> CliResult {
             .help("--raw writes the value's bytes, --json an object: leave one of them out"));
     }
     let client = match args.linearizable {
-        true => writer(&args.context)?,
+        true => writer(&args.context, terminal)?,
         false => reader(&args.context)?,
     };
     let at = version(args.at, args.linearizable);

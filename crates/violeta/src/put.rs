@@ -161,7 +161,7 @@ fn submit(
     explain: impl Fn(Refusal, ClientError) -> CliError,
     terminal: &Terminal,
 ) -> CliResult {
-    let client = writer(context)?;
+    let client = writer(context, terminal)?;
     let receipt = block_on(async {
         match noted(&client, terminal, client.transaction(operations)).await {
             Ok(receipt) => Ok(receipt),

@@ -492,6 +492,8 @@ fn one_validators_unreadable_configuration_stands_in_nobodys_way() {
     assert!(shown.out.contains("unreadable"), "{shown:#?}");
     assert!(shown.err.contains("warning: v0: "), "{shown:#?}");
     assert_eq!(net.run(&["get", "n", "k"]).expect(0).out, "v\n");
+    let put = net.run(&["put", "n", "k2", "v"]).expect(0);
+    assert!(put.err.contains("warning: v0 isn't asked: "), "{put:#?}");
     let shown = net.run(&["status"]).expect(0);
     assert!(shown.out.contains("3 agree"), "{shown:#?}");
     assert!(shown.err.contains("v0/violeta.toml"), "{shown:#?}");

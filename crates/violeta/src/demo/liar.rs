@@ -59,7 +59,7 @@ pub(crate) async fn show(story: &mut Story<'_>, dir: &Path) -> CliResult {
     let mut cluster = Cluster::start(dir, VALIDATORS, &options, liar)?;
     cluster.wait_healthy().await?;
     let witnesses = Witnesses::listen(&cluster).await?;
-    let client = writer(&honest_context(&cluster)?)?;
+    let client = writer(&honest_context(&cluster)?, story.terminal())?;
     let operations = Operations::new()
         .create_namespace(NAMESPACE)?
         .put(NAMESPACE, KEY, TRUE_VALUE)?;

@@ -138,7 +138,7 @@ async fn show(args: &DemoArgs, dir: &Path, terminal: &Terminal) -> CliResult {
     let begun = Instant::now();
     let mut story = Story::new(terminal);
     let mut cluster = start(&mut story, &dir.join("net")).await?;
-    let client = writer(&ContextArgs::of_network(&cluster.network.dir))?;
+    let client = writer(&ContextArgs::of_network(&cluster.network.dir), terminal)?;
     first_load(&mut story, &client).await?;
     history(&mut story, &client, &cluster.network.trust()).await?;
     killed_while_loading(&mut story, &client, &mut cluster).await?;

@@ -203,7 +203,7 @@ pub(crate) fn run(args: &LoadArgs, terminal: &Terminal) -> CliResult {
     if progress.is_finished() {
         return summary(args, Loaded::Before, &survey, terminal);
     }
-    let client = writer(&args.context)?;
+    let client = writer(&args.context, terminal)?;
     let before = Cell::new(0);
     let bar = terminal.progress(survey.good, "rows");
     let ended = block_on(async {
