@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 use violeta_crypto::ClientSecretKey;
 use violeta_proof::{ProofError, Trust, TrustedHead};
 use violeta_types::api::{ErrorCode, StatusAnswer};
-use violeta_types::{ChainId, ClientId, Height, TimeMs, ValidatorIndex};
+use violeta_types::{ChainId, ClientId, ClientPublicKey, Height, TimeMs, ValidatorIndex};
 
 use crate::error::{Attempt, ClientError};
 use crate::http::{Answer, Failure, Http, json};
@@ -158,6 +158,11 @@ impl Client {
     /// The client's id, if it signs.
     pub fn id(&self) -> Option<ClientId> {
         self.0.signer.as_ref().map(|signer| signer.client)
+    }
+
+    /// The key that it signs with, if it signs.
+    pub fn public_key(&self) -> Option<ClientPublicKey> {
+        self.0.signer.as_ref().map(|signer| signer.key.public_key())
     }
 
     /// Whether it signs, and its nonces' file is new: where to begin is yet to be learnt, of a quorum.

@@ -656,8 +656,9 @@ impl Pending {
 }
 
 impl Client {
-    /// What became of a transaction that this client signed earlier, perhaps in another process: waits until it is
-    /// known for certain. It may still be executed until it expires.
+    /// What became of a transaction that this client signed earlier, perhaps in another process, with the key that it has
+    /// now: waits until it is known for certain. It may still be executed until it expires. What became of another key's
+    /// transaction its own account doesn't tell.
     ///
     /// # Errors
     /// [`ClientError::Expired`] if it never will be executed: proved. [`ClientError::Unresolved`] if that can't be

@@ -2,6 +2,7 @@
 
 mod followed;
 pub(crate) mod loader;
+mod lock;
 mod progress;
 mod row_set;
 pub(crate) mod rows;
@@ -14,7 +15,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use clap::Args;
 use indicatif::ProgressBar;
 use violeta_client::{Client, ClientError};
-use violeta_types::ChainId;
 use violeta_types::api::Readable;
 use violeta_types::limits::OPERATIONS_MAX;
 
@@ -173,19 +173,22 @@ impl LoadArgs {
         rows::read(file, self.format()?, &self.columns())
     }
 
-    fn progress(&self, chain: ChainId) -> CliResult<Progress> {
+    fn progress(&self, client: &Client) -> CliResult<Progress> {
         let path = self.progress.clone().unwrap_or_else(|| {
             let mut name = self.file.clone().into_os_string();
             name.push(".progress");
             name.into()
         });
         let task = Task {
-            chain,
+            chain: client.chain(),
             namespace: self.namespace.to_string(),
             source: digest(&self.file)?,
             reading: format!("{:?} {:?}", self.format()?, self.columns()),
         };
-        Progress::open(path, task)
+        let key = client
+            .public_key()
+            .ok_or_else(|| CliError::failed("a load needs a key to sign with"))?;
+        Progress::open(path, task, key)
     }
 }
 
@@ -196,14 +199,15 @@ impl LoadArgs {
 pub(crate) fn run(args: &LoadArgs, terminal: &Terminal) -> CliResult {
     // Once to the end before anything is sent: a wrong column is found now, and the bar knows its length.
     let survey = Survey::of(args.rows()?).map_err(|bad| unreadable(&bad, &args.file))?;
-    let mut progress = args.progress(args.context.trust()?.chain())?;
+    // First the key's nonces are this process's alone: whoever else signs with them writes to no progress now.
+    let client = writer(&args.context, terminal)?;
+    let mut progress = args.progress(&client)?;
     if args.again {
         progress.begin_again();
     }
     if progress.is_finished() {
         return summary(args, Loaded::Before, &survey, terminal);
     }
-    let client = writer(&args.context, terminal)?;
     let before = Cell::new(0);
     let bar = terminal.progress(survey.good, "rows");
     let ended = block_on(async {
@@ -523,12 +527,13 @@ mod tests {
     fn what_ctrl_c_leaves_is_told_and_how_to_go_on() {
         let dir = tempfile::tempdir().unwrap();
         let task = Task {
-            chain: ChainId::default(),
+            chain: violeta_types::ChainId::default(),
             namespace: "n".into(),
             source: violeta_types::Digest::ZERO,
             reading: "k".into(),
         };
-        let mut progress = Progress::open(dir.path().join("p"), task).unwrap();
+        let key = violeta_types::ClientPublicKey([1; 32]);
+        let mut progress = Progress::open(dir.path().join("p"), task, key).unwrap();
         let error = interruption(&progress, 5_000);
         assert_eq!(error.to_string(), "interrupted: nothing has been loaded");
         assert_eq!(error.help, None);

@@ -7,7 +7,10 @@
 //!
 //! The file is replaced whole and synced before a transaction leaves. After a crash, those under way are asked for one
 //! by one: an executed one counts; one whose nonce a certified state after its expiry shows unspent never will be
-//! executed, and its rows are loaded again. So no row is loaded twice, and none is left out.
+//! executed, and its rows are loaded again. So no row is loaded twice, and none is left out. A nonce is its key's: while
+//! any are under way, a load goes on with the key that signed them, and no other. What is done is done, whoever goes on.
+//!
+//! One process at a time has the file ([`Lock`]).
 //!
 //! When all rows are loaded the file stays, as a record that says so: the same load isn't done twice by mistake. A record
 //! of another load (the file has changed, say) gives way; the progress of one that hasn't ended doesn't. A record is put
@@ -19,13 +22,14 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use violeta_client::Receipt;
 use violeta_node::files::{PUBLIC_MODE, write_atomic};
-use violeta_types::{ChainId, Digest, Domain, Nonce, TimeMs, TxId};
+use violeta_types::{ChainId, ClientPublicKey, Digest, Domain, Nonce, TimeMs, TxId};
 
 use super::loader::{Entry, Ledger};
+use super::lock::Lock;
 use super::row_set::RowSet;
 use crate::error::{CliError, CliResult};
 
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// What is loaded, and where to: a progress of something else doesn't count.
@@ -54,6 +58,8 @@ struct UnderWay {
 struct State {
     version: u32,
     task: Task,
+    /// Whose nonces those under way have.
+    key: ClientPublicKey,
     /// All rows are loaded that can be.
     #[serde(default)]
     finished: bool,
@@ -61,9 +67,16 @@ struct State {
     under_way: Vec<UnderWay>,
 }
 
+/// What every form of the file says.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
 /// How far a load has got.
 pub(crate) struct Progress {
     path: PathBuf,
+    _lock: Lock,
     state: State,
     /// The record of a load that was complete when the file was opened: this one's or another's.
     record: Option<State>,
@@ -71,14 +84,17 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Goes on with what the file says, or begins anew.
+    /// Goes on with what the file says, or begins anew; `key` signs what follows.
     ///
     /// # Errors
-    /// If the file is of another task, or can't be read.
-    pub(crate) fn open(path: PathBuf, task: Task) -> CliResult<Progress> {
+    /// If the file is of another task, or another key's transactions are under way, or another process has it; or if it
+    /// can't be read.
+    pub(crate) fn open(path: PathBuf, task: Task, key: ClientPublicKey) -> CliResult<Progress> {
+        let lock = Lock::of(&path)?;
         let fresh = State {
             version: VERSION,
             task,
+            key,
             finished: false,
             done: RowSet::default(),
             under_way: Vec::new(),
@@ -94,15 +110,15 @@ impl Progress {
             Ok(file) => {
                 let mut text = String::new();
                 file.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
-                Some(read_state(&text, &path, &fresh.task)?)
+                Some(read_state(&text, &path, &fresh)?)
             }
         };
         let record = found.clone().filter(|found| found.finished);
+        let goes_on = found.filter(|found| found.task == fresh.task);
         Ok(Progress {
             path,
-            state: found
-                .filter(|found| found.is_of(&fresh.task))
-                .unwrap_or(fresh),
+            _lock: lock,
+            state: goes_on.map_or(fresh, |found| State { key, ..found }),
             record,
             on_done: Box::new(|_| {}),
         })
@@ -197,26 +213,39 @@ impl Progress {
     }
 }
 
-impl State {
-    fn is_of(&self, task: &Task) -> bool {
-        self.version == VERSION && self.task == *task
-    }
-}
-
-/// What a file says, if it is of this task, or the record of another that is over.
-fn read_state(text: &str, path: &Path, task: &Task) -> CliResult<State> {
+/// What a file says, if whoever begins with `fresh` can go on with it, or it is the record of a load that is over.
+fn read_state(text: &str, path: &Path, fresh: &State) -> CliResult<State> {
     let name = path.display();
     let remedy = format!("if what it says doesn't matter, remove it: rm {name}");
-    let state: State = serde_json::from_str(text).map_err(|e| {
+    let no_progress = |e: serde_json::Error| {
         CliError::failed(format!("{name} isn't a progress file: {e}")).help(&remedy)
-    })?;
-    match state.is_of(task) || state.finished {
-        true => Ok(state),
-        false => Err(CliError::failed(format!(
+    };
+    let Versioned { version } = serde_json::from_str(text).map_err(no_progress)?;
+    if version != VERSION {
+        return Err(CliError::failed(format!(
+            "{name} was written by another version of this program: its form is {version}, and this one's {VERSION}"
+        ))
+        .help(format!("go on with that version; {remedy}")));
+    }
+    let state: State = serde_json::from_str(text).map_err(no_progress)?;
+    if state.task != fresh.task && !state.finished {
+        return Err(CliError::failed(format!(
             "{name} is the progress of another load (file, namespace, format, columns or chain)"
         ))
-        .help(remedy)),
+        .help(remedy));
     }
+    if state.key != fresh.key && !state.under_way.is_empty() {
+        return Err(CliError::failed(format!(
+            "{name} is of a load that another key signed, {}: what became of the {} transactions that it left under way \
+             can't be found out with this one",
+            state.key,
+            state.under_way.len()
+        ))
+        .help(format!(
+            "go on with the --key that began it (`violeta key show` says whose a file is); {remedy}"
+        )));
+    }
+    Ok(state)
 }
 
 impl Ledger for Progress {
@@ -286,6 +315,13 @@ mod tests {
         }
     }
 
+    const KEY: ClientPublicKey = ClientPublicKey([1; 32]);
+    const OTHER_KEY: ClientPublicKey = ClientPublicKey([2; 32]);
+
+    fn open(path: &Path, task: Task) -> CliResult<Progress> {
+        Progress::open(path.to_owned(), task, KEY)
+    }
+
     /// The same load of another file.
     fn other_file() -> Task {
         Task {
@@ -296,7 +332,7 @@ mod tests {
 
     /// Loads all ten rows.
     fn load_all(path: &Path) {
-        let mut progress = Progress::open(path.to_owned(), task()).unwrap();
+        let mut progress = open(path, task()).unwrap();
         let only = entry(1, 0, 10);
         progress.begun(&only).unwrap();
         progress.learn_executed(only.transaction);
@@ -307,7 +343,7 @@ mod tests {
     fn killed_in_the_middle_it_knows_what_was_under_way() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("p");
-        let mut progress = Progress::open(path.clone(), task()).unwrap();
+        let mut progress = open(&path, task()).unwrap();
         let entries = [
             entry(1, 0, 10),
             entry(2, 10, 30),
@@ -322,7 +358,7 @@ mod tests {
         progress.begun(&entries[3]).unwrap();
         drop(progress);
 
-        let mut again = Progress::open(path.clone(), task()).unwrap();
+        let mut again = open(&path, task()).unwrap();
         assert_eq!(again.done().len(), 40);
         assert!(
             again.done().contains(9) && !again.done().contains(10) && again.done().contains(30)
@@ -335,7 +371,7 @@ mod tests {
         again.learn_void(entries[1].transaction);
         again.begun(&entry(5, 10, 30)).unwrap();
         drop(again);
-        let third = Progress::open(path, task()).unwrap();
+        let third = open(&path, task()).unwrap();
         assert_eq!(third.done().len(), 80);
         assert_eq!(third.unknown().len(), 1);
     }
@@ -344,16 +380,84 @@ mod tests {
     fn the_progress_of_something_else_isnt_taken_up() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("p");
-        let mut progress = Progress::open(path.clone(), task()).unwrap();
+        let mut progress = open(&path, task()).unwrap();
         progress.begun(&entry(1, 0, 10)).unwrap();
+        drop(progress);
         let other = Task {
             namespace: "m".into(),
             ..task()
         };
-        let error = Progress::open(path.clone(), other).err().unwrap();
+        let error = open(&path, other).err().unwrap();
         assert!(error.message.contains("another load"), "{error}");
         std::fs::write(&path, "{").unwrap();
-        assert!(Progress::open(path.clone(), task()).is_err());
+        assert!(open(&path, task()).is_err());
+    }
+
+    #[test]
+    fn what_another_key_left_under_way_isnt_judged_by_this_ones_nonces() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p");
+        let with = |key| Progress::open(path.clone(), task(), key);
+        let mut progress = with(KEY).unwrap();
+        let entries = [entry(1, 0, 10), entry(2, 10, 20)];
+        for entry in &entries {
+            progress.begun(entry).unwrap();
+        }
+        drop(progress);
+        let error = with(OTHER_KEY).err().unwrap();
+        assert!(error.message.contains("another key"), "{error}");
+        assert!(error.message.contains(&KEY.to_string()), "{error}");
+
+        // Nothing is under way any more: whoever goes on, what is done is done, and what it signs is its own.
+        let mut progress = with(KEY).unwrap();
+        progress.learn_executed(entries[0].transaction);
+        progress.learn_void(entries[1].transaction);
+        progress.close().unwrap();
+        drop(progress);
+        let mut progress = with(OTHER_KEY).unwrap();
+        assert_eq!(progress.done().len(), 10);
+        progress.begun(&entries[1]).unwrap();
+        drop(progress);
+        assert!(with(KEY).is_err());
+        assert_eq!(with(OTHER_KEY).unwrap().unknown().len(), 1);
+    }
+
+    #[test]
+    fn a_finished_load_is_finished_whichever_key_asks() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p");
+        load_all(&path);
+        assert!(
+            Progress::open(path, task(), OTHER_KEY)
+                .unwrap()
+                .is_finished()
+        );
+    }
+
+    #[test]
+    fn two_loads_dont_keep_one_progress() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p");
+        let first = open(&path, task()).unwrap();
+        let error = Progress::open(path.clone(), task(), OTHER_KEY)
+            .err()
+            .unwrap();
+        assert!(error.message.contains("another load"), "{error}");
+        drop(first);
+        open(&path, task()).unwrap();
+    }
+
+    #[test]
+    fn a_file_of_another_version_is_told_from_no_progress_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p");
+        let former = r#"{"version": 4, "task": {}, "finished": true, "done": [], "under_way": []}"#;
+        std::fs::write(&path, former).unwrap();
+        let error = open(&path, task()).err().unwrap();
+        assert!(error.message.contains("another version"), "{error}");
+        let help = error.help.unwrap();
+        assert!(help.contains("go on with that version"), "{help}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), former);
     }
 
     #[test]
@@ -361,11 +465,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("p");
         load_all(&path);
-        let mut again = Progress::open(path.clone(), task()).unwrap();
+        let mut again = open(&path, task()).unwrap();
         assert!(again.is_finished());
         again.begin_again();
         assert!(!again.is_finished() && again.done().len() == 0);
-        let other = Progress::open(path, other_file()).unwrap();
+        drop(again);
+        let other = open(&path, other_file()).unwrap();
         assert!(!other.is_finished() && other.done().len() == 0);
     }
 
@@ -377,12 +482,13 @@ mod tests {
         let record = std::fs::read(&path).unwrap();
         for task in [task(), other_file()] {
             // It ends before anything left,
-            let mut again = Progress::open(path.clone(), task.clone()).unwrap();
+            let mut again = open(&path, task.clone()).unwrap();
             again.begin_again();
             again.close().unwrap();
+            drop(again);
             assert_eq!(std::fs::read(&path).unwrap(), record);
             // or what left was refused.
-            let mut again = Progress::open(path.clone(), task).unwrap();
+            let mut again = open(&path, task).unwrap();
             again.begin_again();
             again.begun(&entry(2, 0, 10)).unwrap();
             assert_ne!(std::fs::read(&path).unwrap(), record);
@@ -396,11 +502,12 @@ mod tests {
     fn to_begin_again_is_for_a_finished_load_and_another_goes_on() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("p");
-        let mut progress = Progress::open(path.clone(), task()).unwrap();
+        let mut progress = open(&path, task()).unwrap();
         progress.begun(&entry(1, 0, 10)).unwrap();
         progress.learn_executed(entry(1, 0, 10).transaction);
         progress.close().unwrap();
-        let mut again = Progress::open(path, task()).unwrap();
+        drop(progress);
+        let mut again = open(&path, task()).unwrap();
         again.begin_again();
         assert_eq!(again.done().len(), 10);
     }
@@ -409,7 +516,7 @@ mod tests {
     fn a_load_that_came_to_nothing_leaves_no_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("p");
-        let mut progress = Progress::open(path.clone(), task()).unwrap();
+        let mut progress = open(&path, task()).unwrap();
         let (first, second) = (entry(1, 0, 10), entry(2, 10, 20));
         progress.begun(&first).unwrap();
         progress.begun(&second).unwrap();
