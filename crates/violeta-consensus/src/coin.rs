@@ -9,9 +9,9 @@
 //!
 //! Lazy three times. Shares aren't checked one by one unless combining fails; a bad one doesn't make its vertex invalid.
 //! Coins of rounds that no uncommitted payload can hang on wait, up to [`WAITING_COINS_MAX`] of them, until a later one
-//! is wanted or a heartbeat is due. And while certificates are behind, those that are wanted wait for a few others, up to
-//! [`TOGETHER_MAX`]: several checked together cost little more than one, and what is ordered earlier isn't executed
-//! earlier then.
+//! is wanted or a heartbeat is due. And while certificates are behind what is ordered, those that are wanted wait for a few
+//! others, up to [`TOGETHER_MAX`]: several checked together cost little more than one, and what is ordered earlier isn't
+//! executed earlier then. One that had a bad share has waited enough: the others, being known by then, wait for it.
 
 use std::collections::BTreeMap;
 
@@ -25,13 +25,13 @@ pub(crate) const WAITING_COINS_MAX: usize = 8;
 /// Coins that are made together when certificates are far behind.
 pub(crate) const TOGETHER_MAX: u64 = 4;
 
-/// Another coin is waited for each time that certificates are so many rounds further behind. With nothing to hold them
-/// up they are 7 or so: five of a wave, and what execution and attestation take.
+/// Another coin is waited for each time that so many rounds more are ordered and not certified. With nothing to hold
+/// certificates up they are two or so, which execution and attestation take.
 const LAG_ROUNDS: u64 = 6;
 
-/// How many coins are made together when certificates are `lag` rounds behind.
+/// How many coins are made together when `lag` rounds are ordered and not certified.
 pub(crate) fn together(lag: u64) -> usize {
-    (lag / LAG_ROUNDS).clamp(1, TOGETHER_MAX) as usize
+    (1 + lag.saturating_sub(1) / LAG_ROUNDS).min(TOGETHER_MAX) as usize
 }
 
 /// Shares of one author for one coin that are remembered: twins may carry different ones.
@@ -57,6 +57,11 @@ impl Pool {
     fn usable(&self) -> impl Iterator<Item = (ValidatorIndex, ThresholdShare)> {
         (self.shares.iter())
             .filter_map(|(author, shares)| Some((*author, *shares.seen.get(shares.bad)?)))
+    }
+
+    /// Whether it was given out before, and a share was bad.
+    fn is_again(&self) -> bool {
+        self.shares.values().any(|shares| shares.bad > 0)
     }
 }
 
@@ -98,16 +103,18 @@ impl Coins {
     }
 
     /// Shares to combine, lowest round first: of every round that has enough which haven't been given out, if there are
-    /// `together` such rounds and the highest of them is at or above `wanted`, or they are too many.
+    /// `together` such rounds and the highest of them is at or above `wanted`, or they are too many, or one of them was
+    /// given out before.
     pub(crate) fn ready(&mut self, wanted: Option<Round>, together: usize) -> Vec<CoinShares> {
         let threshold = self.threshold;
         let ready = |pool: &Pool| !pool.asked && pool.usable().count() >= threshold;
-        let mut waiting = (self.pools.iter()).filter(|(_, pool)| ready(pool));
-        let now = match waiting.next_back() {
+        let waiting = || (self.pools.iter()).filter(|(_, pool)| ready(pool));
+        let now = match waiting().next_back() {
             Some((&highest, _)) => {
-                let count = 1 + waiting.count();
+                let count = waiting().count();
                 let wanted = wanted.is_some_and(|wanted| wanted <= highest);
-                (wanted && count >= together) || count > WAITING_COINS_MAX
+                let again = waiting().any(|(_, pool)| pool.is_again());
+                (wanted && count >= together) || count > WAITING_COINS_MAX || again
             }
             None => false,
         };
@@ -265,14 +272,34 @@ mod tests {
 
     #[test]
     fn the_further_behind_certificates_are_the_more_coins_are_made_together() {
-        let lags = [0, 7, 11, 12, 17, 18, 24, 1_000];
-        assert_eq!(lags.map(together), [1, 1, 1, 2, 2, 3, 4, 4]);
+        let lags = [0, 2, 6, 7, 12, 13, 18, 19, 1_000];
+        assert_eq!(lags.map(together), [1, 1, 1, 2, 2, 3, 3, 4, 4]);
         let mut coins = Coins::new(1);
         for (round, given) in [(3, 0), (4, 0), (5, 3), (6, 0)] {
             coins.add(Round(round), ValidatorIndex(2), share(1));
             assert_eq!(coins.ready(Some(Round(1)), 3).len(), given, "{round}");
         }
         assert_eq!(coins.ready(Some(Round(1)), 1).len(), 1);
+    }
+
+    #[test]
+    fn a_coin_that_had_a_bad_share_goes_out_as_soon_as_there_is_another() {
+        let mut coins = Coins::new(2);
+        for round in [3, 4, 5] {
+            for author in [0, 1] {
+                coins.add(Round(round), ValidatorIndex(author), share(1));
+            }
+        }
+        assert_eq!(coins.ready(Some(Round(4)), 3).len(), 3);
+        coins.bad(Round(3), &[ValidatorIndex(0)]);
+        assert!(coins.ready(Some(Round(4)), 3).is_empty(), "one share left");
+        coins.add(Round(3), ValidatorIndex(2), share(1));
+        let rounds = |ready: Vec<CoinShares>| ready.iter().map(|of| of.round.0).collect::<Vec<_>>();
+        // None is wanted, or one that is higher: what is ordered before that hangs on this one.
+        let (mut unwanted, mut wanted) = (coins.clone(), coins);
+        assert_eq!(rounds(unwanted.ready(None, 3)), [3]);
+        assert_eq!(rounds(wanted.ready(Some(Round(4)), 3)), [3]);
+        assert!(wanted.ready(Some(Round(4)), 1).is_empty(), "asked");
     }
 
     #[test]

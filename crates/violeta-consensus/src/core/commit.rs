@@ -74,9 +74,9 @@ impl Core {
             true => Some(Round(0)),
             false => self.graph.lowest_open_payload(),
         };
-        let newest = self.graph.newest().iter().max();
-        let lag = newest.map_or(0, |newest| newest.0.saturating_sub(self.certified.round.0));
-        self.combine_coins(wanted, together(lag));
+        // What isn't ordered yet is no work that is left to do: to order it later would only delay it.
+        let (ordered, certified) = (self.last.leader_round, self.certified.round);
+        self.combine_coins(wanted, together(ordered.0.saturating_sub(certified.0)));
     }
 
     /// Asks for all coins that can be made, if there are `together` and one of them is at or above `wanted`.
@@ -187,6 +187,8 @@ impl Core {
         if index > self.certified.index {
             self.certified = CertifiedLeader { round, index };
             self.prune();
+            // Fewer may have to go together now.
+            self.combine_wanted_coins();
         }
     }
 

@@ -114,6 +114,11 @@ impl Lab {
         self.handle(Event::Wants { payload, pending });
     }
 
+    fn coin(&mut self, round: u64) {
+        let (round, signature) = (Round(round), ThresholdSignature([7; 48]));
+        self.handle(Event::Coin { round, signature });
+    }
+
     /// Rounds whose coins were asked for, and whose shares were given.
     fn asked(&self) -> Vec<(u64, Vec<u16>)> {
         let batches = self.effects.iter().filter_map(|effect| match effect {
@@ -580,12 +585,14 @@ fn without_the_coin_nothing_is_decided_and_gc_never_moves_by_local_state() {
     lab.receive_all(&layers(&lab.epoch, &[0, 1, 2, 3], 2 * G));
     assert_eq!(lab.commits().len(), 0);
     assert_eq!(lab.core.gc_round(), Round(0));
-    // As certificates don't follow, the last ones wait for more to be made together; not for ever.
-    lab.pass(Tuning::default().heartbeat_us);
     let asked: Vec<u64> = lab.asked().iter().map(|(round, _)| *round).collect();
     assert_eq!(asked, (1..=2 * G - 3).collect::<Vec<_>>(), "each once");
     let batches = lab.count(|effect| matches!(effect, Effect::CombineCoins(_))) as u64;
-    assert!(batches < G, "{batches} batches");
+    assert_eq!(
+        batches,
+        2 * G - 3,
+        "no certificate is behind what is ordered"
+    );
     let signature = ThresholdSignature([7; 48]);
     for round in 1..=2 * G - 3 {
         let round = Round(round);
@@ -616,6 +623,73 @@ fn a_bad_share_is_replaced_by_another() {
     lab.handle(Event::CoinBad { round, bad });
     lab.receive(3, &layers[3][3]);
     assert_eq!(lab.asked(), [(1, vec![0, 1, 2]), (1, vec![0, 2, 3])]);
+}
+
+/// A lab where so many rounds' vertices came one after the other, and each coin that was asked for, with nothing
+/// certified; and the rounds after them. After 42, the coins up to the one of round 39 are known, and none waits.
+fn ordered_and_not_certified(rounds: u64) -> (Lab, Vec<Vec<ValidVertex>>) {
+    let mut lab = Lab::with(fixture::epoch(4, 4), None);
+    lab.pending(true);
+    let mut layers = layers(&lab.epoch, &[0, 1, 2, 3], rounds + 12);
+    let rest = layers.split_off(rounds as usize);
+    let mut answered = 0;
+    for layer in layers {
+        lab.receive_all(&[layer]);
+        let asked = lab.asked();
+        asked[answered..]
+            .iter()
+            .for_each(|(round, _)| lab.coin(*round));
+        answered = asked.len();
+    }
+    (lab, rest)
+}
+
+#[test]
+fn coins_wait_for_one_another_while_certificates_are_behind_what_is_ordered() {
+    let (lab, _) = ordered_and_not_certified(42);
+    let sizes: Vec<usize> = (lab.effects.iter())
+        .filter_map(|effect| match effect {
+            Effect::CombineCoins(coins) => Some(coins.len()),
+            _ => None,
+        })
+        .collect();
+    // One at a time up to round 7, when six rounds are ordered; then two while 7, 9 and 11 are, three while 13 and 16
+    // are, and four.
+    assert_eq!(sizes[..7], [1; 7]);
+    assert_eq!(sizes[7..13], [2, 2, 2, 3, 3, 4]);
+    assert!(sizes[13..].iter().all(|size| *size == 4), "{sizes:?}");
+}
+
+#[test]
+fn a_certificate_lets_coins_go_that_waited_for_more() {
+    let (mut lab, rest) = ordered_and_not_certified(42);
+    let asked = lab.asked().len();
+    lab.receive_all(&rest[..4]);
+    assert_eq!(lab.asked().len(), asked + 4);
+    lab.receive_all(&rest[4..5]);
+    assert_eq!(lab.asked().len(), asked + 4, "one waits");
+    let last = *lab.core.last_commit();
+    lab.handle(Event::Certified {
+        leader_round: last.leader_round,
+        commit_index: last.index,
+    });
+    assert_eq!(lab.asked().len(), asked + 5);
+}
+
+#[test]
+fn a_coin_with_a_bad_share_doesnt_wait_for_others_again() {
+    let (mut lab, rest) = ordered_and_not_certified(42);
+    let before = lab.asked().len();
+    lab.receive_all(&rest[..4]);
+    let batch = lab.asked()[before..].to_vec();
+    assert_eq!(batch.len(), 4);
+    let (lowest, first) = (batch[0].0, batch[0].1.clone());
+    batch[1..].iter().for_each(|(round, _)| lab.coin(*round));
+    let bad = vec![ValidatorIndex(first[0])];
+    let round = Round(lowest);
+    lab.handle(Event::CoinBad { round, bad });
+    let authors: Vec<u16> = (0..4).filter(|author| *author != first[0]).collect();
+    assert_eq!(lab.asked()[before + 4..], [(lowest, authors)]);
 }
 
 #[test]
