@@ -14,6 +14,7 @@ const LOOSE_MAX: usize = 4;
 /// A few buffers, empty, with the capacity that they had.
 #[derive(Debug)]
 pub(crate) struct Spare<T> {
+    /// Oldest first.
     kept: Mutex<Vec<Vec<T>>>,
     bytes_max: usize,
     buffers_max: usize,
@@ -51,20 +52,29 @@ impl<T> Spare<T> {
             (len..=LOOSE_MAX.saturating_mul(len)).contains(&buffer.capacity())
         });
         match fitting.min_by_key(|(_, buffer)| buffer.capacity()) {
-            Some((index, _)) => kept.swap_remove(index),
+            Some((index, _)) => kept.remove(index),
             None => Vec::with_capacity(len),
         }
     }
 
-    /// Keeps a buffer that isn't used any more, if there aren't enough already.
+    /// Keeps a buffer that isn't used any more. Those that were kept longest make room for it: what nobody takes is of
+    /// a size that nobody needs now.
     pub(crate) fn keep(&self, mut buffer: Vec<T>) {
         buffer.clear();
-        let mut kept = self.kept();
-        let capacity = kept.iter().map(Vec::capacity).sum::<usize>() + buffer.capacity();
-        let fits = capacity * size_of::<T>() <= self.bytes_max;
-        if fits && kept.len() < self.buffers_max && buffer.capacity() > 0 {
-            kept.push(buffer);
+        let bytes = |buffer: &Vec<T>| buffer.capacity() * size_of::<T>();
+        if bytes(&buffer) == 0 || bytes(&buffer) > self.bytes_max || self.buffers_max == 0 {
+            return;
         }
+        let mut kept = self.kept();
+        kept.push(buffer);
+        let (mut count, mut total) = (kept.len(), kept.iter().map(bytes).sum::<usize>());
+        let too_many = kept.iter().take_while(|oldest| {
+            let more = count > self.buffers_max || total > self.bytes_max;
+            (count, total) = (count - 1, total - bytes(oldest));
+            more
+        });
+        let too_many = too_many.count();
+        kept.drain(..too_many);
     }
 }
 
@@ -86,6 +96,34 @@ mod tests {
         }
         let kept = (0..).take_while(|_| spare.take().capacity() > 0).count();
         assert_eq!(kept, SPARE_BUFFERS_MAX);
+    }
+
+    #[test]
+    fn what_nobody_takes_makes_room_for_what_comes() {
+        let spare = Spare::new(1_000, 3);
+        let keep = |capacity| spare.keep(Vec::<u8>::with_capacity(capacity));
+        let capacities = || spare.kept().iter().map(Vec::capacity).collect::<Vec<_>>();
+        [10, 20, 30, 40].into_iter().for_each(keep);
+        assert_eq!(capacities(), [20, 30, 40], "as many as may be");
+        assert_eq!(spare.take_for(30).capacity(), 30);
+        keep(940);
+        assert_eq!(capacities(), [20, 40, 940], "as much as may be");
+        keep(50);
+        assert_eq!(capacities(), [940, 50]);
+        keep(51);
+        assert_eq!(
+            capacities(),
+            [50, 51],
+            "two would have done, but for their bytes"
+        );
+        keep(1_001);
+        assert_eq!(
+            capacities(),
+            [50, 51],
+            "for what can't be kept nothing goes"
+        );
+        keep(1_000);
+        assert_eq!(capacities(), [1_000]);
     }
 
     #[test]
