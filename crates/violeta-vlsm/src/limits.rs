@@ -77,7 +77,11 @@ pub struct Options {
     /// about 170. Ten rows of 32 KiB at least, one for nodes of each size.
     pub resident_bytes: usize,
     /// Bytes of what the newest versions changed that come together in memory before they are written to the page
-    /// files; twice as much is held while that is being done. A changed key takes about 100. [`TAIL_BYTES_MIN`] at least.
+    /// files. A changed key takes about 100. [`TAIL_BYTES_MIN`] at least.
+    ///
+    /// More is held: as much again comes together while that is being done, both may have room for as much more, and
+    /// buffers of this size in all are kept for what comes. So five times as much at most, but for what one version
+    /// changes.
     pub tail_bytes: usize,
     /// Items at which a page is split: [`PAGE_ITEMS_MAX`] at most, less for tests, which have few keys.
     /// [`PAGE_ITEMS_MIN`] at least.

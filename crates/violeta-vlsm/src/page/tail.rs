@@ -33,6 +33,9 @@ const JOINED_PIECES: usize = 8;
 const PIECE_BYTES: usize = 1 << 20;
 /// Bytes that a change takes, in a large version: a new leaf in a group of its own, and a digest in the page above.
 const CHANGE_BYTES: usize = 160;
+/// How much more than its bytes a piece may hold. Nearly all versions fit that, as they take about three fifths of what
+/// they were given room for: few are copied.
+const ROOM_MAX: usize = 2;
 /// Buffers that are kept for pieces to come.
 const BUFFERS_MAX: usize = 256;
 
@@ -44,6 +47,15 @@ pub(super) struct Piece {
 }
 
 impl Piece {
+    /// A piece that holds no more than [`ROOM_MAX`] times its bytes.
+    fn new(start: u64, mut bytes: Vec<u8>) -> Self {
+        if bytes.capacity() > ROOM_MAX.saturating_mul(bytes.len()) {
+            bytes.shrink_to_fit();
+        }
+        let bytes = Arc::new(bytes);
+        Piece { start, bytes }
+    }
+
     fn end(&self) -> u64 {
         self.start + self.bytes.len() as u64
     }
@@ -194,10 +206,7 @@ impl TailWriter {
             return;
         }
         let mut pieces = tail.pieces.load().to_vec();
-        let piece = Piece {
-            start: self.end,
-            bytes: Arc::new(bytes),
-        };
+        let piece = Piece::new(self.end, bytes);
         self.end = piece.end();
         pieces.push(piece);
         while let Some(from) = self.joined(&pieces) {
@@ -229,8 +238,7 @@ impl TailWriter {
                 self.spare.keep(bytes);
             }
         }
-        let bytes = Arc::new(joined);
-        Piece { start, bytes }
+        Piece::new(start, joined)
     }
 
     /// Begins a generation. The one before the last was dropped.
@@ -290,6 +298,31 @@ mod tests {
                 assert_eq!((group.page, group.depth), (page(number as u32 + 1), 2));
                 assert_eq!(group.items, vec![number as u8; group.seq.0 as usize % 7]);
             }
+        }
+    }
+
+    #[test]
+    fn pieces_hold_at_most_twice_their_bytes_whatever_room_they_were_given() {
+        let (tail, mut writer) = (Tail::default(), TailWriter::new(1 << 20));
+        let mut held = |changes: usize, len: usize| {
+            let mut bytes = writer.buffer(changes);
+            bytes.resize(len, 1);
+            let (room, address) = (bytes.capacity(), bytes.as_ptr());
+            writer.append(&tail, bytes);
+            let last = tail.pieces().0.last().unwrap().clone();
+            (room, last.bytes.capacity(), address == last.bytes.as_ptr())
+        };
+        assert_eq!(held(100, 16_000), (16_000, 16_000, true));
+        assert_eq!(held(100, 8_000), (16_000, 16_000, true), "not copied");
+        let (room, kept, _) = held(100, 7_999);
+        assert_eq!((room, kept), (16_000, 7_999));
+        // Those that are made of eight, too: a buffer is found that is four times as large.
+        writer.spare.keep(Vec::with_capacity(900));
+        for _ in 0..2 * JOINED_PIECES {
+            writer.append(&tail, vec![1; 30]);
+        }
+        for piece in tail.pieces().0.iter() {
+            assert!(piece.bytes.capacity() <= 2 * piece.bytes.len());
         }
     }
 
