@@ -16,8 +16,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use common::naive::{self, State};
 use common::{Op, append, check, disk, name, open, open_on, small};
 use violeta_journal::{Disk, FaultyDisk, MemoryDisk, Operation};
+use violeta_proof::tree::{KeyPath, PathRange, Sides};
 use violeta_types::{Digest, Height};
-use violeta_vlsm::{Batch, Options, Store, StoreError};
+use violeta_vlsm::{Batch, Options, Snapshot, Store, StoreError};
 
 /// Versions 1 to `n`, each with some puts and a delete.
 fn ops(version: u64) -> Vec<Op> {
@@ -440,6 +441,39 @@ fn readers_see_whole_versions_while_the_writer_commits() {
 }
 
 /// What sits in memory changes in place: a reader who looks at it meanwhile proves the old, or reads it, never a mixture.
+/// One proof of all the keys, one of the range that the first begins, and one of what has changed in it: each is what the
+/// root says.
+fn prove_together(snapshot: &Snapshot, older: &Snapshot, keys: &[[u8; 8]]) {
+    let root = snapshot.root();
+    let values: Vec<_> = (keys.iter())
+        .map(|key| snapshot.get(b"s", key).unwrap())
+        .collect();
+    let claims: Vec<_> = (keys.iter().zip(&values))
+        .map(|(key, value)| (&key[..], value.as_deref()))
+        .collect();
+    let proof = snapshot.prove_many(b"s", keys).unwrap();
+    assert_eq!(proof.verify(&root, b"s", &claims), Ok(()));
+
+    let from = KeyPath::of(&keys[0]);
+    let range = PathRange {
+        from,
+        ..PathRange::ALL
+    };
+    let mut count = 0;
+    let proof = snapshot.prove_range(b"s", &range, 200).unwrap();
+    let proved = proof.read(&root, b"s", &range, |_| count += 1).unwrap();
+    assert!(count == 200 || proved.rest.is_none());
+
+    let roots = Sides {
+        old: older.root(),
+        new: root,
+    };
+    let mut count = 0;
+    let proof = snapshot.prove_changes(older, b"s", &range, 200).unwrap();
+    let proved = proof.read(&roots, b"s", &range, |_| count += 1).unwrap();
+    assert!(count == 200 || proved.rest.is_none());
+}
+
 #[test]
 fn proofs_hold_while_the_nodes_that_they_are_read_from_change() {
     let disk = disk();
@@ -460,7 +494,7 @@ fn proofs_hold_while_the_nodes_that_they_are_read_from_change() {
         for reader in 0..2 {
             let (store, done, looks) = (&store, &done, &looks);
             scope.spawn(move || {
-                let mut i = reader;
+                let (mut i, mut older) = (reader, store.latest());
                 while !done.load(Ordering::Relaxed) {
                     looks.fetch_add(1, Ordering::Relaxed);
                     let snapshot = store.latest();
@@ -470,6 +504,11 @@ fn proofs_hold_while_the_nodes_that_they_are_read_from_change() {
                         let verdict =
                             proof.verify(&snapshot.root(), b"s", &key(i), value.as_deref());
                         assert_eq!(verdict, Ok(()));
+                    }
+                    let keys: Vec<_> = (0..20).map(|j| key(i + 11 * j)).collect();
+                    prove_together(&snapshot, &older, &keys);
+                    if snapshot.version().0 > older.version().0 + 5 {
+                        older = snapshot;
                     }
                 }
             });
