@@ -10,7 +10,8 @@ pub const BATCH_BYTES_MAX: usize = 1 << 30;
 pub const BATCH_OPERATIONS_MAX: usize = 16 << 20;
 /// Entries of one page of a listing.
 pub const PAGE_ENTRIES_MAX: usize = 10_000;
-/// A page of a listing ends after the entry that takes it to this size.
+/// A page of a listing ends after the entry that takes it to this size, and so does a proof of a range or of changes by
+/// what was read for it.
 pub const PAGE_BYTES: usize = 4 << 20;
 /// Versions that one call for a key's history looks at.
 pub const HISTORY_VERSIONS_MAX: usize = 4_096;

@@ -137,7 +137,7 @@ impl Snapshot {
     }
 
     /// The proof of what values all of `keys` have, or that they have none: one for all, which is smaller than one for
-    /// each. The values themselves: [`Self::get`].
+    /// each. All of these values are read, however long they are. The values themselves: [`Self::get`].
     ///
     /// # Errors
     /// If the keys are none or too many, or the disk fails, or doesn't hold what was written.
@@ -151,8 +151,9 @@ impl Snapshot {
         MultiProof::prove(proof, tree.as_ref(), keys)
     }
 
-    /// The proof of what keys a space has in a range of paths, and of the digests of their values: of `limit` keys (at
-    /// least one), and of what fits a proof. What is left then, whoever reads the proof is told
+    /// The proof of what keys a space has in a range of paths, and of the digests of their values: of `limit` keys, of
+    /// about [`PAGE_BYTES`] bytes of keys and values (which are read for their digests), and of what fits a proof; of one
+    /// key at least. What is left then, whoever reads the proof is told
     /// ([`Proved::rest`](violeta_proof::tree::Proved)).
     ///
     /// # Errors
@@ -165,13 +166,13 @@ impl Snapshot {
     ) -> Result<RangeProof, ProveError<StoreError>> {
         let (proof, space) = self.prove_space(space).map_err(ProveError::Subject)?;
         let tree = space.as_ref().map(|space| self.subject(space));
-        let mut more = up_to(limit);
+        let mut more = up_to(limit, [tree.as_ref(), None]);
         RangeProof::prove(proof, tree.as_ref(), range, |_| more())
     }
 
     /// The proof of which keys of a space, in a range of paths, have other values here than in `older`, and of the
-    /// digests of both: of `limit` keys (at least one), and of what fits a proof, as with [`Self::prove_range`]. It is
-    /// as large as what differs, whatever else there is.
+    /// digests of both: of `limit` keys, and of as much as with [`Self::prove_range`]. It is as large as what differs,
+    /// whatever else there is.
     ///
     /// # Errors
     /// If the range ends before it begins, or the disk fails, or doesn't hold what was written.
@@ -191,7 +192,7 @@ impl Snapshot {
             old: old_tree.as_ref(),
             new: new_tree.as_ref(),
         };
-        let mut more = up_to(limit);
+        let mut more = up_to(limit, [trees.old, trees.new]);
         ChangeProof::prove(Sides { old, new }, trees, range, |_| more())
     }
 
@@ -328,14 +329,16 @@ impl Version {
     }
 }
 
-/// Whether there may be another, when there has been one: of `limit`, and of one at least.
-fn up_to(limit: usize) -> impl FnMut() -> ControlFlow<()> {
+/// Whether there may be another, when there has been one: of `limit`, and of one at least, while not too much was read
+/// of the trees.
+fn up_to(limit: usize, trees: [Option<&SpaceTree<'_>>; 2]) -> impl FnMut() -> ControlFlow<()> {
     let mut left = limit;
     move || {
         left = left.saturating_sub(1);
-        match left {
-            0 => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
+        let read = trees.iter().flatten().map(|tree| tree.read());
+        match left > 0 && read.sum::<usize>() < PAGE_BYTES {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
         }
     }
 }

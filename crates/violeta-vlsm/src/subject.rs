@@ -6,6 +6,9 @@
 //! ```
 //!
 //! A node is copied when it is opened: what sits in memory may be changed by the next version while the proof is made.
+//! A proof has the digests of values, which are not kept: the values are read for them. How much that is, is counted.
+
+use std::cell::Cell;
 
 use violeta_proof::tree::prove::{Shown, Subject};
 use violeta_proof::tree::{FANOUT, KeyPath, Leaf, value_hash};
@@ -20,6 +23,8 @@ use crate::tree::{Child, Entry, Link, Load, Place, Spot, Tree, slots_of};
 pub(crate) struct SpaceTree<'a> {
     shared: &'a Shared,
     tree: &'a Tree<Entry>,
+    /// Bytes of the keys and values that were read.
+    read: Cell<usize>,
 }
 
 /// A node as it was when it was opened, and how one goes on from it.
@@ -35,7 +40,13 @@ pub(crate) struct Opened {
 
 impl<'a> SpaceTree<'a> {
     pub(crate) fn new(shared: &'a Shared, tree: &'a Tree<Entry>) -> Self {
-        SpaceTree { shared, tree }
+        let read = Cell::new(0);
+        SpaceTree { shared, tree, read }
+    }
+
+    /// Bytes of the keys and values that were read.
+    pub(crate) fn read(&self) -> usize {
+        self.read.get()
     }
 
     fn show(
@@ -52,6 +63,8 @@ impl<'a> SpaceTree<'a> {
 
     fn leaf(&self, digest: &Digest, entry: &Entry) -> Result<Leaf, StoreError> {
         let (key, value) = self.shared.key_value(digest, entry)?;
+        let bytes = key.len() + value.len();
+        self.read.set(self.read.get().saturating_add(bytes));
         Ok(Leaf {
             key: key.try_into().map_err(StoreError::from_bound)?,
             value_hash: value_hash(&value),

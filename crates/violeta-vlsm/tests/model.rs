@@ -10,7 +10,9 @@ use std::sync::Arc;
 use common::naive::{self, State};
 use common::{Op, append, apply, check, check_changes, disk, name, op, open};
 use proptest::prelude::*;
+use violeta_proof::tree::{PathRange, Sides};
 use violeta_types::Height;
+use violeta_vlsm::limits::PAGE_BYTES;
 use violeta_vlsm::{Batch, Options, Snapshot, Store, StoreError};
 
 const KEYS: u16 = 24;
@@ -341,4 +343,52 @@ fn options_out_of_bounds_count_as_the_nearest_within() {
         drop((writer, store));
         check(&open().latest(), &model, 90);
     }
+}
+
+#[test]
+fn proofs_of_ranges_and_changes_end_when_a_pages_bytes_were_read_for_them() {
+    let store = open(&disk());
+    let mut writer = store.writer().unwrap();
+    let fill = |byte: u8| {
+        let mut batch = Batch::new();
+        if byte == 1 {
+            batch.create_space(b"s");
+        }
+        (0..10u8).for_each(|k| batch.put(b"s", &[k], vec![byte; PAGE_BYTES / 4]));
+        batch
+    };
+    let mut snapshots = Vec::new();
+    for version in 1..=2 {
+        let staged = writer.stage(&fill(version as u8)).unwrap();
+        writer.append(Height(version), staged).unwrap();
+        snapshots.push(store.latest());
+    }
+    let [old, new] = &snapshots[..] else {
+        unreachable!("two versions");
+    };
+    let (mut parts, mut rest) = (Vec::new(), Some(PathRange::ALL));
+    while let Some(range) = rest {
+        let (mut count, proof) = (0, new.prove_range(b"s", &range, usize::MAX).unwrap());
+        let proved = proof.read(&new.root(), b"s", &range, |_| count += 1);
+        rest = proved.unwrap().rest;
+        parts.push(count);
+    }
+    // To prove that a part begins where the one before ended may take the key before, too.
+    assert_eq!((parts[0], parts.iter().sum::<u32>()), (4, 10), "{parts:?}");
+    assert!(parts.iter().all(|count| *count <= 4), "{parts:?}");
+    let roots = Sides {
+        old: old.root(),
+        new: new.root(),
+    };
+    let (mut parts, mut rest) = (Vec::new(), Some(PathRange::ALL));
+    while let Some(range) = rest {
+        let proof = new.prove_changes(old, b"s", &range, usize::MAX).unwrap();
+        let mut count = 0;
+        let proved = proof.read(&roots, b"s", &range, |_| count += 1);
+        rest = proved.unwrap().rest;
+        parts.push(count);
+    }
+    // Both versions' values are read.
+    assert_eq!((parts[0], parts.iter().sum::<u32>()), (2, 10), "{parts:?}");
+    assert!(parts.iter().all(|count| *count <= 2), "{parts:?}");
 }
