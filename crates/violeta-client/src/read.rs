@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use borsh::BorshDeserialize;
 use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use violeta_proof::{
     HeadProof, KeyProof, OutcomeProof, StoredValue, TrustedHead, VerifiedAnswer, Vouchers,
 };
@@ -270,17 +272,18 @@ impl Client {
     pub async fn outcome(&self, transaction: TxId) -> Result<Option<Receipt>, ClientError> {
         let mut failures = Failures::default();
         let mut unknown = BTreeSet::new();
-        for at in self.order().await {
-            match self.outcome_from(at, transaction).await {
+        // All at once: those who don't answer would keep from it those who know.
+        let mut asks: FuturesUnordered<_> = (self.order().await.into_iter())
+            .map(|at| async move { (at, self.outcome_from(at, transaction).await) })
+            .collect();
+        while let Some((at, outcome)) = asks.next().await {
+            match outcome {
                 Ok(receipt) => return Ok(Some(receipt)),
                 Err(NoProof::Failed(Failure::Answer(detail))) if has_no_proof_yet(&detail) => {
                     unknown.insert(at);
                 }
-                Err(NoProof::Failed(failure)) => {
-                    failures.add(self, at, "a transaction", failure);
-                }
-                Err(NoProof::Refused(part)) => {
-                    failures.refuse(self, at, &asked_outcome(transaction), part);
+                Err(no_proof) => {
+                    failures.add_no_proof(self, at, &asked_outcome(transaction), no_proof);
                 }
             }
         }

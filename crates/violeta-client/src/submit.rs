@@ -703,9 +703,7 @@ impl Client {
         let pause = Duration::from_millis(PAUSE_MS);
         let mut nudge_at = Instant::now();
         loop {
-            if let Ok(Some(receipt)) = self.outcome(transaction).await {
-                return Ok(receipt);
-            }
+            // Whatever leaves a trace spends its nonce: what is unspent when its time is over needs no outcome.
             if let Ok((account, head)) = self.learn().await {
                 let spent = account.is_some_and(|account| account.is_spent(nonce));
                 let over = head.head().time > expires;
@@ -717,6 +715,9 @@ impl Client {
                     nudge_at = Instant::now() + Duration::from_millis(NUDGE_MS);
                     self.nudge().await;
                 }
+            }
+            if let Ok(Some(receipt)) = self.outcome(transaction).await {
+                return Ok(receipt);
             }
             tokio::time::sleep(pause).await;
         }

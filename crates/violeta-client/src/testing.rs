@@ -64,6 +64,8 @@ pub(crate) enum Manner {
     InventsVersions,
     /// Says that no key was ever there.
     ForgetsHistory,
+    /// Answers everything but what became of a transaction.
+    HidesOutcomes,
     /// Says of every executed transaction that it was refused.
     ForgesOutcomes,
     /// Takes requests, and never answers submissions.
@@ -428,6 +430,9 @@ async fn take_batch(State(gateway): Shared, body: Bytes) -> Response {
 }
 
 async fn outcome(State(gateway): Shared, Path(id): Path<String>) -> Response {
+    if gateway.manner() == Manner::HidesOutcomes {
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+    }
     let proof = gateway.chain.outcome_proof(&id.parse().unwrap());
     let knows = |proof: &OutcomeProof| match gateway.manner() {
         Manner::CutOff => proof.outcome.height <= Height(1),

@@ -1,12 +1,13 @@
 //! The client against gateways that lie, stall, refuse and go away.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use violeta_proof::ProofError;
-use violeta_types::{Height, Refusal, TimeMs, Transaction};
+use violeta_types::{Height, Nonce, Refusal, TimeMs, Transaction};
 
-use crate::nonces::NonceError;
+use crate::nonces::{NonceError, Nonces, UNDER_WAY_MAX};
 use crate::testing::Manner::{self, *};
 use crate::testing::{Cluster, SPACE};
 use crate::{At, Client, ClientError, Operations, Part};
@@ -220,7 +221,7 @@ fn spend(cluster: &Cluster, client: &Client, highest: u64) {
     let body = violeta_types::TransactionBody {
         chain: client.chain(),
         key,
-        nonce: violeta_types::Nonce(highest),
+        nonce: Nonce(highest),
         expires: TimeMs(u64::MAX),
         operations: vec![put].try_into().unwrap(),
     };
@@ -274,7 +275,7 @@ async fn with_its_nonces_lost_a_client_that_asks_for_a_fate_signs_no_nonce_again
     // The chain stands still at the expiry; the next block is after it.
     cluster.chain.set_time(TimeMs(began.0 + 1));
     let lost = violeta_types::TxId(violeta_types::Digest([7; 32]));
-    let fate = client.fate(lost, violeta_types::Nonce(2), began).await;
+    let fate = client.fate(lost, Nonce(2), began).await;
     assert!(matches!(fate, Err(ClientError::Expired { .. })), "{fate:?}");
     let barriers = cluster.gateways.iter().flat_map(|g| g.received());
     let nonces: BTreeSet<u64> = barriers
@@ -519,7 +520,7 @@ async fn a_transaction_that_came_to_nothing_is_proved_to_have() {
         let other = Transaction::decode(pending.bytes()).unwrap();
         let other = Transaction {
             body: violeta_types::TransactionBody {
-                nonce: violeta_types::Nonce(77),
+                nonce: Nonce(77),
                 operations: Default::default(),
                 ..other.body
             },
@@ -682,7 +683,7 @@ async fn with_a_barrier_that_was_taken_and_lost(expiry: Duration) -> (Cluster, C
     client.put(SPACE, "alice", "1").await.unwrap();
     (cluster.gateways.iter()).for_each(|gateway| gateway.becomes(Swallows));
     let lost = violeta_types::TxId(violeta_types::Digest([7; 32]));
-    let fate = client.fate(lost, violeta_types::Nonce(99), crate::client::now_ms());
+    let fate = client.fate(lost, Nonce(99), crate::client::now_ms());
     let fate = tokio::time::timeout(Duration::from_millis(500), fate).await;
     assert!(fate.is_err(), "{fate:?}");
     (cluster.gateways.iter()).for_each(|gateway| gateway.becomes(Honest));
@@ -730,21 +731,42 @@ async fn a_fate_is_found_out_though_the_nearest_validator_is_cut_off() {
     let cluster = with_the_nearest_cut_off().await;
     let client = cluster.client().await;
     let lost = violeta_types::TxId(violeta_types::Digest([7; 32]));
-    let fate = client.fate(lost, violeta_types::Nonce(99), crate::client::now_ms());
+    let fate = client.fate(lost, Nonce(99), crate::client::now_ms());
     let fate = at_the_time_of_day(&cluster, fate).await;
     assert!(matches!(fate, Err(ClientError::Expired { .. })), "{fate:?}");
     assert_eq!(cluster.chain.height(), 2, "one barrier");
 }
 
 #[tokio::test]
+async fn what_became_of_a_transaction_is_found_out_though_the_nearest_validator_hides_it() {
+    let cluster = Cluster::honest().await;
+    cluster.chain.keep_accounts();
+    let client = cluster.client().await;
+    let receipt = client.put(SPACE, "alice", "1").await.unwrap();
+    cluster.gateways[0].becomes(HidesOutcomes);
+    let begun = Instant::now();
+    let found = client.outcome(receipt.outcome.transaction).await.unwrap();
+    assert_eq!(found.unwrap().outcome, receipt.outcome);
+    let read = Duration::from_millis(crate::limits::READ_MS_MAX);
+    assert!(begun.elapsed() < read, "the others know it too");
+
+    let lost = violeta_types::TxId(violeta_types::Digest([7; 32]));
+    let fate = client.fate(lost, Nonce(99), crate::client::now_ms());
+    let fate = at_the_time_of_day(&cluster, fate).await;
+    assert!(matches!(fate, Err(ClientError::Expired { .. })), "{fate:?}");
+}
+
+#[tokio::test]
 async fn a_full_spread_is_freed_though_the_nearest_validator_is_cut_off() {
-    let expiry = Duration::from_millis(500);
     let cluster = with_the_nearest_cut_off().await;
-    let client = expiring(&cluster, expiry).await;
-    for _ in 0..crate::nonces::UNDER_WAY_MAX {
-        drop(client.submit(Operations::new()).await.unwrap());
-    }
-    drop(client);
+    let config = cluster.config();
+    let (chain, key) = (config.trust.chain(), config.key.unwrap().public_key());
+    let nonces = Nonces::open(&config.state_path.unwrap(), chain, key).unwrap();
+    let nonces = Arc::new(nonces).begun().unwrap();
+    let soon = TimeMs(crate::client::now_ms().0 + 100);
+    nonces.spent(Nonce(1));
+    nonces.reserve(UNDER_WAY_MAX, soon).unwrap();
+    drop(nonces);
     let client = expiring(&cluster, Duration::from_secs(5)).await;
     at_the_time_of_day(&cluster, client.put(SPACE, "alice", "2"))
         .await
@@ -758,7 +780,7 @@ async fn who_has_signed_too_many_and_waits_for_none_of_them_is_told_so_at_once()
     let client = cluster.client().await;
     client.put(SPACE, "alice", "1").await.unwrap();
     let mut under_way = Vec::new();
-    for _ in 0..crate::nonces::UNDER_WAY_MAX {
+    for _ in 0..UNDER_WAY_MAX {
         under_way.push(client.submit(Operations::new()).await.unwrap());
     }
     let error = client.submit(Operations::new()).await.err().unwrap();
