@@ -26,6 +26,7 @@ pub mod genesis;
 pub mod head;
 pub mod ids;
 pub mod keys;
+mod lanes;
 pub mod limits;
 pub mod merkle;
 #[cfg(feature = "openapi")]

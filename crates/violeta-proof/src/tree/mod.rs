@@ -69,8 +69,8 @@ pub use partial::{
 pub use proof::{BRANCH_SIBLINGS_MAX, Branch, End, Place, TreePart, TreeProof, TreeProofError};
 pub use range::{Proved, RangeProof};
 pub use rules::{
-    DEPTH_MAX, FANOUT, KeyPath, SpaceKind, SpaceRecord, empty_root, inner_hash, leaf_hash,
-    leaf_hash_of, node_hash, slots_root, top_hash, value_hash,
+    DEPTH_MAX, FANOUT, KeyPath, Pair, SpaceKind, SpaceRecord, empty_root, inner_hash, inner_hashes,
+    leaf_hash, leaf_hash_of, node_hash, slots_root, top_hash, value_hash,
 };
 pub use space::{SpacePlace, SpaceProof};
 pub use window::PathRange;

@@ -155,13 +155,33 @@ pub fn leaf_hash_of(key: &[u8], value_hash: &Digest) -> Digest {
 
 /// The digest of two halves of a node's slots, neither of them empty.
 pub fn inner_hash(left: &Digest, right: &Digest) -> Digest {
-    let mut bytes = [0; 64];
-    bytes[..32].copy_from_slice(&left.0);
-    bytes[32..].copy_from_slice(&right.0);
-    if seeded::is(Bug::LeafInnerDomainMissing) {
-        return Domain::TreeLeaf.hash(&bytes);
+    inner_domain().hash(&Pair::new(left, right).0)
+}
+
+/// Two halves of a node's slots, neither of them empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair([u8; 64]);
+
+impl Pair {
+    /// The halves with these digests.
+    pub fn new(left: &Digest, right: &Digest) -> Self {
+        let mut bytes = [0; 64];
+        bytes[..32].copy_from_slice(&left.0);
+        bytes[32..].copy_from_slice(&right.0);
+        Pair(bytes)
     }
-    Domain::TreeInner.hash(&bytes)
+}
+
+/// Appends what [`inner_hash`] says of each pair, several of which are hashed at once where the processor can.
+pub fn inner_hashes(pairs: &[Pair], digests: &mut Vec<Digest>) {
+    inner_domain().hash_blocks(pairs.iter().map(|pair| &pair.0), digests);
+}
+
+fn inner_domain() -> Domain {
+    match seeded::is(Bug::LeafInnerDomainMissing) {
+        true => Domain::TreeLeaf,
+        false => Domain::TreeInner,
+    }
 }
 
 /// The digest of a node from its bitmap and the compressed root of its slots.
