@@ -18,8 +18,8 @@ use crate::page::{Directory, Image, Images, PageAt, Tail, Void};
 use crate::records::{RecordFiles, Stream};
 use crate::space::Space;
 use crate::tree::{
-    Arena, At, CHAIN_MAX, Change, Entry, Leaf, Link, Load, Record, Recorded, Resident, SharedNode,
-    Spot, Tree, View, decode_tree,
+    Arena, At, CHAIN_MAX, Entry, Leaf, Link, Load, Record, Recorded, Resident, SharedNode, Spot,
+    Tree, View, decode_tree,
 };
 
 /// The nodes as readers see them.
@@ -186,9 +186,11 @@ impl Load<Entry> for Nodes {
         Ok(Resident::Held(self.on_page(way, expected, spot)?))
     }
 
-    fn warm_up(&self, link: &Link, depth: usize, changes: &[Change<Entry>]) {
-        let touch = |page| self.directory.touch(page);
-        self.arena.warm_up(link, depth, changes, touch);
+    fn touch(&self, link: &Link, slots: u16) {
+        self.arena.touch(link.seat, slots);
+        link.page
+            .iter()
+            .for_each(|page| self.directory.touch(*page));
     }
 
     fn look<R>(

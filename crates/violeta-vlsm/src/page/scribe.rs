@@ -17,7 +17,7 @@ use super::{PAGE_LEVELS, PageId, Seq};
 use crate::error::StoreError;
 use crate::nodes::Nodes;
 use crate::tree::{
-    Change, Child, Content, Entry, Link, Maker, Place, Resident, SharedNode, Spot, Usher,
+    Change, Child, Content, Entry, Hashed, Link, Maker, Place, Resident, SharedNode, Spot, Usher,
 };
 
 /// What a version does to pages.
@@ -169,14 +169,13 @@ impl Maker<Entry, Resident<'_, SharedNode<Entry>>> for Scribe<'_> {
     fn make(
         &mut self,
         content: &Content<'_, Entry, Resident<'_, SharedNode<Entry>>>,
-    ) -> (Link, Digest) {
-        let (seat, digest) = self.usher.make(content);
-        let link = Link {
+        hashed: &Hashed<'_>,
+    ) -> Link {
+        Link {
             seq: self.seq,
-            seat,
+            seat: self.usher.make(content, hashed),
             page: None,
-        };
-        (link, digest)
+        }
     }
 
     fn gone(&mut self, node: &Resident<'_, SharedNode<Entry>>) {

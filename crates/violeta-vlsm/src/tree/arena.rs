@@ -26,11 +26,11 @@ use std::hint::black_box;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use violeta_proof::tree::{DEPTH_MAX, FANOUT, KeyPath, inner_hash};
+use violeta_proof::tree::{FANOUT, KeyPath, inner_hash};
 use violeta_types::Digest;
 
+use super::Entry;
 use super::node::{Child, Link, Place, View, bits, resolve};
-use super::{Change, Entry};
 use crate::page::{PageId, Seq};
 
 /// Where a node may be in memory: half the number of its first word.
@@ -143,51 +143,10 @@ impl Arena {
 }
 
 impl Arena {
-    /// Reads what an update of `changes` will need, so that it is in the processor's cache by then. Going down one path
-    /// after the other waits for memory at each node; here all paths go down side by side, and many are waited for at
-    /// once. `touch` does the same for a page.
-    pub(crate) fn warm_up(
-        &self,
-        link: &Link,
-        depth: usize,
-        changes: &[Change<Entry>],
-        touch: impl Fn(PageId),
-    ) {
-        let mut ways: Vec<_> = changes.iter().map(|change| (*link, &change.path)).collect();
-        for depth in depth..DEPTH_MAX {
-            ways.retain_mut(|(link, path)| match self.step(link, path.slot(depth)) {
-                Some(below) => {
-                    *link = below;
-                    below.page.iter().for_each(|page| touch(*page));
-                    true
-                }
-                None => false,
-            });
-            if ways.is_empty() {
-                return;
-            }
-        }
-    }
-
-    /// Reads what is about to be written to a seat.
-    pub(super) fn touch(&self, seat: Seat, slots: u16) {
+    /// Reads what a change of some slots will read of the node in a seat.
+    pub(crate) fn touch(&self, seat: Seat, slots: u16) {
         if let Some(words) = self.words(seat) {
             Seated::new(words).touch(slots);
-        }
-    }
-
-    /// Reads a line here and there of a node, and where the slot leads.
-    fn step(&self, link: &Link, slot: usize) -> Option<Link> {
-        let node = self.get(link)?;
-        let bits = node.bits();
-        node.touch(1 << slot & bits.bitmap);
-        if bits.bitmap >> slot & 1 == 0 {
-            return None;
-        }
-        let cell = node.cell(slot);
-        match bits.leaves >> slot & 1 {
-            1 => None,
-            _ => Some(node.link(cell + 4)),
         }
     }
 }

@@ -22,6 +22,8 @@
 mod arena;
 mod codec;
 mod find;
+mod group;
+mod lanes;
 mod node;
 mod seating;
 mod update;
@@ -32,7 +34,9 @@ pub(crate) use codec::{
     At, CHAIN_MAX, NODE_RECORD_BYTES_MAX, NodeSink, Record, Recorded, decode_tree, encode_tree,
 };
 pub(crate) use find::Found;
-pub(crate) use node::{Child, Content, Link, Place, SharedNode, Tree, View, bits, slots_of};
+pub(crate) use node::{
+    Child, Content, Hashed, Link, Place, SharedNode, Tree, View, bits, slots_of,
+};
 pub(crate) use seating::{Made, Resident, Seating, Usher};
 pub(crate) use update::{Change, Heap, Maker, update};
 pub(crate) use visit::Next;
@@ -96,10 +100,10 @@ pub(crate) trait Load<L: Leaf> {
         spot: Spot<'_>,
     ) -> Result<Self::Node<'_>, StoreError>;
 
-    /// Fetches into the processor's cache what an update of `changes` will find in memory from `link` down, whose node
-    /// is at `depth`.
-    fn warm_up(&self, link: &L::Link, depth: usize, changes: &[Change<L>]) {
-        let _ = (link, depth, changes);
+    /// Fetches into the processor's cache what changes in these slots will read of the node that `link` leads to, if
+    /// that is in memory.
+    fn touch(&self, link: &L::Link, slots: u16) {
+        let _ = (link, slots);
     }
 
     /// What `look` sees of the node that `link` leads to. It may look more than once, the last time counts: before,

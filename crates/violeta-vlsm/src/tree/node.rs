@@ -224,65 +224,58 @@ impl<'a, L: Leaf, N: View<L>> Content<'a, L, N> {
         })
     }
 
-    /// The digests of the halves in which something changed, those below first. Those of the others stay, and are only
-    /// looked up where one is needed.
-    pub(crate) fn hash(&self) -> Hashed {
+    /// The digests of the halves in which something changed, in `room`, and the node's. Those of the other halves stay,
+    /// and are only looked up where one is needed.
+    pub(crate) fn hash<'d>(&self, room: &'d mut [Digest; 2 * FANOUT]) -> Hashed<'d> {
         assert_ne!(self.bitmap, 0, "a node has children");
-        let (filled, inner) = halves(self.bitmap);
-        assert_eq!(inner.count_ones() + 1, self.bitmap.count_ones());
-        let mut hashed = Hashed {
-            inner,
-            touched: 0,
-            digests: [Digest::ZERO; 2 * FANOUT],
-        };
+        let halves = Halves::of(self.bitmap, self.changed);
         for slot in bits(self.changed) {
-            hashed.touched |= 1 << (FANOUT + slot);
             if let Some((digest, _)) = &self.new[slot] {
-                hashed.digests[FANOUT + slot] = *digest;
+                room[halves.rank(FANOUT + slot)] = *digest;
             }
         }
         // Halves of a half have greater numbers than itself, so they are done first.
-        for half in (1..FANOUT).rev() {
-            let (left, right) = (2 * half, 2 * half + 1);
-            if hashed.touched >> left & 3 == 0 {
-                continue;
-            }
-            hashed.touched |= 1 << half;
-            hashed.digests[half] = match filled >> left & 3 {
-                0 => continue,
-                1 => self.half(&hashed, left),
-                2 => self.half(&hashed, right),
-                _ => inner_hash(&self.half(&hashed, left), &self.half(&hashed, right)),
+        for half in (1..FANOUT).rev().filter(|half| halves.is_touched(*half)) {
+            let side = |half| halves.digest(room, self.old, half);
+            let digest = match halves.sides(half) {
+                Sides::None => continue,
+                Sides::One(side_half) => side(side_half),
+                Sides::Both => inner_hash(&side(2 * half), &side(2 * half + 1)),
             };
+            room[halves.rank(half)] = digest;
         }
-        hashed
+        let compressed = halves.digest(room, self.old, 1);
+        Hashed {
+            halves,
+            digests: room,
+            node: node_hash(self.bitmap, &compressed),
+        }
     }
 
     /// The digest of a half that isn't empty.
-    pub(crate) fn half(&self, hashed: &Hashed, half: usize) -> Digest {
-        match self.old {
-            Some(old) if hashed.touched >> half & 1 == 0 => old.half(half),
-            _ => hashed.digests[half],
-        }
-    }
-
-    /// The node's digest.
-    pub(crate) fn digest(&self, hashed: &Hashed) -> Digest {
-        node_hash(self.bitmap, &self.half(hashed, 1))
+    pub(crate) fn half(&self, hashed: &Hashed<'_>, half: usize) -> Digest {
+        hashed.halves.digest(hashed.digests, self.old, half)
     }
 
     /// The node on the heap, and its digest.
     pub(crate) fn make(&self, note: L::Note) -> (SharedNode<L>, Digest) {
-        let hashed = self.hash();
+        let mut room = [Digest::ZERO; 2 * FANOUT];
+        let hashed = self.hash(&mut room);
+        (self.make_hashed(&hashed, note), hashed.node)
+    }
+
+    /// The node on the heap.
+    pub(crate) fn make_hashed(&self, hashed: &Hashed<'_>, note: L::Note) -> SharedNode<L> {
+        let inner = hashed.halves.inner;
         let header = Header {
             note,
             bitmap: self.bitmap,
-            inner: hashed.inner,
+            inner,
         };
-        let (mut slots, mut halves) = (bits(self.bitmap), bits(hashed.inner));
+        let (mut slots, mut halves) = (bits(self.bitmap), bits(inner));
         let slots = (0..self.bitmap.count_ones() as usize).map(|_| {
             let slot = slots.next().unwrap_or_default();
-            let half = halves.next().map(|half| self.half(&hashed, half));
+            let half = halves.next().map(|half| self.half(hashed, half));
             #[expect(clippy::expect_used, reason = "the bitmap is made from what is filled")]
             let (digest, child) = self.slot(slot).expect("a filled slot");
             Slot {
@@ -291,19 +284,90 @@ impl<'a, L: Leaf, N: View<L>> Content<'a, L, N> {
                 child,
             }
         });
-        let node = ThinArc::from_header_and_iter(header, slots);
-        (node, self.digest(&hashed))
+        ThinArc::from_header_and_iter(header, slots)
     }
 }
 
-/// The digests of a node's halves in which something changed.
+/// The digests of a new node: its own, and those of its halves and slots in which something changed.
 #[derive(Debug)]
-pub(crate) struct Hashed {
-    /// Which halves have a hash of their own.
+pub(crate) struct Hashed<'a> {
+    pub(super) halves: Halves,
+    /// Of the halves and slots in which something changed, by their numbers.
+    pub(super) digests: &'a [Digest],
+    pub(super) node: Digest,
+}
+
+/// Which halves of a new node have which kind of digest. Slots are counted among them: bit p for half p of 1..32.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Halves {
+    /// Which aren't empty.
+    filled: u32,
+    /// In which something changed.
+    touched: u32,
+    /// Which have a hash of their own.
     pub(super) inner: u16,
-    /// In which halves and slots something changed: bit p for half p.
-    pub(super) touched: u32,
-    digests: [Digest; 2 * FANOUT],
+}
+
+/// Which of the two sides of a half are filled.
+pub(super) enum Sides {
+    None,
+    One(usize),
+    Both,
+}
+
+impl Halves {
+    /// Of a node with these slots filled, of which (or of those that were filled) some changed.
+    pub(super) fn of(bitmap: u16, changed: u16) -> Self {
+        let (filled, inner) = halves(bitmap);
+        let (touched, _) = halves(changed);
+        debug_assert_eq!(inner.count_ones() + 1, bitmap.count_ones());
+        Halves {
+            filled,
+            touched,
+            inner,
+        }
+    }
+
+    /// In how many halves and slots something changed.
+    pub(super) fn touched(self) -> usize {
+        self.touched.count_ones() as usize
+    }
+
+    /// In which halves something changed, slots apart.
+    pub(super) fn touched_halves(self) -> u16 {
+        self.touched as u16
+    }
+
+    pub(super) fn is_touched(self, half: usize) -> bool {
+        self.touched >> half & 1 == 1
+    }
+
+    /// The place of a half among those in which something changed.
+    pub(super) fn rank(self, half: usize) -> usize {
+        (self.touched & ((1 << half) - 1)).count_ones() as usize
+    }
+
+    pub(super) fn sides(self, half: usize) -> Sides {
+        match self.filled >> (2 * half) & 3 {
+            0 => Sides::None,
+            1 => Sides::One(2 * half),
+            2 => Sides::One(2 * half + 1),
+            _ => Sides::Both,
+        }
+    }
+
+    /// The digest of a half that isn't empty: among `digests` if something changed there, else as in the node before.
+    pub(super) fn digest<L: Leaf>(
+        self,
+        digests: &[Digest],
+        old: Option<&impl View<L>>,
+        half: usize,
+    ) -> Digest {
+        match old {
+            Some(old) if !self.is_touched(half) => old.half(half),
+            _ => digests[self.rank(half)],
+        }
+    }
 }
 
 /// The numbers of the bits that are set, rising.

@@ -19,8 +19,8 @@ use super::arena::{
     Arena, Bits, CAPACITIES, CELL_WORDS, HALF_WORDS, ROW_WORDS, Seat, Seated, cell_words, class_of,
     digest_words, nibble, node_words,
 };
-use super::node::{Child, Content, Link, View, bits};
-use super::update::WARMED_MAX;
+use super::group::GROUP_MAX;
+use super::node::{Child, Content, Hashed, Link, View, bits};
 use crate::page::Seq;
 use crate::spare::Spare;
 
@@ -152,13 +152,12 @@ impl Usher<'_> {
 }
 
 impl Usher<'_> {
-    /// Makes a node. Returns where it will sit, and its digest.
+    /// Makes a node. Returns where it will sit.
     pub(crate) fn make<H: View<Entry>>(
         &mut self,
         content: &Content<'_, Entry, Resident<'_, H>>,
-    ) -> (Seat, Digest) {
-        let hashed = content.hash();
-        let digest = content.digest(&hashed);
+        hashed: &Hashed<'_>,
+    ) -> Seat {
         let class = class_of(content.bitmap().count_ones() as usize);
         // Where the node is now, and how much room it has there.
         let old = content.old().and_then(|old| match old {
@@ -173,11 +172,11 @@ impl Usher<'_> {
         let from = old.map(|(link, _)| link);
         if to == Seat::NONE {
             self.made.gone.extend(from);
-            return (to, digest);
+            return to;
         }
         let mut made = Bits {
             bitmap: content.bitmap(),
-            inner: hashed.inner,
+            inner: hashed.halves.inner,
             leaves: old.map_or(0, |(_, bits)| {
                 bits.leaves & bits.bitmap & !content.changed()
             }),
@@ -190,9 +189,9 @@ impl Usher<'_> {
             self.made.words.extend(cell_words(&digest, &child));
         }
         let there = old.map_or(0, |(_, bits)| bits.halves());
-        let halves = made.halves() & (hashed.touched as u16 | !there);
+        let halves = made.halves() & (hashed.halves.touched_halves() | !there);
         for half in bits(halves) {
-            let digest = content.half(&hashed, half);
+            let digest = content.half(hashed, half);
             self.made.words.extend(digest_words(&digest));
         }
         self.made.patches.push(Patch {
@@ -203,7 +202,7 @@ impl Usher<'_> {
             halves,
             words,
         });
-        (to, digest)
+        to
     }
 
     /// Takes note of a node that the version has no more.
@@ -308,7 +307,7 @@ impl Seating {
     /// were left at most, and those are at the end. Then makes room for the next.
     pub(crate) fn seat(&mut self, arena: &Arena, made: Made) {
         self.take(&made);
-        for patches in made.patches.chunks(WARMED_MAX) {
+        for patches in made.patches.chunks(GROUP_MAX) {
             (patches.iter()).for_each(|patch| arena.touch(patch.to, patch.slots));
             for patch in patches {
                 self.sit_down(arena, made.seq, patch, &made.words[patch.words..]);
@@ -571,10 +570,12 @@ mod tests {
             let old = old.map(|(link, changed)| (self.resident(&link).unwrap(), changed));
             let content = Content::new(places, old.as_ref().map(|(node, c)| (node, *c)));
             let mut usher = self.seating.usher(seq);
-            let (seat, digest) = usher.make(&content);
+            let mut room = [Digest::ZERO; 2 * FANOUT];
+            let hashed = content.hash(&mut room);
+            let seat = usher.make(&content, &hashed);
             let made = usher.finish();
             let whole = std::array::from_fn(|slot| content.slot(slot));
-            assert_eq!(digest, naive(&whole));
+            assert_eq!(hashed.node, naive(&whole));
             if append {
                 self.seating.seat(&self.arena, made);
             }
@@ -678,7 +679,8 @@ mod tests {
         assert!(seen.is_still(old.seq));
         let content = world.resident(&old).unwrap();
         let mut usher = world.seating.usher(Seq(world.next + 1));
-        usher.make(&Content::new(&fresh, Some((&content, 1))));
+        let content = Content::new(&fresh, Some((&content, 1)));
+        usher.make(&content, &content.hash(&mut [Digest::ZERO; 2 * FANOUT]));
         let made = usher.finish();
         assert!(seen.is_still(old.seq), "staged only");
         world.seating.seat(&world.arena, made);
@@ -784,7 +786,7 @@ mod tests {
             let made: Vec<_> = (0..200)
                 .map(|_| {
                     let content = Content::<_, Node<'_>>::new(&content, None);
-                    usher.make(&content).0
+                    usher.make(&content, &content.hash(&mut [Digest::ZERO; 2 * FANOUT]))
                 })
                 .collect();
             unseated.push(made.iter().filter(|seat| **seat == Seat::NONE).count());

@@ -5,13 +5,12 @@
 //!
 //! Who makes the nodes ([`Maker`]) is told what happens on the way: which nodes' subtrees change, and which leaves.
 
-use std::marker::PhantomData;
-
 use violeta_proof::tree::{FANOUT, KeyPath};
 use violeta_types::Digest;
 
 use super::codec::{At, NodeSink, Recorded, encode_node};
-use super::node::{Child, Content, Place, SharedNode, Tree, View};
+use super::group::{Before, GROUP_MAX, Group};
+use super::node::{Child, Content, Hashed, Place, SharedNode, Tree};
 use super::{Leaf, Load, Spot};
 use crate::error::StoreError;
 
@@ -34,19 +33,17 @@ impl<L: Leaf> Change<L> {
         }
     }
 
-    fn place(&self) -> Place<L> {
+    /// What is at the path then.
+    pub(super) fn place(&self) -> Place<L> {
         let (digest, leaf) = self.leaf.clone()?;
         Some((digest, Child::Leaf(leaf)))
     }
 }
 
-/// Changes whose nodes are fetched at once: what they touch fits the processor's second cache.
-pub(super) const WARMED_MAX: usize = 128;
-
 /// Makes the nodes of a version, in memory, and takes note of what changes.
 pub(crate) trait Maker<L: Leaf, N> {
-    /// Makes a node. Returns the way to it, and its digest.
-    fn make(&mut self, content: &Content<'_, L, N>) -> (L::Link, Digest);
+    /// Makes a node, which is hashed already. Returns the way to it.
+    fn make(&mut self, content: &Content<'_, L, N>, hashed: &Hashed<'_>) -> L::Link;
 
     /// Takes note of a node of the version before that has none in its place.
     fn gone(&mut self, node: &N) {
@@ -105,16 +102,27 @@ impl<L: Leaf> Heap<L> {
 }
 
 impl<L: Leaf<Link = At, Note = Recorded>> Maker<L, SharedNode<L>> for Heap<L> {
-    fn make(&mut self, content: &Content<'_, L, SharedNode<L>>) -> (At, Digest) {
+    fn make(&mut self, content: &Content<'_, L, SharedNode<L>>, hashed: &Hashed<'_>) -> At {
         let (at, chain) = self.sink.record(|out| encode_node(content, out));
-        let (node, digest) = content.make(Recorded { at, chain });
-        self.nodes.push((digest, node));
-        (at, digest)
+        let node = content.make_hashed(hashed, Recorded { at, chain });
+        self.nodes.push((hashed.node, node));
+        at
     }
 }
 
 /// Applies `changes`, sorted by path and each path once, to `tree`.
 pub(crate) fn update<'f, L: Leaf, F: Load<L>>(
+    tree: &Tree<L>,
+    changes: &mut [Change<L>],
+    load: &'f F,
+    maker: &mut impl Maker<L, F::Node<'f>>,
+) -> Result<Tree<L>, StoreError> {
+    update_by(GROUP_MAX, tree, changes, load, maker)
+}
+
+/// The same, in groups of so many changes.
+fn update_by<'f, L: Leaf, F: Load<L>>(
+    group_max: usize,
     tree: &Tree<L>,
     changes: &mut [Change<L>],
     load: &'f F,
@@ -131,148 +139,78 @@ pub(crate) fn update<'f, L: Leaf, F: Load<L>>(
     let mut update = Update {
         load,
         maker,
-        warm: false,
-        leaf: PhantomData,
+        group_max,
+        group: Group::new(),
     };
-    let way = F::Way::default();
-    let mut root = update.place(tree.root.clone(), 0, changes, &way)?;
+    let (before, way) = (Before::of(tree.root.clone(), 0), F::Way::default());
+    let mut root = update.place(before, 0, changes, &way)?;
     maker.finish(&mut root);
     Ok(Tree { root })
 }
 
-struct Update<'f, 'a, L, F, M> {
+struct Update<'f, 'a, L: Leaf, F: Load<L>, M> {
     load: &'f F,
     maker: &'a mut M,
-    /// Whether what is visited now is in the processor's cache.
-    warm: bool,
-    leaf: PhantomData<L>,
+    group_max: usize,
+    group: Group<L, F::Node<'f>, F::Way>,
 }
 
 impl<'f, L: Leaf, F: Load<L>, M: Maker<L, F::Node<'f>>> Update<'f, '_, L, F, M> {
     fn place(
         &mut self,
-        old: Place<L>,
+        before: Before<L>,
         depth: usize,
         changes: &mut [Change<L>],
         way: &F::Way,
     ) -> Result<Place<L>, StoreError> {
-        assert!(!changes.is_empty(), "only changed places are visited");
-        match (old, changes) {
-            (None, [only]) => {
-                self.maker.leaf(only, None);
-                Ok(only.place())
-            }
-            (None, changes) => Ok({
-                let leaves = self.leaves_of(changes);
-                self.build(depth, &leaves)
-            }),
-            (Some((_, Child::Leaf(leaf))), [own]) if own.path == *leaf.path() => {
-                own.previous = Some(leaf);
-                self.maker.leaf(own, Some(depth));
-                Ok(own.place())
-            }
-            (Some((digest, Child::Leaf(leaf))), changes) => {
-                Ok(self.beside(digest, leaf, depth, changes))
-            }
-            (Some((digest, Child::Node(link))), changes) => {
-                self.below(&digest, &link, depth, changes, way)
-            }
+        if let Some(sat) = before.is_changed_by(changes) {
+            self.maker.leaf(&changes[0], sat);
+            return Ok(changes[0].place());
         }
+        if changes.len() <= self.group_max {
+            let place = (before, depth, way);
+            return self.group.apply(self.load, self.maker, place, changes);
+        }
+        self.slot_by_slot(&before, depth, changes, way)
     }
 
-    /// Changes below a node.
-    fn below(
+    /// More changes than a group has: one slot after the other.
+    fn slot_by_slot(
         &mut self,
-        digest: &Digest,
-        link: &L::Link,
+        before: &Before<L>,
         depth: usize,
         changes: &mut [Change<L>],
         way: &F::Way,
     ) -> Result<Place<L>, StoreError> {
-        let warms = !self.warm && changes.len() <= WARMED_MAX;
-        if warms {
-            self.load.warm_up(link, depth, changes);
-            self.warm = true;
-        }
-        let path = changes[0].path;
+        let (path, mut way) = (changes[0].path, way.clone());
         let spot = Spot { path: &path, depth };
-        self.maker.enter(link, digest, spot)?;
-        let mut way = way.clone();
-        let node = self.load.load(&mut way, link, digest, spot)?;
-        let mut place = self.node(&node, depth, changes, &way)?;
-        self.maker.leave(link, spot, &mut place);
-        self.warm &= !warms;
-        Ok(place)
-    }
-
-    /// Changes where a leaf is: it stays unless one of the changes is its own.
-    fn beside(
-        &mut self,
-        digest: Digest,
-        leaf: L,
-        depth: usize,
-        changes: &mut [Change<L>],
-    ) -> Place<L> {
-        match changes.binary_search_by(|change| change.path.cmp(leaf.path())) {
-            Ok(own) => {
-                changes[own].previous = Some(leaf);
-                {
-                    let leaves = self.leaves_of(changes);
-                    self.build(depth, &leaves)
-                }
+        let node = match before {
+            Before::Node(digest, link) => {
+                self.maker.enter(link, digest, spot)?;
+                Some(self.load.load(&mut way, link, digest, spot)?)
             }
-            Err(between) => {
-                let mut leaves = self.leaves_of(&changes[..between]);
-                leaves.push((digest, leaf));
-                leaves.extend(self.leaves_of(&changes[between..]));
-                self.build(depth, &leaves)
-            }
-        }
-    }
-
-    fn node(
-        &mut self,
-        node: &F::Node<'f>,
-        depth: usize,
-        changes: &mut [Change<L>],
-        way: &F::Way,
-    ) -> Result<Place<L>, StoreError> {
+            _ => None,
+        };
         let mut slots = [const { None }; FANOUT];
-        let mut changed = 0u16;
-        let mut rest = changes;
-        while let Some(first) = rest.first() {
-            let slot = first.path.slot(depth);
-            let end = rest
-                .iter()
-                .take_while(|change| change.path.slot(depth) == slot);
-            let (group, others) = rest.split_at_mut(end.count());
-            slots[slot] = self.place(node.slot(slot), depth + 1, group, way)?;
+        let mut changed = 0;
+        for group in changes.chunk_by_mut(|a, b| a.path.slot(depth) == b.path.slot(depth)) {
+            let slot = group[0].path.slot(depth);
+            let below = before.below(node.as_ref(), depth, slot);
+            slots[slot] = self.place(below, depth + 1, group, &way)?;
             changed |= 1 << slot;
-            rest = others;
         }
-        let content = Content::new(&slots, Some((node, changed)));
-        let place = self.finish(&content);
-        if !matches!(place, Some((_, Child::Node(_)))) {
-            self.maker.gone(node);
+        if let Some(slot) = before.moved(depth, changed) {
+            slots[slot] = before.leaf();
+        }
+        let content = Content::new(&slots, node.as_ref().map(|node| (node, changed)));
+        let mut place = self.finish(&content);
+        if let (Before::Node(_, link), Some(node)) = (before, &node) {
+            if !matches!(place, Some((_, Child::Node(_)))) {
+                self.maker.gone(node);
+            }
+            self.maker.leave(link, spot, &mut place);
         }
         Ok(place)
-    }
-
-    /// The subtree of `leaves`, sorted by path.
-    fn build(&mut self, depth: usize, leaves: &[(Digest, L)]) -> Place<L> {
-        if let [] | [_] = leaves {
-            let (digest, leaf) = leaves.first()?;
-            return Some((*digest, Child::Leaf(leaf.clone())));
-        }
-        let mut slots = [const { None }; FANOUT];
-        let same_slot =
-            |a: &(Digest, L), b: &(Digest, L)| a.1.path().slot(depth) == b.1.path().slot(depth);
-        for group in leaves.chunk_by(same_slot) {
-            if let Some((_, first)) = group.first() {
-                slots[first.path().slot(depth)] = self.build(depth + 1, group);
-            }
-        }
-        self.finish(&Content::new(&slots, None))
     }
 
     /// What becomes of a node: nothing, its one leaf, or a node.
@@ -283,16 +221,257 @@ impl<'f, L: Leaf, F: Load<L>, M: Maker<L, F::Node<'f>>> Update<'f, '_, L, F, M> 
                 return Some((digest, child));
             }
         }
-        let (link, digest) = self.maker.make(content);
-        Some((digest, Child::Node(link)))
+        let mut room = [Digest::ZERO; 2 * FANOUT];
+        let hashed = content.hash(&mut room);
+        let link = self.maker.make(content, &hashed);
+        Some((hashed.node, Child::Node(link)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::tree::node::{SharedNode, View};
+    use proptest::prelude::*;
+    use violeta_proof::tree::{node_hash, slots_root, value_hash};
+
+    /// A path and a number.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    struct Mark(KeyPath, u8);
+
+    impl Leaf for Mark {
+        type Link = At;
+        type Note = ();
+
+        fn path(&self) -> &KeyPath {
+            &self.0
+        }
+
+        fn encode(&self, _: &mut Vec<u8>) {
+            unreachable!("nothing is written here")
+        }
+
+        fn decode(_: &mut &[u8]) -> Option<Self> {
+            unreachable!("nothing is read here")
+        }
     }
 
-    /// The leaves that there will be after changes at one place.
-    fn leaves_of(&mut self, changes: &[Change<L>]) -> Vec<(Digest, L)> {
-        changes
-            .iter()
-            .inspect(|change| self.maker.leaf(change, None))
-            .filter_map(|change| change.leaf.clone())
-            .collect()
+    impl Mark {
+        fn digest(&self) -> Digest {
+            value_hash(&[&self.0.0[..], &[self.1]].concat())
+        }
+    }
+
+    /// All nodes that there ever were, by number.
+    #[derive(Default)]
+    struct Nodes(RefCell<Vec<SharedNode<Mark>>>);
+
+    impl Load<Mark> for Nodes {
+        type Node<'a> = SharedNode<Mark>;
+        type Way = ();
+
+        fn load(
+            &self,
+            (): &mut (),
+            link: &At,
+            _: &Digest,
+            _: Spot<'_>,
+        ) -> Result<SharedNode<Mark>, StoreError> {
+            Ok(self.0.borrow()[link.0 as usize].clone())
+        }
+
+        fn look<R>(
+            &self,
+            way: &mut (),
+            link: &At,
+            expected: &Digest,
+            spot: Spot<'_>,
+            look: impl Fn(&dyn View<Mark>) -> R,
+        ) -> Result<R, StoreError> {
+            Ok(look(&self.load(way, link, expected, spot)?))
+        }
+    }
+
+    /// What a maker is told.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    enum Told {
+        Enter(KeyPath, usize),
+        Leave(KeyPath, usize, Digest),
+        Gone,
+        Leaf(KeyPath, Option<usize>),
+    }
+
+    struct Listener<'a> {
+        nodes: &'a Nodes,
+        told: Vec<Told>,
+    }
+
+    impl Maker<Mark, SharedNode<Mark>> for Listener<'_> {
+        fn make(
+            &mut self,
+            content: &Content<'_, Mark, SharedNode<Mark>>,
+            hashed: &Hashed<'_>,
+        ) -> At {
+            let (mut nodes, (anew, digest)) = (self.nodes.0.borrow_mut(), content.make(()));
+            assert_eq!(hashed.node, digest);
+            let node = content.make_hashed(hashed, ());
+            for slot in super::super::bits(node.bitmap()) {
+                assert_eq!(node.siblings(slot), anew.siblings(slot));
+            }
+            nodes.push(node);
+            At(nodes.len() as u64 - 1)
+        }
+
+        fn gone(&mut self, _: &SharedNode<Mark>) {
+            self.told.push(Told::Gone);
+        }
+
+        fn enter(&mut self, _: &At, _: &Digest, spot: Spot<'_>) -> Result<(), StoreError> {
+            self.told.push(Told::Enter(*spot.path, spot.depth));
+            Ok(())
+        }
+
+        fn leave(&mut self, _: &At, spot: Spot<'_>, place: &mut Place<Mark>) {
+            let digest = place.as_ref().map_or(Digest::ZERO, |(digest, _)| *digest);
+            self.told.push(Told::Leave(*spot.path, spot.depth, digest));
+        }
+
+        fn leaf(&mut self, change: &Change<Mark>, sat: Option<usize>) {
+            self.told.push(Told::Leaf(change.path, sat));
+        }
+    }
+
+    /// The digest of the subtree of some leaves at a depth, as the rules say.
+    fn naive(marks: &[Mark], depth: usize) -> Option<Digest> {
+        if let [] | [_] = marks {
+            return marks.first().map(Mark::digest);
+        }
+        let slots: [_; FANOUT] = std::array::from_fn(|slot| {
+            let here = marks.iter().filter(|mark| mark.0.slot(depth) == slot);
+            naive(&here.copied().collect::<Vec<_>>(), depth + 1)
+        });
+        let filled = (0..FANOUT).filter(|slot| slots[*slot].is_some());
+        let bitmap = filled.fold(0, |bitmap, slot| bitmap | 1 << slot);
+        Some(node_hash(bitmap, &slots_root(&slots)?))
+    }
+
+    /// Paths that have much in common, so that there are long ways with one slot each.
+    fn path() -> impl Strategy<Value = KeyPath> {
+        let nibbles = (
+            0u8..5,
+            0u8..4,
+            any::<u8>(),
+            prop::sample::select(vec![0, 3, 29, 31]),
+        );
+        nibbles.prop_map(|(first, second, byte, at)| {
+            let mut path = [0; 32];
+            path[0] = first << 4 | second;
+            path[at] ^= byte;
+            KeyPath(path)
+        })
+    }
+
+    type Batch = BTreeMap<KeyPath, Option<u8>>;
+
+    fn batch() -> impl Strategy<Value = Batch> {
+        prop::collection::btree_map(path(), any::<Option<u8>>(), 1..60)
+    }
+
+    /// Applies batches one after the other, and checks everything that can be known of each. Returns what was told.
+    fn apply(group_max: usize, batches: &[Batch]) -> Vec<Vec<Told>> {
+        let (nodes, mut tree, mut model) = (Nodes::default(), Tree::default(), BTreeMap::new());
+        let apply = |batch: &Batch| {
+            let mut changes: Vec<_> = (batch.iter())
+                .map(|(path, number)| {
+                    let mark = number.map(|number| Mark(*path, number));
+                    Change::new(*path, mark.map(|mark| (mark.digest(), mark)))
+                })
+                .collect();
+            let mut listener = Listener {
+                nodes: &nodes,
+                told: Vec::new(),
+            };
+            tree = update_by(group_max, &tree, &mut changes, &nodes, &mut listener).unwrap();
+            for change in &changes {
+                let before = match batch[&change.path] {
+                    Some(number) => model.insert(change.path, Mark(change.path, number)),
+                    None => model.remove(&change.path),
+                };
+                assert_eq!(change.previous, before);
+            }
+            let marks: Vec<_> = model.values().copied().collect();
+            assert_eq!(tree.digest(), naive(&marks, 0).unwrap_or_default());
+            let leaves = listener.told.iter().filter_map(|told| match told {
+                Told::Leaf(path, _) => Some(path),
+                _ => None,
+            });
+            assert!(leaves.eq(batch.keys()), "each change once, in order");
+            listener.told
+        };
+        batches.iter().map(apply).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn in_groups_or_slot_by_slot_trees_are_what_their_leaves_say(
+            batches in prop::collection::vec(batch(), 1..6),
+        ) {
+            let told = apply(GROUP_MAX, &batches);
+            for group_max in [0, 1, 2, 7] {
+                prop_assert_eq!(&apply(group_max, &batches), &told);
+            }
+        }
+    }
+
+    #[test]
+    fn where_a_leaf_sat_is_told_unless_others_moved_it() {
+        let at = |byte| KeyPath([byte; 32]);
+        let batches = [
+            Batch::from([(at(0x11), Some(0)), (at(0x22), Some(0))]),
+            Batch::from([(at(0x11), Some(1))]),
+            Batch::from([(at(0x12), Some(0)), (at(0x22), None)]),
+            Batch::from([(at(0x12), None)]),
+        ];
+        let root = |told: &[Told]| {
+            let mut all = vec![Told::Enter(told_path(told), 0)];
+            all.extend(told.to_vec());
+            all
+        };
+        for group_max in [0, GROUP_MAX] {
+            let told = apply(group_max, &batches);
+            assert_eq!(
+                told[0],
+                [Told::Leaf(at(0x11), None), Told::Leaf(at(0x22), None)]
+            );
+            let (last, rest) = told[1].split_last().unwrap();
+            assert_eq!(rest, root(&[Told::Leaf(at(0x11), Some(1))]));
+            assert!(matches!(last, Told::Leave(_, 0, _)));
+            let (_, rest) = told[2].split_last().unwrap();
+            let leaves = [Told::Leaf(at(0x12), None), Told::Leaf(at(0x22), Some(1))];
+            assert_eq!(rest, root(&leaves));
+            // The root has one node below, with two leaves; one of them is left, and becomes the tree.
+            let path = at(0x12);
+            let left = Mark(at(0x11), 1).digest();
+            let all = [
+                Told::Enter(path, 0),
+                Told::Enter(path, 1),
+                Told::Leaf(path, Some(2)),
+                Told::Gone,
+                Told::Leave(path, 1, left),
+                Told::Gone,
+                Told::Leave(path, 0, left),
+            ];
+            assert_eq!(told[3], all);
+        }
+    }
+
+    fn told_path(told: &[Told]) -> KeyPath {
+        match told.first() {
+            Some(Told::Leaf(path, _) | Told::Enter(path, _)) => *path,
+            other => panic!("{other:?} comes first"),
+        }
     }
 }
