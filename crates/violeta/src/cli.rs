@@ -1,8 +1,11 @@
 //! What can be asked: the tree of commands, and who carries each out.
 
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use crate::error::CliResult;
+use crate::error::{CliError, CliResult};
 use crate::terminal::{ColorChoice, Terminal, WIDTH_MAX};
 use crate::{
     bench, completions, demo, get, history, key, load, outcome, prove, provision, put, simulate,
@@ -91,6 +94,20 @@ enum Command {
 }
 
 impl Cli {
+    /// What is asked by the process's arguments. Where that can't be understood, or is a question for help, the process
+    /// ends here, with clap's words.
+    ///
+    /// # Errors
+    /// If it can't be understood and a program reads: then the error has the form that all have.
+    pub(crate) fn understand() -> Result<Cli, (Terminal, CliError)> {
+        Cli::try_parse().map_err(|error| match in_words(&error) {
+            Some(words) if wants_json(std::env::args_os()) => {
+                (Terminal::new(true, ColorChoice::Never), words)
+            }
+            _ => error.exit(),
+        })
+    }
+
     /// How the output is to look.
     pub(crate) fn terminal(&self) -> Terminal {
         Terminal::new(self.look.json, self.look.color)
@@ -123,10 +140,48 @@ impl Cli {
     }
 }
 
+/// Whether these arguments, which may be wrong, ask for JSON: a program must be able to read what is wrong with them.
+fn wants_json(args: impl Iterator<Item = OsString>) -> bool {
+    // Behind -- there are only values.
+    args.take_while(|arg| arg != "--")
+        .any(|arg| arg == "--json")
+}
+
+/// An error of clap's in one of ours. None if it is none: help, or the version.
+fn in_words(error: &clap::Error) -> Option<CliError> {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return None,
+        // It consists of the help alone.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let error = CliError::usage("a subcommand is missing");
+            return Some(error.help("the same command with --help lists them"));
+        }
+        _ => {}
+    }
+    let text = error.render().to_string();
+    let mut paragraphs = text.trim().split("\n\n").map(|paragraph| {
+        let lines: Vec<&str> = paragraph.lines().map(str::trim).collect();
+        lines.join(" ")
+    });
+    let first = paragraphs.next().unwrap_or_default();
+    let message = first.strip_prefix("error: ").unwrap_or(&first);
+    let rest: Vec<String> = paragraphs.collect();
+    Some(CliError::usage(message).help(rest.join("; ")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn json_is_wanted_wherever_the_flag_stands_but_not_where_it_is_a_value() {
+        let wants = |line: &str| wants_json(line.split(' ').map(OsString::from));
+        assert!(wants("violeta --json get"));
+        assert!(wants("violeta get n --bogus --json"));
+        assert!(!wants("violeta put n k -- --json"));
+        assert!(!wants("violeta put n --jsonl"));
+    }
 
     #[test]
     fn the_tree_of_commands_is_consistent() {

@@ -38,8 +38,6 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::cli::Cli;
 
 /// Transactions are many small pieces, which are made by one thread and dropped by another.
@@ -47,9 +45,14 @@ use crate::cli::Cli;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let terminal = cli.terminal();
-    match cli.run(&terminal) {
+    let (terminal, done) = match Cli::understand() {
+        Ok(cli) => {
+            let terminal = cli.terminal();
+            (terminal, cli.run(&terminal))
+        }
+        Err((terminal, error)) => (terminal, Err(error)),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             terminal.error(&error);
