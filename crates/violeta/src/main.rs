@@ -6,7 +6,7 @@
 //!                               ├─ put get history prove load …   a client: context ─▶ violeta-client
 //!                               ├─ verify, key                    files only, no network
 //!                               └─ sim                            the simulated world
-//!            terminal (what is said) · error (how it ends)
+//!            terminal (what is said) · error (how it ends) · signals (when it is to end)
 //! ```
 
 mod adversary;
@@ -28,6 +28,7 @@ mod prove;
 mod provision;
 mod put;
 mod quorum;
+mod signals;
 mod simulate;
 mod start;
 mod status;

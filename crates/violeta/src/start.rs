@@ -12,6 +12,7 @@ use violeta_node::node::{Node, Overrides};
 
 use crate::adversary::Adversary;
 use crate::error::{CliError, CliResult};
+use crate::signals::Ending;
 
 const LOG_DEFAULT: &str = "info";
 
@@ -33,7 +34,7 @@ pub(crate) enum LogFormat {
   violeta start --config net/v0/violeta.toml
   VIOLETA_LOG=violeta_node=debug violeta start --config net/v0/violeta.toml --log-format json
 
-The log goes to standard error. SIGTERM or Ctrl-C ends it cleanly; after SIGKILL or a power cut it goes on where its \
+The log goes to standard error. SIGTERM, Ctrl-C or a terminal that closes ends it cleanly; after SIGKILL or a power cut it goes on where its \
 journal ends.")]
 pub(crate) struct StartArgs {
     /// The validator's configuration; `violeta testnet init` writes one for each.
@@ -92,8 +93,7 @@ pub(crate) fn run(args: &StartArgs) -> CliResult {
 }
 
 struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
+    ending: Ending,
     /// Never received: with it, a file that may not grow further is an error of the write, which says what to do.
     /// Without, it kills the process.
     _file_too_large: tokio::signal::unix::Signal,
@@ -103,17 +103,13 @@ impl Signals {
     fn new() -> CliResult<Signals> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Signals {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
+            ending: Ending::listen()?,
             _file_too_large: signal(SignalKind::from_raw(Signal::SIGXFSZ as i32))?,
         })
     }
 
     async fn received(mut self) -> &'static str {
-        let name = tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
-        };
+        let name = self.ending.asked().await;
         tracing::info!(signal = name, "stopping");
         name
     }

@@ -10,12 +10,13 @@
 )]
 mod support;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::io::{BufRead, BufReader, Lines};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
-use support::{is_alive, run, violeta, wait_for};
+use support::{is_alive, run, signal, violeta, wait_for};
 
 /// Two demos at once take twice as long, and each has its patience.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -106,4 +107,46 @@ fn what_the_demo_says_to_try_works_and_validators_end_with_it_however_it_ends() 
     wait_for("the validators end", || {
         pids.iter().all(|&pid| !is_alive(pid))
     });
+}
+
+/// A demo whose terminal is about to close, once it has told its first step: with the pids of its validators.
+fn hung_up(
+    program: &mut Command,
+    temporary: &Path,
+) -> (Child, Lines<BufReader<ChildStdout>>, Vec<u64>) {
+    let mut demo = program
+        .env("TMPDIR", temporary)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    let validators = first["facts"]["validators"].as_array().unwrap();
+    let pids = validators.iter().map(|v| v["pid"].as_u64().unwrap());
+    signal(&demo, "-HUP");
+    (demo, lines, pids.collect())
+}
+
+#[test]
+fn a_terminal_that_closes_ends_the_demo_cleanly_unless_it_was_told_not_to_mind() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let temporary = tempfile::tempdir().unwrap();
+    let gone = |pids: &[u64]| {
+        assert!(pids.iter().all(|&pid| !is_alive(pid)));
+        assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0);
+    };
+    let (mut demo, _, pids) = hung_up(violeta().args(["demo", "--json"]), temporary.path());
+    assert_eq!(demo.wait().unwrap().code(), Some(0));
+    gone(&pids);
+
+    // As nohup does it.
+    let program = violeta().get_program().to_owned();
+    let mut deaf = Command::new("sh");
+    deaf.args(["-c", "trap '' HUP; exec \"$0\" demo --json"])
+        .arg(program);
+    let (mut demo, mut lines, pids) = hung_up(&mut deaf, temporary.path());
+    assert!(lines.next().unwrap().is_ok(), "it goes on");
+    signal(&demo, "-TERM");
+    assert_eq!(demo.wait().unwrap().code(), Some(0));
+    gone(&pids);
 }

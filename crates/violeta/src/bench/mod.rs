@@ -32,8 +32,9 @@ use self::report::{Costs, MARKDOWN_HEADER, Percentiles, Report};
 use self::workload::{Numbers, Signer, Workload, opaque, presign, setup_operations};
 use crate::error::{CliError, CliResult};
 use crate::gateway::{Gateway, block_on};
+use crate::signals::asked_to_end;
 use crate::terminal::{Terminal, thousands};
-use crate::testnet::cluster::{Cluster, interrupted};
+use crate::testnet::cluster::Cluster;
 use crate::testnet::{remove_directory, temporary_directory};
 
 /// Clients where none are asked for.
@@ -230,7 +231,7 @@ impl Bench {
         block_on(async {
             tokio::select! {
                 report = whole => report,
-                () = interrupted() => Err(CliError::failed("interrupted: nothing was measured")),
+                () = asked_to_end() => Err(CliError::failed("interrupted: nothing was measured")),
             }
         })
     }

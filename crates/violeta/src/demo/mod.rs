@@ -34,9 +34,10 @@ use crate::error::{CliError, CliResult};
 use crate::gateway::{Gateway, block_on};
 use crate::load::loader::{Entry, Ledger, Pace, load, make_namespace};
 use crate::load::rows::Row;
+use crate::signals::asked_to_end;
 use crate::status::ask_all;
 use crate::terminal::{Terminal, Tone, shortened, table, thousands};
-use crate::testnet::cluster::{Cluster, interrupted};
+use crate::testnet::cluster::Cluster;
 use crate::testnet::{keep_directory, remove_directory, temporary_directory};
 
 const VALIDATORS: usize = 4;
@@ -88,11 +89,13 @@ pub(crate) fn run(args: &DemoArgs, terminal: &Terminal) -> CliResult {
     };
     let shown = block_on(async {
         tokio::select! {
-            shown = show(args, &dir, terminal) => shown,
-            () = interrupted() => {
+            // Signals first: they are listened for before there is anything to clean up but the directory.
+            biased;
+            () = asked_to_end() => {
                 terminal.note("\nstopping …");
                 Ok(())
             }
+            shown = show(args, &dir, terminal) => shown,
         }
     });
     let cleaned = match args.keep {

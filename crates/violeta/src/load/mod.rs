@@ -27,8 +27,8 @@ use crate::context::ContextArgs;
 use crate::error::{CliError, CliResult};
 use crate::gateway::block_on;
 use crate::quorum::{PATIENCE, explain, lack_note};
+use crate::signals::asked_to_end;
 use crate::terminal::{Terminal, Tone, thousands};
-use crate::testnet::cluster::interrupted;
 
 /// Refused rows that are shown; all are counted.
 const BAD_ROWS_SHOWN: usize = 10;
@@ -214,7 +214,7 @@ pub(crate) fn run(args: &LoadArgs, terminal: &Terminal) -> CliResult {
         tokio::select! {
             biased;
             result = carry_out(args, &client, &mut progress, &survey, (&bar, &before), terminal) => result.map(|()| true),
-            () = interrupted() => Ok(false),
+            () = asked_to_end() => Ok(false),
             () = report(&client, &bar, &before, terminal) => Ok(false),
         }
     });

@@ -142,25 +142,3 @@ impl Drop for Cluster {
         self.stop_running();
     }
 }
-
-/// Waits for Ctrl-C or SIGTERM. Whoever has a cluster waits for it beside its work, so that the cluster is dropped.
-pub(crate) async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminate = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                terminate.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        ctrl_c = tokio::signal::ctrl_c() => {
-            // Without a handler Ctrl-C ends the process as it always does; validators end with it.
-            if ctrl_c.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-        () = terminate => {}
-    }
-}

@@ -190,8 +190,13 @@ pub fn host_of(endpoint: &str) -> &str {
 
 /// Ctrl-C.
 pub fn interrupt(process: &Child) {
+    signal(process, "-INT");
+}
+
+/// Sends a signal, as kill(1) names it.
+pub fn signal(process: &Child, name: &str) {
     let pid = process.id().to_string();
-    let sent = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    let sent = Command::new("kill").args([name, &pid]).status().unwrap();
     assert!(sent.success());
 }
 
