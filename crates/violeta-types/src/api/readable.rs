@@ -48,9 +48,18 @@ impl FromStr for Readable {
         match text.strip_prefix(HEX_MARK) {
             Some(digits) => hex::decode(digits)
                 .map(Readable)
-                .map_err(|e| DecodeError::new("text after hex:", e.to_string())),
+                .map_err(|_| DecodeError::new("hex: text", undecodable(digits))),
             None => Ok(Readable(text.as_bytes().to_vec())),
         }
+    }
+}
+
+/// Why digits aren't bytes.
+fn undecodable(digits: &str) -> String {
+    // Whole characters: the library names the first byte of one.
+    match digits.chars().find(|c| !c.is_ascii_hexdigit()) {
+        Some(wrong) => format!("hexadecimal digits follow hex:, and {wrong:?} is none"),
+        None => "two digits make a byte, and there is an odd number of them".into(),
     }
 }
 
@@ -93,8 +102,25 @@ mod tests {
             assert_eq!(written.parse::<Readable>().unwrap(), readable);
         }
         assert_eq!("hex:".parse::<Readable>().unwrap(), Readable(Vec::new()));
-        assert!("hex:0".parse::<Readable>().is_err());
-        assert!("hex:zz".parse::<Readable>().is_err());
+    }
+
+    #[test]
+    fn what_isnt_hexadecimal_is_named() {
+        for (text, reason) in [
+            (
+                "hex:0",
+                "two digits make a byte, and there is an odd number of them",
+            ),
+            ("hex:zz", "hexadecimal digits follow hex:, and 'z' is none"),
+            ("hex:0ß", "hexadecimal digits follow hex:, and 'ß' is none"),
+            ("hex:00ß", "hexadecimal digits follow hex:, and 'ß' is none"),
+        ] {
+            let error = text.parse::<Readable>().unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("not a valid hex: text: {reason}")
+            );
+        }
     }
 
     proptest! {
