@@ -19,7 +19,7 @@ use violeta_types::api::StatusAnswer;
 use violeta_types::{Committee, ValidatorIndex};
 
 use crate::error::{CliError, CliResult};
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, count};
 
 /// After so long without an outcome a person is told what it waits for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
@@ -128,12 +128,14 @@ impl Quorum {
             reasons.push(format!("{verb} amnesia and may not vote ({names})"));
         }
         let reasons = reasons.join(" or ");
+        let are = if *needed == 1 { "is" } else { "are" };
         match self.unit {
             Unit::Validators => {
-                format!("{missing} of {total} validators {reasons}; {needed} are needed to commit")
+                let total = count(*total, "validator");
+                format!("{missing} of {total} {reasons}; {needed} {are} needed to commit")
             }
             Unit::Stake => format!(
-                "validators of {missing} of {total} stake {reasons}; {needed} are needed to commit"
+                "validators of {missing} of {total} stake {reasons}; {needed} {are} needed to commit"
             ),
         }
     }
@@ -148,7 +150,8 @@ impl Quorum {
             }
             (Unit::Stake, _) => format!("only {present} of {total} stake can vote"),
         };
-        (!self.reached).then(|| format!("{what}: nothing can be committed until {needed} do"))
+        let verb = if needed == 1 { "does" } else { "do" };
+        (!self.reached).then(|| format!("{what}: nothing can be committed until {needed} {verb}"))
     }
 
     /// What somebody is told who waits.

@@ -16,7 +16,7 @@ use serde::Serialize;
 use violeta_sim::{Mark, Options, Report, Summary, run_seed, trace_seed};
 
 use crate::error::{CliError, CliResult};
-use crate::terminal::{Terminal, Tone, shortened, table, thousands};
+use crate::terminal::{Terminal, Tone, count, shortened, table, thousands};
 
 const HASH_DIGITS: usize = 16;
 /// After so many failures a run ends: they are likely to be the same.
@@ -171,10 +171,11 @@ pub(crate) fn run(args: &SimArgs, terminal: &Terminal) -> CliResult {
     show(&summary, begun.elapsed().as_secs_f64(), terminal)?;
     match summary.failures.len() {
         0 => Ok(()),
-        n => Err(
-            CliError::failed(format!("{n} of {} worlds broke a property", summary.seeds))
-                .help("run the printed command to see such a world again, event by event"),
-        ),
+        n => Err(CliError::failed(format!(
+            "{n} of {} broke a property",
+            count(summary.seeds, "world")
+        ))
+        .help("run the printed command to see such a world again, event by event")),
     }
 }
 
@@ -295,13 +296,13 @@ impl Run<'_> {
 fn show(summary: &Summary, seconds: f64, terminal: &Terminal) -> CliResult {
     let clean = summary.seeds - summary.failures.len() as u64;
     terminal.line(format!(
-        "{} worlds in {seconds:.1} s: {} clean, {} failed; {} commits, {} transactions, {} events",
-        thousands(summary.seeds),
+        "{} in {seconds:.1} s: {} clean, {} failed; {}, {}, {}",
+        count(summary.seeds, "world"),
         terminal.paint(Tone::Good, thousands(clean)),
         failed(summary, terminal),
-        thousands(summary.commits),
-        thousands(summary.transactions),
-        thousands(summary.events),
+        count(summary.commits, "commit"),
+        count(summary.transactions, "transaction"),
+        count(summary.events, "event"),
     ))?;
     let mut marks = table(&["what must happen sometimes", "times"], &[1]);
     for &mark in Mark::ALL {

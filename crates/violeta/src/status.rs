@@ -330,9 +330,12 @@ fn agreement(statuses: &[ValidatorStatus]) -> Option<(Tone, String)> {
                 format!("the heads of height {common} couldn't be read: nothing is compared");
             (Tone::Bad, text)
         }
-        [_] => {
+        [side] => {
             let agreeing: usize = by_root.values().map(Vec::len).sum();
-            let text = format!("{agreeing} agree on the state of height {common}");
+            let text = match agreeing {
+                1 => format!("{side} alone tells of a state, at height {common}"),
+                _ => format!("{agreeing} agree on the state of height {common}"),
+            };
             (Tone::Good, text)
         }
         sides => {
@@ -398,6 +401,8 @@ mod tests {
         assert_eq!(tone, Tone::Bad);
         assert!(text.contains("(v0 against v0)"), "{text}");
         assert!(agreement(&[]).is_none());
+        let (_, text) = agreement(&[status(7, "aa")]).unwrap();
+        assert_eq!(text, "v0 alone tells of a state, at height 7");
     }
 
     #[test]

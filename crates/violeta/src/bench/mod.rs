@@ -33,7 +33,7 @@ use self::workload::{Numbers, Signer, Workload, opaque, presign, setup_operation
 use crate::error::{CliError, CliResult};
 use crate::gateway::{Gateway, block_on};
 use crate::signals::asked_to_end;
-use crate::terminal::{Terminal, thousands};
+use crate::terminal::{Terminal, count};
 use crate::testnet::cluster::Cluster;
 use crate::testnet::{remove_directory, temporary_directory};
 
@@ -255,8 +255,8 @@ impl Bench {
         }
         let bulk = args.prepared_each();
         if bulk > 0 {
-            let count = thousands((bulk * args.clients) as u64);
-            terminal.note(format!("signing {count} transactions …"));
+            let transactions = count(bulk * args.clients, "transaction");
+            terminal.note(format!("signing {transactions} …"));
         }
         let chain = Gateway::new(&self.urls[0])?.status().await?.chain;
         let mut clients = signers(args.clients, chain)?;

@@ -245,9 +245,9 @@ async fn first_load(story: &mut Story<'_>, client: &Client) -> CliResult {
     load_rows(client, rows, &mut watch).await?;
     let seconds = begun.elapsed().as_secs_f64();
     story.good(format!(
-        "{} packages in {} transactions, {seconds:.1} s; height {} is certified",
+        "{} packages in {}, {seconds:.1} s; height {} is certified",
         thousands(count as u64),
-        watch.transactions,
+        crate::terminal::count(watch.transactions, "transaction"),
         watch.newest
     ))?;
     story.fact("rows", count)?;

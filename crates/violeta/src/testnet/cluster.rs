@@ -60,7 +60,7 @@ impl Cluster {
                     None => process.last_words(),
                 };
                 return Err(CliError::failed(format!(
-                    "validator {} didn't come up: {reasons}",
+                    "v{} didn't come up: {reasons}",
                     validator.index
                 ))
                 .help(format!("its log: {}", validator.log().display())));
@@ -119,7 +119,7 @@ impl Cluster {
             {
                 let words = process.last_words();
                 return Err(CliError::failed(format!(
-                    "validator {} has ended; it said:\n{words}",
+                    "v{} has ended; it said:\n{words}",
                     validator.index
                 )));
             }

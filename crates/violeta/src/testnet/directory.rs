@@ -145,8 +145,8 @@ impl Network {
     pub(crate) fn validator(&self, index: u16) -> CliResult<&Validator> {
         self.validators.get(usize::from(index)).ok_or_else(|| {
             let last = self.validators.len().saturating_sub(1);
-            CliError::usage(format!("there is no validator {index}"))
-                .help(format!("this network has validators 0 to {last}"))
+            CliError::usage(format!("there is no v{index}"))
+                .help(format!("this network has v0 to v{last}"))
         })
     }
 }

@@ -21,7 +21,7 @@ use self::process::{Identity, tail};
 use crate::error::{CliError, CliResult};
 use crate::gateway::{self, Gateway};
 use crate::status::ValidatorStatus;
-use crate::terminal::{Terminal, Tone, table};
+use crate::terminal::{Terminal, Tone, count, table};
 
 /// How long validators may take to come up.
 pub(crate) const UP_PATIENCE: Duration = Duration::from_secs(30);
@@ -205,11 +205,11 @@ impl Several {
             .filter_map(|(validator, process)| Some((validator, process?)))
             .collect();
         end_all(&running, end, terminal)?;
-        let idle: Vec<String> = idle.iter().map(|(v, _)| v.index.to_string()).collect();
+        let idle: Vec<String> = idle.iter().map(|(v, _)| format!("v{}", v.index)).collect();
         match &idle[..] {
             [] => Ok(()),
             idle => Err(
-                CliError::failed(format!("not running: validator {}", idle.join(", ")))
+                CliError::failed(format!("not running: {}", idle.join(", ")))
                     .help("`violeta testnet ps` shows what runs"),
             ),
         }
@@ -266,7 +266,7 @@ fn report(terminal: &Terminal, validator: &Validator, process: Identity, state: 
         state,
     })?;
     terminal.line(format!(
-        "validator {} {state} (pid {})",
+        "v{} {state} (pid {})",
         validator.index, process.pid
     ))
 }
@@ -293,8 +293,8 @@ fn init(args: &InitArgs, terminal: &Terminal) -> CliResult {
     let dir = args.dir.display();
     let accent = |text: String| terminal.paint(Tone::Accent, text);
     terminal.line(format!(
-        "{} validators in {}: any {} of them can agree, and {} may fail or lie",
-        committee.len(),
+        "{} in {}: any {} of them can agree, and {} may fail or lie",
+        count(committee.len(), "validator"),
         accent(dir.to_string()),
         committee.quorum_stake(),
         committee.fault_stake(),
@@ -345,7 +345,7 @@ fn start_detached(validator: &Validator) -> CliResult<Identity> {
 fn didnt_come_up(validator: &Validator) -> CliError {
     let log = validator.log();
     CliError::failed(format!(
-        "validator {} didn't come up; it said:\n{}",
+        "v{} didn't come up; it said:\n{}",
         validator.index,
         tail(&log)
     ))
