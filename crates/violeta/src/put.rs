@@ -4,7 +4,8 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use clap::Args;
-use violeta_client::{ClientError, Operations};
+use violeta_client::{Client, ClientError, Operations, Receipt};
+use violeta_db::records::is_client_name;
 use violeta_types::api::Readable;
 use violeta_types::limits::VALUE_BYTES_MAX;
 use violeta_types::transaction::Condition;
@@ -40,7 +41,7 @@ pub(crate) struct PutArgs {
     /// Read the value from a file; - is standard input.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Make the namespace in the same transaction.
+    /// Make the namespace in the same transaction, unless it is there.
     #[arg(long)]
     create: bool,
     /// Only if the key has no value.
@@ -119,18 +120,29 @@ impl PutArgs {
             .map(|height| Condition::WrittenAt(Height(height))))
     }
 
-    fn operations(&self) -> CliResult<Operations> {
+    /// What the transaction consists of; with `create` it makes the namespace first.
+    fn operations(&self, value: &[u8], create: bool) -> CliResult<Operations> {
+        let (namespace, key) = (&self.namespace.0, &self.key.0);
         let mut operations = Operations::new();
-        if self.create {
-            operations = operations.create_namespace(&self.namespace.0)?;
+        if create {
+            operations = operations.create_namespace(namespace)?;
         }
-        let (namespace, key, value) = (&self.namespace.0, &self.key.0, self.value()?);
-        Ok(match self.condition()? {
-            None => operations.put(namespace, key, value)?,
-            Some(condition) => operations
-                .require(namespace, key, condition)?
-                .put(namespace, key, value)?,
-        })
+        if let Some(condition) = self.condition()? {
+            operations = operations.require(namespace, key, condition)?;
+        }
+        Ok(operations.put(namespace, key, value)?)
+    }
+
+    /// Whether a refusal says that it is needless to make the namespace.
+    fn is_there_already(&self, error: &ClientError) -> bool {
+        let refused = matches!(
+            error,
+            ClientError::Refused {
+                refusal: Refusal::NamespaceExists,
+                ..
+            }
+        );
+        self.create && refused
     }
 }
 
@@ -139,9 +151,25 @@ impl PutArgs {
 /// # Errors
 /// If it isn't known to have been written.
 pub(crate) fn run(args: &PutArgs, terminal: &Terminal) -> CliResult {
-    let operations = args.operations()?;
-    let explain = |refusal, error| args.explain(refusal, error);
-    submit(&args.context, operations, "written", explain, terminal)
+    check_name(&args.namespace)?;
+    let value = args.value()?;
+    let operations = args.operations(&value, args.create)?;
+    let client = writer(&args.context, terminal)?;
+    let receipt = block_on(async {
+        let mut result = noted(&client, terminal, client.transaction(operations)).await;
+        if let Err(error) = &result
+            && args.is_there_already(error)
+        {
+            let operations = args.operations(&value, false)?;
+            result = noted(&client, terminal, client.transaction(operations)).await;
+        }
+        explained(&client, result, |refusal, error| {
+            args.explain(refusal, error)
+        })
+        .await
+    });
+    show_incidents(&client, terminal);
+    show_receipt("written", &receipt?, terminal)
 }
 
 /// Takes a value away.
@@ -149,28 +177,46 @@ pub(crate) fn run(args: &PutArgs, terminal: &Terminal) -> CliResult {
 /// # Errors
 /// If it isn't known to have been taken away.
 pub(crate) fn delete(args: &DeleteArgs, terminal: &Terminal) -> CliResult {
+    check_name(&args.namespace)?;
     let operations = Operations::new().delete(&args.namespace.0, &args.key.0)?;
-    let explain = |refusal, error| args.explain(refusal, error);
-    submit(&args.context, operations, "deleted", explain, terminal)
-}
-
-fn submit(
-    context: &ContextArgs,
-    operations: Operations,
-    what: &str,
-    explain: impl Fn(Refusal, ClientError) -> CliError,
-    terminal: &Terminal,
-) -> CliResult {
-    let client = writer(context, terminal)?;
+    let client = writer(&args.context, terminal)?;
     let receipt = block_on(async {
-        match noted(&client, terminal, client.transaction(operations)).await {
-            Ok(receipt) => Ok(receipt),
-            Err(error @ ClientError::Refused { refusal, .. }) => Err(explain(refusal, error)),
-            Err(error) => Err(quorum::explain(&client, error).await),
-        }
+        let result = noted(&client, terminal, client.transaction(operations)).await;
+        explained(&client, result, |refusal, error| {
+            args.explain(refusal, error)
+        })
+        .await
     });
     show_incidents(&client, terminal);
-    show_receipt(what, &receipt?, terminal)
+    show_receipt("deleted", &receipt?, terminal)
+}
+
+/// A name that no namespace can have is refused here, before a transaction is spent on it.
+///
+/// # Errors
+/// If it is one.
+pub(crate) fn check_name(namespace: &Readable) -> CliResult {
+    match is_client_name(&namespace.0) {
+        true => Ok(()),
+        false => Err(CliError::usage(format!(
+            "{:?} is {}",
+            namespace.to_string(),
+            Refusal::BadName
+        ))),
+    }
+}
+
+/// What became of a transaction; `explain` has the words for a refusal.
+async fn explained(
+    client: &Client,
+    result: Result<Receipt, ClientError>,
+    explain: impl Fn(Refusal, ClientError) -> CliError,
+) -> CliResult<Receipt> {
+    match result {
+        Ok(receipt) => Ok(receipt),
+        Err(error @ ClientError::Refused { refusal, .. }) => Err(explain(refusal, error)),
+        Err(error) => Err(quorum::explain(client, error).await),
+    }
 }
 
 impl PutArgs {

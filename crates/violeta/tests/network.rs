@@ -39,7 +39,11 @@ fn what_is_written_is_read_proved_and_verified_offline_and_a_changed_proof_is_re
         .expect(0)
         .out;
     assert!(shown.contains("3 is a quorum"), "{shown}");
-    net.run(&["put", "greetings", "hello", "again", "--if-value", "world"])
+    // A namespace that is there is as good as one that is made.
+    let again = ["put", "greetings", "hello", "again", "--create"];
+    net.run(&[&again[..], &["--if-value", "no"]].concat())
+        .expect(1);
+    net.run(&[&again[..], &["--if-value", "world"]].concat())
         .expect(0);
     let refused = net
         .run(&["put", "greetings", "hello", "lost", "--if-value", "world"])
