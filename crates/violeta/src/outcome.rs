@@ -12,6 +12,7 @@ use crate::context::ContextArgs;
 use crate::error::{CliError, CliResult};
 use crate::gateway::block_on;
 use crate::proof_view::OutcomeView;
+use crate::prove::check_place;
 use crate::quorum::watched;
 use crate::terminal::{Terminal, Tone};
 
@@ -43,6 +44,9 @@ pub(crate) struct OutcomeArgs {
 /// # Errors
 /// If it was refused, or nobody has a proof of what became of it.
 pub(crate) fn run(args: &OutcomeArgs, terminal: &Terminal) -> CliResult {
+    if let Some(path) = &args.output {
+        check_place(path)?;
+    }
     let client = reader(&args.context)?;
     let asking = client.outcome(args.transaction);
     let found = block_on(watched(&client, terminal, asking));

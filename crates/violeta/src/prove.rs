@@ -1,6 +1,6 @@
 //! `violeta prove`: a proof in a file, for whoever doubts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use violeta_node::files::{PUBLIC_MODE, write_atomic};
@@ -8,10 +8,10 @@ use violeta_types::api::Readable;
 
 use crate::connect::{answer_view, namespace_help, read, reader, show_incidents, version};
 use crate::context::ContextArgs;
-use crate::error::CliResult;
+use crate::error::{CliError, CliResult};
 use crate::gateway::block_on;
 use crate::quorum::watched;
-use crate::terminal::{Terminal, Tone};
+use crate::terminal::{Terminal, Tone, count};
 
 /// Arguments of `violeta prove`.
 #[derive(Debug, Args)]
@@ -39,11 +39,33 @@ pub(crate) struct ProveArgs {
     context: ContextArgs,
 }
 
+/// Looks whether a file can be made here, before anybody is asked for what comes into it.
+///
+/// # Errors
+/// If there isn't the directory, or the name is that of one.
+pub(crate) fn check_place(path: &Path) -> CliResult {
+    let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    if let Some(dir) = parent
+        && !dir.is_dir()
+    {
+        let message = format!("there is no directory {}", dir.display());
+        return Err(CliError::failed(message).help("make it, or choose another --output"));
+    }
+    match path.is_dir() {
+        true => Err(
+            CliError::failed(format!("{} is a directory", path.display()))
+                .help("--output is the name of a file"),
+        ),
+        false => Ok(()),
+    }
+}
+
 /// Writes a proof, verified, to a file.
 ///
 /// # Errors
 /// If nobody gives one that verifies, or the file can't be written.
 pub(crate) fn run(args: &ProveArgs, terminal: &Terminal) -> CliResult {
+    check_place(&args.output)?;
     let client = reader(&args.context)?;
     let at = version(args.at, false);
     let reading = read(&client, &args.namespace, &args.key, at);
@@ -61,8 +83,8 @@ pub(crate) fn run(args: &ProveArgs, terminal: &Terminal) -> CliResult {
     }))?;
     let name = args.output.display();
     terminal.line(format!(
-        "{} bytes in {}",
-        bytes.len(),
+        "{} in {}",
+        count(bytes.len(), "byte"),
         terminal.paint(Tone::Accent, &name)
     ))?;
     view.show_steps(client.trust().committee(), terminal)?;

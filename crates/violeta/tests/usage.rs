@@ -63,3 +63,38 @@ fn a_program_reads_what_is_wrong_with_its_arguments_as_json() {
         assert!(said.out.starts_with("violeta") || said.out.contains("Usage:"));
     }
 }
+
+#[test]
+fn a_name_that_no_namespace_can_have_is_refused_before_anybody_is_asked() {
+    let file = tempfile::Builder::new().suffix(".tsv").tempfile().unwrap();
+    std::fs::write(&file, "k\tv\na\t1\n").unwrap();
+    let file = file.path().to_str().unwrap();
+    for name in ["Greetings", "_history", "", "a b"] {
+        for args in [
+            &["put", name, "k", "v", "--create"][..],
+            &["delete", name, "k"],
+            &["load", file, "-n", name, "-k", "k", "--create"],
+        ] {
+            let said = run(args).expect(2);
+            assert!(said.err.contains("1 to 64 of a-z 0-9"), "{}", said.err);
+            assert!(said.err.contains(&format!("{name:?}")), "{}", said.err);
+        }
+    }
+}
+
+#[test]
+fn a_proof_that_has_no_place_to_go_isnt_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().to_str().unwrap();
+    let nowhere = format!("{dir}/nowhere");
+    let file = format!("{nowhere}/x.proof");
+    let transaction = "00".repeat(32);
+    for asked in [&["prove", "n", "k"][..], &["outcome", &transaction]] {
+        let to = |place| run(&[asked, &["-o", place]].concat()).expect(1).err;
+        let said = to(&file);
+        let missing = format!("there is no directory {nowhere}\n");
+        assert!(said.contains(&missing), "{said}");
+        let said = to(dir);
+        assert!(said.contains("is a directory"), "{said}");
+    }
+}

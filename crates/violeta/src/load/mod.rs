@@ -26,6 +26,7 @@ use crate::connect::{show_incidents, writer};
 use crate::context::ContextArgs;
 use crate::error::{CliError, CliResult};
 use crate::gateway::block_on;
+use crate::put::check_name;
 use crate::quorum::{PATIENCE, explain, lack_note};
 use crate::signals::asked_to_end;
 use crate::terminal::{Terminal, Tone, thousands};
@@ -197,6 +198,7 @@ impl LoadArgs {
 /// # Errors
 /// If rows had to be left out, or a transaction isn't executed.
 pub(crate) fn run(args: &LoadArgs, terminal: &Terminal) -> CliResult {
+    check_name(&args.namespace)?;
     // Once to the end before anything is sent: a wrong column is found now, and the bar knows its length.
     let survey = Survey::of(args.rows()?).map_err(|bad| unreadable(&bad, &args.file))?;
     // First the key's nonces are this process's alone: whoever else signs with them writes to no progress now.
