@@ -49,7 +49,8 @@ pub(crate) struct ContextArgs {
         hide_env_values = true
     )]
     pub(crate) trust: Option<PathBuf>,
-    /// The key file to sign with.
+    /// The key file to sign with; by default the one that violeta-client.toml names, or else that of the administrator in
+    /// the network's directory.
     #[arg(
         id = "key_file",
         long = "key",
@@ -236,6 +237,17 @@ mod tests {
         assert_eq!(endpoints, [(None, "http://a".into())]);
         context.key = Some("other.key".into());
         assert_eq!(context.key_file().unwrap(), Path::new("other.key"));
+    }
+
+    #[test]
+    fn the_file_that_the_readme_shows_is_understood() {
+        let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
+        let text = std::fs::read_to_string(readme).unwrap();
+        let (_, shown) = text.split_once("```toml\n").unwrap();
+        let (shown, _) = shown.split_once("```").unwrap();
+        let file: ContextFile = toml::from_str(shown).unwrap();
+        assert_eq!(file.endpoints.len(), 2);
+        assert!(file.trust.is_some() && file.key.is_some());
     }
 
     #[test]

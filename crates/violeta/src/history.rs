@@ -20,6 +20,7 @@ const VALUE_CHARACTERS_MIN: usize = 12;
 
 /// Arguments of `violeta history`.
 #[derive(Debug, Args)]
+#[command(mut_arg("key_file", |key| key.hide(true)))]
 #[command(after_help = "Examples:
   violeta history packages openssl
 

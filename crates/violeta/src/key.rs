@@ -19,7 +19,12 @@ use crate::terminal::{Terminal, Tone};
   violeta key new alice.key
   violeta put greetings hello world --key alice.key
 
-In a network that `testnet init` made, its administrator's key signs unless --key says otherwise.")]
+What signs is the key file that --key names, else VIOLETA_KEY, else the file violeta-client.toml in this directory or \
+one above, else the administrator's of a network's directory around here. violeta-client.toml says whom to talk to:
+  endpoints = [\"http://127.0.0.1:26700\"]   # validators, as with --endpoint
+  trust = \"trust.json\"                     # the trust file, as with --trust
+  key = \"alice.key\"                        # the key file, as with --key
+Each may be left out; paths are relative to the file.")]
 pub(crate) struct KeyArgs {
     #[command(subcommand)]
     command: KeyCommand,

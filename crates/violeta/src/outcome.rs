@@ -18,6 +18,7 @@ use crate::terminal::{Terminal, Tone};
 
 /// Arguments of `violeta outcome`.
 #[derive(Debug, Args)]
+#[command(mut_arg("key_file", |key| key.hide(true)))]
 #[command(after_help = "Examples:
   violeta outcome 9c1185a5c5e9fc54612808977ee8f548b2258d31a1c0e5c0a0a1f5bfb5c5ef6d
   violeta outcome 9c1185a5c5e9fc54612808977ee8f548b2258d31a1c0e5c0a0a1f5bfb5c5ef6d --proof

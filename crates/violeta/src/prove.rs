@@ -15,6 +15,7 @@ use crate::terminal::{Terminal, Tone, count};
 
 /// Arguments of `violeta prove`.
 #[derive(Debug, Args)]
+#[command(mut_arg("key_file", |key| key.hide(true)))]
 #[command(after_help = "Examples:
   violeta prove packages openssl -o openssl.proof
   violeta verify openssl.proof --trust trust.json

@@ -21,6 +21,7 @@ const STATE_ROOT_DIGITS: usize = 12;
 
 /// Arguments of `violeta status`.
 #[derive(Debug, Args)]
+#[command(mut_arg("key_file", |key| key.hide(true)))]
 #[command(after_help = "Examples:
   violeta status
   violeta status --watch
