@@ -313,7 +313,7 @@ fn of_rows_with_one_key_the_last_in_the_file_wins() {
 /// How many rows are committed, as a load says that was interrupted.
 #[track_caller]
 fn committed_rows(said: &str, of: &str) -> u64 {
-    let rest = format!(" of {of} rows are committed");
+    let rest = format!(" of {of} rows committed");
     let before = said.split(&rest).next().unwrap();
     assert_ne!(before, said, "it doesn't say so");
     let number = before.rsplit(' ').next().unwrap();

@@ -98,3 +98,20 @@ fn a_proof_that_has_no_place_to_go_isnt_asked_for() {
         assert!(said.contains("is a directory"), "{said}");
     }
 }
+
+#[test]
+fn a_load_of_which_no_row_has_the_key_says_so_and_nothing_else() {
+    let file = tempfile::Builder::new()
+        .suffix(".jsonl")
+        .tempfile()
+        .unwrap();
+    std::fs::write(&file, "{\"k\":1}\n{\"k\":2}\n").unwrap();
+    let file = file.path().to_str().unwrap();
+    let said = run(&["load", file, "-n", "n", "-k", "key"]).expect(1);
+    assert_eq!(said.out, "");
+    assert!(
+        said.err.contains("the first of 2: no field \"key\""),
+        "{}",
+        said.err
+    );
+}

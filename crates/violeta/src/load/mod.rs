@@ -29,7 +29,7 @@ use crate::gateway::block_on;
 use crate::put::check_name;
 use crate::quorum::{PATIENCE, explain, lack_note};
 use crate::signals::asked_to_end;
-use crate::terminal::{Terminal, Tone, thousands};
+use crate::terminal::{Terminal, Tone, count, thousands};
 
 /// Refused rows that are shown; all are counted.
 const BAD_ROWS_SHOWN: usize = 10;
@@ -46,7 +46,8 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
   violeta load prices.csv --namespace prices --key-column item --value-column price
 
 A row's value is an object of all columns that aren't the key's, unless --value-column names one. Rows that can't be \
-loaded are counted and shown, and the exit code is 1. The namespace must be there; --create makes it.
+loaded are counted and shown, and the exit code is 1. A file that can't be read to its end, or whose quotes may have \
+swallowed rows, isn't loaded at all. The namespace must be there; --create makes it.
 
 If the load ends early, by Ctrl-C too, run the same command again: it goes on where it ended, and no row is loaded \
 twice. How far it has got lies in FILE.progress. When all is loaded the file stays there and says so: the same command \
@@ -115,15 +116,28 @@ impl Survey {
         Ok(survey)
     }
 
+    /// Whether there is any row to load, if there are rows.
+    fn has_some(&self, file: &Path) -> CliResult {
+        let Some(BadRow { line, reason }) = self.shown.first().filter(|_| self.good == 0) else {
+            return Ok(());
+        };
+        let file = file.display();
+        Err(CliError::failed(format!(
+            "no row of {file} can be loaded; line {line}, the first of {}: {reason}",
+            thousands(self.refused)
+        ))
+        .help("are --key-column and --value-column right, and --format?"))
+    }
+
     /// Whether a load of `loaded` rows, of what could be read the second time, is all of it.
     fn is_met(&self, loaded: u64, ended: Option<&BadRow>, file: &Path) -> CliResult {
         match ended {
             Some(bad) => Err(unreadable(bad, file)),
             None if loaded == self.good => Ok(()),
             None => Err(CliError::failed(format!(
-                "{} changed while it was loaded: of {} rows that could be loaded there are {} now",
+                "{} changed while it was loaded: it had {} that could be loaded, and has {} now",
                 file.display(),
-                thousands(self.good),
+                count(self.good, "row"),
                 thousands(loaded)
             ))
             .help("let it come to rest")),
@@ -201,6 +215,7 @@ pub(crate) fn run(args: &LoadArgs, terminal: &Terminal) -> CliResult {
     check_name(&args.namespace)?;
     // Once to the end before anything is sent: a wrong column is found now, and the bar knows its length.
     let survey = Survey::of(args.rows()?).map_err(|bad| unreadable(&bad, &args.file))?;
+    survey.has_some(&args.file)?;
     // First the key's nonces are this process's alone: whoever else signs with them writes to no progress now.
     let client = writer(&args.context, terminal)?;
     let mut progress = args.progress(&client)?;
@@ -279,7 +294,7 @@ async fn carry_out(
 /// What an earlier run has loaded: what it knew of, and what turns out only now to be.
 fn resumption(known: u64, now: u64) -> Option<String> {
     let learned = now - known;
-    let mut line = format!("{} rows are loaded already", thousands(now));
+    let mut line = format!("loaded already: {}", count(now, "row"));
     if learned > 0 {
         line += &format!(
             ", {} of them by transactions that were under way",
@@ -317,10 +332,10 @@ async fn report(client: &Client, bar: &ProgressBar, before: &Cell<u64>, terminal
             // What an earlier run has loaded isn't this one's speed.
             let loaded = position.saturating_sub(before.get().max(line_position));
             let rate = loaded as f64 / line_at.elapsed().as_secs_f64();
-            let of = bar
+            let rows = bar
                 .length()
-                .map_or(String::new(), |len| format!(" of {}", thousands(len)));
-            terminal.note(format!("{}{of} rows, {rate:.0}/s", thousands(position)));
+                .map_or(String::new(), |len| format!(" of {}", count(len, "row")));
+            terminal.note(format!("{}{rows}, {rate:.0}/s", thousands(position)));
             (line_position, line_at) = (position, Instant::now());
         }
     }
@@ -334,15 +349,16 @@ fn interruption(progress: &Progress, rows: u64) -> CliError {
         return CliError::failed("interrupted: nothing has been loaded");
     }
     let mut message = format!(
-        "interrupted: {} of {} rows are committed",
+        "interrupted: {} of {} committed",
         thousands(done),
-        thousands(rows)
+        count(rows, "row")
     );
     let mut help = "run the same command again: it goes on where it ended".to_owned();
     if under_way > 0 {
         message += &format!(
-            ", and {under_way} transactions of {} rows were under way",
-            thousands(their_rows)
+            ", and {} of {} under way",
+            count(under_way, "transaction"),
+            count(their_rows, "row")
         );
         help += ", once it knows what became of those under way";
     }
@@ -378,8 +394,8 @@ async fn settle(client: &Client, progress: &mut Progress, terminal: &Terminal) -
     if let Some(last) = unknown.iter().map(|(_, _, expires)| expires.0).max() {
         let seconds = last.saturating_sub(unix_ms()) / 1_000;
         terminal.note(format!(
-            "an earlier run left {} transactions under way; their fate is known some {seconds} s from now at the latest",
-            unknown.len()
+            "an earlier run left {} under way; what became of that is known some {seconds} s from now at the latest",
+            count(unknown.len(), "transaction")
         ));
     }
     for (transaction, nonce, expires) in unknown {
@@ -409,14 +425,14 @@ fn summary(args: &LoadArgs, loaded: Loaded, survey: &Survey, terminal: &Terminal
         Loaded::Now { rows, before } => (
             rows,
             before,
-            format!("{} rows loaded into {}", thousands(rows), args.namespace),
+            format!("{} loaded into {}", count(rows, "row"), args.namespace),
         ),
         Loaded::Before => (
             0,
             survey.good,
             format!(
-                "nothing to do: the {} rows of {} were loaded into {} before; --again writes them again",
-                thousands(survey.good),
+                "nothing to do: {} of {} loaded into {} before; --again writes all again",
+                count(survey.good, "row"),
                 args.file.display(),
                 args.namespace
             ),
@@ -435,7 +451,7 @@ fn summary(args: &LoadArgs, loaded: Loaded, survey: &Survey, terminal: &Terminal
         terminal.note(format!("  {line}"));
     }
     Err(
-        CliError::failed(format!("{} rows were left out", thousands(survey.refused))).help(
+        CliError::failed(format!("{} left out", count(survey.refused, "row"))).help(
             "mend them and load them from a file of their own; a file that has changed is loaded whole",
         ),
     )
@@ -466,11 +482,11 @@ mod tests {
         assert_eq!(resumption(0, 0), None);
         assert_eq!(
             resumption(21_600, 21_600).unwrap(),
-            "21,600 rows are loaded already"
+            "loaded already: 21,600 rows"
         );
         assert_eq!(
             resumption(21_600, 23_000).unwrap(),
-            "23,000 rows are loaded already, 1,400 of them by transactions that were under way"
+            "loaded already: 23,000 rows, 1,400 of them by transactions that were under way"
         );
         let bar = ProgressBar::hidden();
         bar.set_length(40_000);
@@ -493,6 +509,28 @@ mod tests {
         BadRow {
             line,
             reason: "x".into(),
+        }
+    }
+
+    #[test]
+    fn rows_of_which_none_can_be_loaded_are_an_error_and_no_rows_are_none() {
+        let survey = |good: usize, refused: u64| {
+            let row = Row {
+                key: vec![1],
+                value: Vec::new(),
+            };
+            let rows = (1..=refused).map(|line| Err(Unread::Row(bad(line))));
+            Survey::of(Box::new(rows.chain(vec![Ok(row); good]))).unwrap()
+        };
+        let file = Path::new("f.jsonl");
+        let error = survey(0, 1_200).has_some(file).unwrap_err();
+        assert_eq!(
+            error.message,
+            "no row of f.jsonl can be loaded; line 1, the first of 1,200: x"
+        );
+        assert!(error.help.unwrap().contains("--key-column"));
+        for (good, refused) in [(0, 0), (1, 0), (1, 9)] {
+            assert_eq!(survey(good, refused).has_some(file), Ok(()));
         }
     }
 
@@ -563,7 +601,7 @@ mod tests {
         let error = interruption(&progress, 5_000);
         assert_eq!(
             error.to_string(),
-            "interrupted: 1,200 of 5,000 rows are committed, and 1 transactions of 1,200 rows were under way"
+            "interrupted: 1,200 of 5,000 rows committed, and 1 transaction of 1,200 rows under way"
         );
         assert!(
             error

@@ -28,6 +28,7 @@ use super::loader::{Entry, Ledger};
 use super::lock::Lock;
 use super::row_set::RowSet;
 use crate::error::{CliError, CliResult};
+use crate::terminal::count;
 
 const VERSION: u32 = 5;
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -236,10 +237,10 @@ fn read_state(text: &str, path: &Path, fresh: &State) -> CliResult<State> {
     }
     if state.key != fresh.key && !state.under_way.is_empty() {
         return Err(CliError::failed(format!(
-            "{name} is of a load that another key signed, {}: what became of the {} transactions that it left under way \
-             can't be found out with this one",
+            "{name} is of a load that another key signed, {}: what became of {} that it left under way can't be found \
+             out with this one",
             state.key,
-            state.under_way.len()
+            count(state.under_way.len(), "transaction")
         ))
         .help(format!(
             "go on with the --key that began it (`violeta key show` says whose a file is); {remedy}"
