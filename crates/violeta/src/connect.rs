@@ -176,10 +176,6 @@ pub(crate) fn refusal(refusal: Refusal, error: ClientError, namespace: &Readable
             "there is no namespace {namespace}; nothing was written"
         ))
         .help("is it the right name? The same command with --create makes it"),
-        Refusal::NamespaceExists => CliError::failed(format!(
-            "there is a namespace {namespace} already; nothing was written"
-        ))
-        .help("leave --create out"),
         _ => error.into(),
     }
 }
@@ -354,16 +350,12 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_that_is_missing_or_there_already_is_named_with_what_to_do() {
+    fn a_namespace_that_is_missing_is_named_with_what_to_do() {
         let name = Readable(b"greetings".to_vec());
-        for (why, flag) in [
-            (Refusal::NoSuchNamespace, "with --create makes it"),
-            (Refusal::NamespaceExists, "leave --create out"),
-        ] {
-            let error = refusal(why, ClientError::Invalid("x".into()), &name);
-            assert!(error.message.contains("greetings"), "{error}");
-            assert!(error.help.unwrap().contains(flag));
-        }
+        let invalid = ClientError::Invalid("x".into());
+        let error = refusal(Refusal::NoSuchNamespace, invalid, &name);
+        assert!(error.message.contains("greetings"), "{error}");
+        assert!(error.help.unwrap().contains("with --create makes it"));
     }
 
     #[test]
