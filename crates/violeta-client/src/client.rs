@@ -276,7 +276,7 @@ impl Client {
     pub(crate) fn name(&self, at: usize) -> String {
         let url = self.0.endpoints[at].url.as_str().trim_end_matches('/');
         match self.roster().validator(at) {
-            Some(index) => format!("validator {index} ({url})"),
+            Some(index) => format!("v{index} ({url})"),
             None => url.to_owned(),
         }
     }

@@ -102,17 +102,17 @@ mod tests {
         let incidents = Incidents::default();
         for i in 0..INCIDENTS_MAX + 5 {
             incidents.add(Incident {
-                validator: format!("validator {i}"),
+                validator: format!("v{i}"),
                 asked: "bank/alice".into(),
                 part: Part::Form("cut short".into()),
             });
         }
         let kept = incidents.list();
         assert_eq!(kept.len(), INCIDENTS_MAX);
-        assert_eq!(kept[0].validator, "validator 5");
+        assert_eq!(kept[0].validator, "v5");
         assert_eq!(
             kept[0].to_string(),
-            "the answer of validator 5 about bank/alice was refused: it can't be read: cut short"
+            "the answer of v5 about bank/alice was refused: it can't be read: cut short"
         );
     }
 }

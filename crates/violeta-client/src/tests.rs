@@ -81,13 +81,10 @@ async fn every_lie_is_refused_with_its_part_and_the_next_validator_tells_the_tru
             .await
             .unwrap();
         assert_eq!(&proved.value.unwrap().value[..], b"1000", "{manner:?}");
-        assert!(proved.validator.starts_with("validator 1 "), "{manner:?}");
+        assert!(proved.validator.starts_with("v1 "), "{manner:?}");
         let incidents = client.incidents();
         assert_eq!(incidents.len(), 1, "{manner:?}: {incidents:?}");
-        assert!(
-            incidents[0].validator.starts_with("validator 0 "),
-            "{manner:?}"
-        );
+        assert!(incidents[0].validator.starts_with("v0 "), "{manner:?}");
         assert_eq!(incidents[0].asked, "bank/alice");
         assert!(
             expected(&incidents[0].part),
@@ -328,7 +325,7 @@ async fn a_forged_outcome_is_refused_and_the_true_one_found() {
     let client = cluster.client().await;
     let receipt = client.put(SPACE, "alice", "1000").await.unwrap();
     assert_eq!(receipt.outcome.refused, None);
-    assert!(receipt.validator.starts_with("validator 1 "));
+    assert!(receipt.validator.starts_with("v1 "));
     let part = client.incidents().pop().unwrap().part;
     assert_eq!(part, Part::Proof(ProofError::Results));
 }
@@ -353,14 +350,14 @@ async fn that_nobody_knows_a_transaction_isnt_one_validator_s_to_say() {
         panic!("{error}");
     };
     assert_eq!(validators.len(), 1);
-    assert!(validators[0].starts_with("validator 0 "));
+    assert!(validators[0].starts_with("v0 "));
     let Some(ClientError::Unreachable { attempts }) = others.as_deref() else {
         panic!("{others:?}");
     };
     assert_eq!(attempts.len(), 3);
     let text = error.to_string();
     assert!(
-        text.contains("has no proof of") && text.contains("validator 3 "),
+        text.contains("has no proof of") && text.contains("v3 "),
         "{text}"
     );
 }
@@ -401,7 +398,7 @@ async fn silence_brings_the_same_bytes_to_as_many_as_can_t_all_be_faulty() {
     let client = cluster.client().await;
     let begun = Instant::now();
     let receipt = client.put(SPACE, "alice", "1000").await.unwrap();
-    assert!(receipt.validator.starts_with("validator 1 "));
+    assert!(receipt.validator.starts_with("v1 "));
     let patience = Duration::from_millis(crate::limits::PATIENCE_MS_MAX);
     assert!(begun.elapsed() >= patience, "it gave the first one time");
     let received: Vec<_> = cluster.gateways.iter().map(|g| g.received()).collect();
@@ -464,7 +461,7 @@ async fn who_is_gone_busy_or_unwilling_is_replaced_at_once() {
     tokio::task::yield_now().await;
     let begun = Instant::now();
     let receipt = client.put(SPACE, "alice", "1").await.unwrap();
-    assert!(receipt.validator.starts_with("validator 3 "));
+    assert!(receipt.validator.starts_with("v3 "));
     let patience = Duration::from_millis(crate::limits::PATIENCE_MS_MAX);
     assert!(begun.elapsed() < patience);
 }
@@ -496,7 +493,7 @@ async fn nobody_there_is_said_at_once_with_whom_was_asked() {
         panic!("{error}");
     };
     assert_eq!(attempts.len(), 4);
-    assert!(error.to_string().contains("validator 3 "), "{error}");
+    assert!(error.to_string().contains("v3 "), "{error}");
 }
 
 #[tokio::test]
