@@ -440,7 +440,6 @@ fn readers_see_whole_versions_while_the_writer_commits() {
     });
 }
 
-/// What sits in memory changes in place: a reader who looks at it meanwhile proves the old, or reads it, never a mixture.
 /// One proof of all the keys, one of the range that the first begins, and one of what has changed in it: each is what the
 /// root says.
 fn prove_together(snapshot: &Snapshot, older: &Snapshot, keys: &[[u8; 8]]) {
@@ -474,6 +473,7 @@ fn prove_together(snapshot: &Snapshot, older: &Snapshot, keys: &[[u8; 8]]) {
     assert!(count == 200 || proved.rest.is_none());
 }
 
+/// What sits in memory changes in place: a reader who looks at it meanwhile proves the old, or reads it, never a mixture.
 #[test]
 fn proofs_hold_while_the_nodes_that_they_are_read_from_change() {
     let disk = disk();
