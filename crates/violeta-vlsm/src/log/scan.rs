@@ -66,8 +66,8 @@ impl<'a> Scan<'a> {
     /// a good record was here.
     ///
     /// Keys and values are whatever clients chose, and may look like records. So where the bad record still says how
-    /// long it is, nothing within is taken for one; and of what looks like a record and isn't one, only so much is
-    /// read.
+    /// long it is, nothing within is taken for one, nor within those that follow it one upon the other; and of what
+    /// looks like a record and isn't one, only so much is read.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] if so. Else what follows was never acknowledged, and may be cut.
@@ -109,7 +109,8 @@ impl<'a> Scan<'a> {
         self.era.is_none_or(|era| header.era == era)
     }
 
-    /// Behind the bad record, if its header is that of the record that should be here; else where it begins.
+    /// Behind the bad record, if its header is that of the record that should be here, and behind those that follow it
+    /// one upon the other; else where it begins.
     ///
     /// A power cut that spares the header may take anything behind it, and the file's end with it: the file grows with
     /// its records after the log was cut. So the record may reach beyond.
@@ -117,22 +118,51 @@ impl<'a> Scan<'a> {
     /// # Errors
     /// [`StoreError::Corrupt`] if the header's length is all that is wrong with it.
     fn behind(&self) -> Result<u64, StoreError> {
-        let header = self.log.header_at(self.position)?;
-        let header = header.filter(|header| self.is_of_era(header) && header.link == self.link);
-        let segment = self.log.segment_of(self.position);
-        let Some((header, segment)) = header.zip(segment) else {
+        let Some(rest) = Rest::at(self.log, self.position)? else {
             return Ok(self.position);
         };
-        let rest = Rest::of(self.log, segment)?;
+        let header = rest.header_at(self.position)?;
+        let header = header.filter(|header| self.is_of_era(header) && header.link == self.link);
+        let Some(header) = header else {
+            return Ok(self.position);
+        };
         if self.is_whole_but_for_its_length(&header, &rest)? {
             let what = "the length of a record that was whole is damaged";
             return Err(self.log.corrupt(self.position, what));
         }
         let end = self.position + header.record_bytes() as u64;
         match rest.may_end(&header, end)? {
-            true => Ok(end.min(rest.end)),
+            true => self.behind_others(rest, end),
             // It isn't where the record ended, so this is no tear, and the record's length says nothing.
             false => Ok(self.position),
+        }
+    }
+
+    /// Where the first record begins that may say something of the bad one: from `position` on, where one that was
+    /// believed ends, past those that can't. They were torn too, or written when the bad one wasn't durable.
+    ///
+    /// No client had them begin here, so nothing within is looked at, as with the bad one itself.
+    fn behind_others(&self, mut rest: Rest, mut position: u64) -> Result<u64, StoreError> {
+        loop {
+            if position >= rest.end && !rest.is_last {
+                let Some(next) = Rest::at(self.log, position)? else {
+                    return Ok(position);
+                };
+                rest = next;
+            }
+            let header = rest.header_at(position)?;
+            let Some(header) = header.filter(|header| self.is_of_era(header)) else {
+                return Ok(position.min(rest.end));
+            };
+            let end = position + header.record_bytes() as u64;
+            let passed = match rest.record(&header)? {
+                Some(_) => header.durable <= self.position,
+                None => rest.may_end(&header, end)?,
+            };
+            if !passed {
+                return Ok(position);
+            }
+            position = end;
         }
     }
 
@@ -150,17 +180,24 @@ impl<'a> Scan<'a> {
             let Some(body_bytes) = body.filter(|_| end - from != said) else {
                 return Ok(None);
             };
-            let mut bytes = vec![0; (end - from) as usize];
-            rest.file.read_at(from - rest.segment.start, &mut bytes)?;
             let other = Header {
                 body_bytes,
                 ..*header
             };
-            let record = Record::decode(other.put_before(&bytes));
-            Ok(record.map(|record| record.checksum))
+            Ok(rest.record(&other)?.map(|record| record.checksum))
         };
-        if !rest.is_last && rest.has(rest.end) && checksum(rest.end)?.is_some() {
+        if !rest.is_last && checksum(rest.end)?.is_some() {
             return Ok(true);
+        }
+        // Where one bit is wrong there are few lengths to try, however much looks like a header.
+        for bit in 0..u64::BITS {
+            let body_bytes = header.body_bytes ^ (1 << bit);
+            let end = from.saturating_add(body_bytes.saturating_add(RECORD_BYTES_MIN as u64));
+            if let Some(next) = rest.header_at(end)?
+                && checksum(end)? == Some(next.link)
+            {
+                return Ok(true);
+            }
         }
         let mut budget = self.budget()?;
         let found = self.look_through(rest.segment, from + 1 - rest.segment.start, |next| {
@@ -289,23 +326,47 @@ struct Rest {
 }
 
 impl Rest {
-    fn of(log: &Log, segment: Segment) -> Result<Self, StoreError> {
+    /// The rest of the segment that a position lies in; none if there is none.
+    fn at(log: &Log, position: u64) -> Result<Option<Self>, StoreError> {
+        let Some(segment) = log.segment_of(position) else {
+            return Ok(None);
+        };
         let file = log.open(segment)?;
         let file_bytes = file.len()?;
         let segments = log.segments();
         let next = segments.iter().find(|other| other.start > segment.start);
-        Ok(Rest {
+        Ok(Some(Rest {
             segment,
             file,
             file_bytes,
             end: next.map_or(segment.start + file_bytes, |next| next.start),
             is_last: next.is_none(),
-        })
+        }))
     }
 
-    /// Whether all before a position is there.
-    fn has(&self, position: u64) -> bool {
-        position <= self.segment.start + self.file_bytes
+    /// Bytes from `position` on; none if the file has fewer.
+    fn read(&self, position: u64, len: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        let offset = position - self.segment.start;
+        if self.file_bytes.saturating_sub(offset) < len as u64 {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; len];
+        self.file.read_at(offset, &mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// The header at `position`, whether or not the file has all of the record; none if there is no header of a record
+    /// that would lie here.
+    fn header_at(&self, position: u64) -> Result<Option<Header>, StoreError> {
+        let bytes = self.read(position, HEADER_BYTES)?;
+        let header = bytes.and_then(|bytes| Header::decode(&bytes));
+        Ok(header.filter(|header| header.position == position))
+    }
+
+    /// The record that this header is put before, where it says; none if that isn't a good one.
+    fn record(&self, header: &Header) -> Result<Option<Record>, StoreError> {
+        let bytes = self.read(header.position, header.record_bytes())?;
+        Ok(bytes.and_then(|bytes| Record::decode(header.put_before(&bytes))))
     }
 
     /// Whether the record with this header may end at `end`, if it was torn: another begins there, or what a power cut
@@ -399,16 +460,22 @@ mod tests {
     /// A log, and where its records begin.
     struct Written {
         disk: MemoryDisk,
+        log: Arc<Log>,
         writer: LogWriter,
         starts: Vec<u64>,
     }
 
     impl Written {
         fn new() -> Self {
+            Self::with_segments_of(SEGMENT_BYTES)
+        }
+
+        fn with_segments_of(bytes: u64) -> Self {
             let disk = MemoryDisk::new();
             let log = Arc::new(Log::new(Arc::new(disk.clone()), "", Vec::new()));
             Written {
-                writer: LogWriter::new(log, SEGMENT_BYTES, 0, 0, Digest::ZERO),
+                writer: LogWriter::new(Arc::clone(&log), bytes, 0, 0, Digest::ZERO),
+                log,
                 disk,
                 starts: Vec::new(),
             }
@@ -427,7 +494,7 @@ mod tests {
         /// for that.
         fn judged(&self) -> (usize, Result<(), StoreError>, u64) {
             let faulty = FaultyDisk::new(Arc::new(self.disk.clone()));
-            let segments = vec![Segment { start: 0, era: 0 }];
+            let segments = self.log.segments().to_vec();
             let log = Log::new(Arc::new(faulty.clone()), "", segments);
             let mut scan = Scan::new(&log, 0, Digest::ZERO, Some(0));
             let mut count = 0;
@@ -439,10 +506,13 @@ mod tests {
             (count, result, faulty.operations() - before)
         }
 
-        fn flip(&self, offset: u64, bit: u8) {
-            self.disk.flip_bit(FILE, offset, bit).unwrap();
+        fn flip(&self, position: u64, bit: u8) {
+            let segment = self.log.segment_of(position).unwrap();
+            let offset = position - segment.start;
+            self.disk.flip_bit(&segment.name(), offset, bit).unwrap();
         }
 
+        /// The first segment's file.
         fn file(&self) -> Arc<dyn DiskFile> {
             self.disk.open(FILE, OpenMode::Existing).unwrap()
         }
@@ -515,6 +585,84 @@ mod tests {
             let (count, result, _) = written.judged();
             assert_eq!(count, 1);
             result.unwrap();
+        }
+    }
+
+    #[test]
+    fn nothing_within_torn_records_behind_a_torn_one_is_taken_for_another() {
+        let fake = |position| record(position, 1 << 40, Digest::ZERO, vec![2; 50]).0;
+        // Which of the records are torn, in a file that goes on behind the last, ends with it, or within it; and in
+        // several files.
+        for torn in [&[0, 1][..], &[0, 1, 2], &[0, 2]] {
+            for (segment_bytes, cut) in [(SEGMENT_BYTES, None), (SEGMENT_BYTES, Some(0))]
+                .into_iter()
+                .chain([(SEGMENT_BYTES, Some(1_000)), (50_000, None)])
+            {
+                let mut written = Written::with_segments_of(segment_bytes);
+                written.append(vec![1; 100]);
+                let durable = written.writer.end();
+                // None of these was synced.
+                let mut damaged = Vec::new();
+                for i in 0..3 {
+                    let (start, link) = (written.writer.end(), written.writer.link());
+                    let value = [fake(start + VALUE_AT), vec![3; 40_000]].concat();
+                    let (bytes, checksum) = record(start, durable, link, value);
+                    written.writer.append(&bytes, checksum).unwrap();
+                    if torn.contains(&i) {
+                        damaged.push(written.writer.end() - 100);
+                    }
+                }
+                damaged.into_iter().for_each(|at| written.flip(at, 0));
+                if let Some(cut) = cut {
+                    let end = written.writer.end();
+                    written.file().truncate(end - cut).unwrap();
+                }
+                let (count, result, operations) = written.judged();
+                assert_eq!(count, 1);
+                assert!(
+                    result.is_ok(),
+                    "{torn:?}, {segment_bytes}, {cut:?}: {result:?}"
+                );
+                assert!(operations < 200, "{operations} operations");
+            }
+        }
+    }
+
+    #[test]
+    fn a_durable_record_is_missed_though_the_ones_behind_it_are_damaged_too() {
+        let mut written = Written::new();
+        for value in 0..5 {
+            written.append(vec![value; 1_000]);
+        }
+        for damaged in [1, 2, 3] {
+            written.flip(written.starts[damaged] + VALUE_AT, 0);
+            let (count, result, _) = written.judged();
+            assert_eq!(count, 1);
+            assert!(
+                matches!(result, Err(StoreError::Corrupt { .. })),
+                "{damaged}: {result:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_wrong_bit_of_a_length_is_found_whatever_the_record_holds() {
+        // 150 KB of headers, and two bits of the length that leads behind the file's end.
+        for bit in [18, 20] {
+            let mut written = Written::new();
+            written.append(vec![1; 100]);
+            let value = fakes(written.writer.end() + VALUE_AT, 1_900, 60_000);
+            written.append(value);
+            written.append(vec![3; 100]);
+            written.append(vec![4; 100]);
+            written.flip(written.starts[1] + 40 + bit / 8, (bit % 8) as u8);
+            let (count, result, operations) = written.judged();
+            assert_eq!(count, 1);
+            let Err(StoreError::Corrupt { what, .. }) = &result else {
+                panic!("{bit}: {result:?}");
+            };
+            assert!(what.contains("length"), "{what}");
+            assert!(operations < 100, "{operations} operations");
         }
     }
 
