@@ -379,6 +379,10 @@ impl Rest {
         let mut expected = &header.begins_next(end)[..];
         let room = self.file_bytes.saturating_sub(offset);
         expected = &expected[..expected.len().min(room as usize)];
+        if expected.is_empty() {
+            // The file ends before.
+            return Ok(true);
+        }
         let mut found = vec![0; expected.len()];
         self.file.read_at(offset, &mut found)?;
         let mut pairs = found.iter().zip(expected);
@@ -699,6 +703,22 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_segment_that_was_torn_before_its_records_end_has_no_more_of_them() {
+        let mut written = Written::with_segments_of(3_000);
+        for value in 0..4 {
+            written.append(vec![value; 1_000]);
+        }
+        assert_eq!(written.log.segments().len(), 2);
+        // Amid the first of two records that were never synced; nothing of the next segment arrived.
+        written.file().truncate(written.starts[0] + 500).unwrap();
+        written.flip(written.starts[2], 0);
+        written.flip(written.starts[3], 0);
+        let (count, result, _) = written.judged();
+        assert_eq!(count, 0);
+        result.unwrap();
     }
 
     #[test]
