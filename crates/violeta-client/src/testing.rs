@@ -88,10 +88,17 @@ struct Block {
     state: State_,
 }
 
+/// What time the blocks to come have.
+#[derive(Clone, Copy)]
+enum Clock {
+    StandsAt(TimeMs),
+    OfDay,
+}
+
 /// The one true chain.
 pub(crate) struct Chain {
     blocks: Mutex<Vec<Block>>,
-    clock: Mutex<u64>,
+    clock: Mutex<Clock>,
     /// The one space that there is.
     pub(crate) space: Mutex<&'static [u8]>,
     /// Transactions are refused instead of executed.
@@ -108,7 +115,7 @@ impl Chain {
     fn new() -> Arc<Self> {
         Arc::new(Chain {
             blocks: Mutex::default(),
-            clock: Mutex::new(crate::client::now_ms().0),
+            clock: Mutex::new(Clock::StandsAt(crate::client::now_ms())),
             space: Mutex::new(SPACE),
             refuses: Mutex::default(),
             spent: Mutex::default(),
@@ -138,7 +145,12 @@ impl Chain {
 
     /// Time of the blocks to come.
     pub(crate) fn set_time(&self, time: TimeMs) {
-        *self.clock.lock().unwrap() = time.0;
+        *self.clock.lock().unwrap() = Clock::StandsAt(time);
+    }
+
+    /// Blocks to come have the time of day at which they are made: between them the chain's time stands still.
+    pub(crate) fn go_by_the_time_of_day(&self) {
+        *self.clock.lock().unwrap() = Clock::OfDay;
     }
 
     pub(crate) fn height(&self) -> u64 {
@@ -190,7 +202,10 @@ impl Chain {
             transaction: id,
             refused,
         };
-        let time = TimeMs(*self.clock.lock().unwrap());
+        let time = match *self.clock.lock().unwrap() {
+            Clock::StandsAt(time) => time,
+            Clock::OfDay => crate::client::now_ms(),
+        };
         let head = Head {
             state_root: top_hash(&record(&state).leaf_hash(self.space())),
             results_root: RESULTS.root([outcome.digest()]),

@@ -499,10 +499,10 @@ async fn nobody_there_is_said_at_once_with_whom_was_asked() {
 #[tokio::test]
 async fn a_transaction_that_came_to_nothing_is_proved_to_have() {
     let cluster = Cluster::honest().await;
-    let mut config = cluster.config();
-    config.expiry = Duration::from_millis(600);
-    let client = cluster.client_with(config).await;
+    let client = expiring(&cluster, LONG).await;
     client.put(SPACE, "alice", "1").await.unwrap();
+    drop(client);
+    let client = expiring(&cluster, Duration::from_millis(600)).await;
     for gateway in &cluster.gateways {
         gateway.becomes(Swallows);
     }
@@ -594,34 +594,37 @@ async fn nonces_go_on_after_a_restart_and_two_processes_can_t_share_them() {
     assert_eq!(nonces, [1, 2]);
 }
 
-/// Blocks are made when somebody submits, at the time of day: in between, the chain's time stands still.
-async fn at_the_time_of_day<T>(cluster: &Cluster, work: impl Future<Output = T>) -> T {
-    let clock = async {
-        loop {
-            cluster.chain.set_time(crate::client::now_ms());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::select! {
-        done = work => done,
-        () = clock => unreachable!("it goes on for ever"),
-    }
-}
-
-/// A put of an earlier process reached nobody, and its nonce is the lowest unresolved one.
-async fn with_a_put_that_reached_nobody(expiry: Duration) -> Cluster {
-    let cluster = Cluster::honest().await;
-    let client = expiring(&cluster, expiry).await;
-    client.put(SPACE, "alice", "1").await.unwrap();
-    let put = Operations::new().put(SPACE, "alice", "2").unwrap();
-    drop(client.submit(put).await.unwrap());
-    cluster
-}
+/// How long transactions stay valid where a test doesn't wait for their end: longer than the slowest machine takes.
+const LONG: Duration = Duration::from_secs(60);
 
 async fn expiring(cluster: &Cluster, expiry: Duration) -> Client {
     let mut config = cluster.config();
     config.expiry = expiry;
     cluster.client_with(config).await
+}
+
+/// A process signed so many transactions, from nonce `first` on, and ended: none of them has reached anybody. What it
+/// signed before is executed.
+fn sign_and_be_lost(cluster: &Cluster, first: Nonce, count: u64, expiry: Duration) {
+    let config = cluster.config();
+    let (chain, key) = (config.trust.chain(), config.key.unwrap().public_key());
+    let nonces = Nonces::open(&config.state_path.unwrap(), chain, key).unwrap();
+    let nonces = Arc::new(nonces).begin_above(Nonce(0)).unwrap();
+    (1..first.0).for_each(|nonce| nonces.spent(Nonce(nonce)));
+    let expires = TimeMs(crate::client::now_ms().0 + expiry.as_millis() as u64);
+    let signed = nonces.reserve(count, expires).unwrap();
+    assert_eq!(signed.start, first.0);
+}
+
+/// A put of an earlier process reached nobody, and its nonce, 2, is the lowest unresolved one. The chain's time stands
+/// still before its expiry.
+async fn with_a_put_that_reached_nobody(expiry: Duration) -> Cluster {
+    let cluster = Cluster::honest().await;
+    let client = expiring(&cluster, LONG).await;
+    client.put(SPACE, "alice", "1").await.unwrap();
+    drop(client);
+    sign_and_be_lost(&cluster, Nonce(2), 1, expiry);
+    cluster
 }
 
 async fn puts(client: &Client, count: usize) -> Result<(), ClientError> {
@@ -635,54 +638,62 @@ async fn puts(client: &Client, count: usize) -> Result<(), ClientError> {
 
 #[tokio::test]
 async fn after_a_put_that_reached_nobody_a_load_of_more_than_the_spread_goes_through() {
-    let expiry = Duration::from_secs(4);
-    let cluster = with_a_put_that_reached_nobody(expiry).await;
-    let client = expiring(&cluster, expiry).await;
-    let load = async {
-        for _ in 0..6 {
-            puts(&client, 100).await.unwrap();
-        }
-    };
-    at_the_time_of_day(&cluster, load).await;
+    let cluster = with_a_put_that_reached_nobody(Duration::from_secs(1)).await;
+    let client = expiring(&cluster, LONG).await;
+    for _ in 0..4 {
+        puts(&client, 100).await.unwrap();
+    }
+    // The fifth hundred doesn't fit into the spread.
+    cluster.chain.go_by_the_time_of_day();
+    for _ in 0..2 {
+        puts(&client, 100).await.unwrap();
+    }
     // This chain has no accounts: it doesn't tell that the barrier was executed.
     assert_eq!(client.unresolved(), 1, "all but the barrier");
 }
 
 #[tokio::test]
 async fn a_client_whose_spread_is_full_gets_on_by_itself_on_an_idle_chain() {
-    let expiry = Duration::from_secs(3);
-    let cluster = with_a_put_that_reached_nobody(expiry).await;
+    let cluster = with_a_put_that_reached_nobody(Duration::from_millis(1)).await;
     // A load is interrupted when the spread is full: nonces 3 to 481 are executed.
-    let client = expiring(&cluster, expiry).await;
-    at_the_time_of_day(&cluster, async {
-        puts(&client, 240).await.unwrap();
-        puts(&client, 239).await.unwrap();
-    })
-    .await;
+    let client = expiring(&cluster, LONG).await;
+    puts(&client, 240).await.unwrap();
+    puts(&client, 239).await.unwrap();
     drop(client);
+    // Later: nobody has submitted anything since, and by the clock, not by the chain, the put that is lost has expired.
     let idle_at = cluster.chain.height();
-    // Much later: nobody has submitted anything, and all have long expired by the clock.
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    assert_eq!(cluster.chain.height(), idle_at);
-    let client = expiring(&cluster, expiry).await;
-    at_the_time_of_day(&cluster, client.put(SPACE, "alice", "4"))
-        .await
-        .unwrap();
+    cluster.chain.go_by_the_time_of_day();
+    let client = expiring(&cluster, LONG).await;
+    client.put(SPACE, "alice", "4").await.unwrap();
     assert_eq!(cluster.chain.height(), idle_at + 2, "a barrier and the put");
+}
+
+/// Somebody asks for a fate, and is gone once all have been sent the barrier that it signed for that, and say that they
+/// take it.
+async fn ask_for_a_fate_and_go(cluster: &Cluster, client: &Client) {
+    let received = || (cluster.gateways.iter()).map(|gateway| gateway.received().len());
+    let before: Vec<usize> = received().collect();
+    let all_have_more = async {
+        while received().zip(&before).any(|(now, before)| now == *before) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let lost = violeta_types::TxId(violeta_types::Digest([7; 32]));
+    tokio::select! {
+        fate = client.fate(lost, Nonce(99), crate::client::now_ms()) => panic!("{fate:?}"),
+        () = all_have_more => {}
+    }
 }
 
 /// An earlier process has asked for a fate: the barrier that it signed for that, nonce 2, is the lowest unresolved one.
 /// All said that they take it, and lost it.
-async fn with_a_barrier_that_was_taken_and_lost(expiry: Duration) -> (Cluster, Client) {
+async fn with_a_barrier_that_was_taken_and_lost() -> (Cluster, Client) {
     let cluster = Cluster::honest().await;
     cluster.chain.keep_accounts();
-    let client = expiring(&cluster, expiry).await;
+    let client = expiring(&cluster, LONG).await;
     client.put(SPACE, "alice", "1").await.unwrap();
     (cluster.gateways.iter()).for_each(|gateway| gateway.becomes(Swallows));
-    let lost = violeta_types::TxId(violeta_types::Digest([7; 32]));
-    let fate = client.fate(lost, Nonce(99), crate::client::now_ms());
-    let fate = tokio::time::timeout(Duration::from_millis(500), fate).await;
-    assert!(fate.is_err(), "{fate:?}");
+    ask_for_a_fate_and_go(&cluster, &client).await;
     (cluster.gateways.iter()).for_each(|gateway| gateway.becomes(Honest));
     assert_eq!(client.unresolved(), 1, "the barrier");
     (cluster, client)
@@ -691,19 +702,16 @@ async fn with_a_barrier_that_was_taken_and_lost(expiry: Duration) -> (Cluster, C
 #[tokio::test]
 async fn a_barrier_that_was_lost_is_sent_again_where_it_stands_in_the_way() {
     for reopened in [false, true] {
-        let expiry = Duration::from_secs(4);
-        let (cluster, mut client) = with_a_barrier_that_was_taken_and_lost(expiry).await;
+        let (cluster, mut client) = with_a_barrier_that_was_taken_and_lost().await;
         if reopened {
             drop(client);
-            client = expiring(&cluster, expiry).await;
+            client = expiring(&cluster, LONG).await;
         }
         // It has eight minutes yet to expire.
-        let load = async {
-            for _ in 0..6 {
-                puts(&client, 100).await.unwrap();
-            }
-        };
-        at_the_time_of_day(&cluster, load).await;
+        cluster.chain.go_by_the_time_of_day();
+        for _ in 0..6 {
+            puts(&client, 100).await.unwrap();
+        }
         assert_eq!(client.unresolved(), 0, "reopened: {reopened}");
         assert_eq!(
             cluster.chain.height(),
@@ -714,12 +722,14 @@ async fn a_barrier_that_was_lost_is_sent_again_where_it_stands_in_the_way() {
 }
 
 /// The first block is made; then the nearest validator is cut off from the others. The client that knows the block is gone.
+/// From now on blocks have the time of day.
 async fn with_the_nearest_cut_off() -> Cluster {
     let cluster = Cluster::honest().await;
     cluster.chain.keep_accounts();
-    let client = cluster.client().await;
+    let client = expiring(&cluster, LONG).await;
     client.put(SPACE, "alice", "1").await.unwrap();
     cluster.gateways[0].becomes(CutOff);
+    cluster.chain.go_by_the_time_of_day();
     cluster
 }
 
@@ -728,8 +738,7 @@ async fn a_fate_is_found_out_though_the_nearest_validator_is_cut_off() {
     let cluster = with_the_nearest_cut_off().await;
     let client = cluster.client().await;
     let lost = violeta_types::TxId(violeta_types::Digest([7; 32]));
-    let fate = client.fate(lost, Nonce(99), crate::client::now_ms());
-    let fate = at_the_time_of_day(&cluster, fate).await;
+    let fate = client.fate(lost, Nonce(99), crate::client::now_ms()).await;
     assert!(matches!(fate, Err(ClientError::Expired { .. })), "{fate:?}");
     assert_eq!(cluster.chain.height(), 2, "one barrier");
 }
@@ -738,7 +747,7 @@ async fn a_fate_is_found_out_though_the_nearest_validator_is_cut_off() {
 async fn what_became_of_a_transaction_is_found_out_though_the_nearest_validator_hides_it() {
     let cluster = Cluster::honest().await;
     cluster.chain.keep_accounts();
-    let client = cluster.client().await;
+    let client = expiring(&cluster, LONG).await;
     let receipt = client.put(SPACE, "alice", "1").await.unwrap();
     cluster.gateways[0].becomes(HidesOutcomes);
     let begun = Instant::now();
@@ -747,27 +756,18 @@ async fn what_became_of_a_transaction_is_found_out_though_the_nearest_validator_
     let read = Duration::from_millis(crate::limits::READ_MS_MAX);
     assert!(begun.elapsed() < read, "the others know it too");
 
+    cluster.chain.go_by_the_time_of_day();
     let lost = violeta_types::TxId(violeta_types::Digest([7; 32]));
-    let fate = client.fate(lost, Nonce(99), crate::client::now_ms());
-    let fate = at_the_time_of_day(&cluster, fate).await;
+    let fate = client.fate(lost, Nonce(99), crate::client::now_ms()).await;
     assert!(matches!(fate, Err(ClientError::Expired { .. })), "{fate:?}");
 }
 
 #[tokio::test]
 async fn a_full_spread_is_freed_though_the_nearest_validator_is_cut_off() {
     let cluster = with_the_nearest_cut_off().await;
-    let config = cluster.config();
-    let (chain, key) = (config.trust.chain(), config.key.unwrap().public_key());
-    let nonces = Nonces::open(&config.state_path.unwrap(), chain, key).unwrap();
-    let nonces = Arc::new(nonces).begun().unwrap();
-    let soon = TimeMs(crate::client::now_ms().0 + 100);
-    nonces.spent(Nonce(1));
-    nonces.reserve(UNDER_WAY_MAX, soon).unwrap();
-    drop(nonces);
-    let client = expiring(&cluster, Duration::from_secs(5)).await;
-    at_the_time_of_day(&cluster, client.put(SPACE, "alice", "2"))
-        .await
-        .unwrap();
+    sign_and_be_lost(&cluster, Nonce(2), UNDER_WAY_MAX, Duration::ZERO);
+    let client = expiring(&cluster, LONG).await;
+    client.put(SPACE, "alice", "2").await.unwrap();
     assert_eq!(client.unresolved(), 0);
 }
 
