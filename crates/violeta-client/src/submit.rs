@@ -281,7 +281,8 @@ impl Client {
                 error => return Err(error.into()),
             };
             let learnt = self.learn().await;
-            // One validator may fail for a moment; who reaches nobody at all is told at once.
+            // One validator may fail for a moment; who reaches nobody at all is told at once. A chain without a block is no
+            // failure: a barrier makes the first one.
             if !asked {
                 learnt?;
             }
@@ -332,8 +333,9 @@ impl Client {
     async fn highest_nonce(&self) -> Result<Nonce, ClientError> {
         let committee = self.0.trust.committee();
         let mut failures = Failures::default();
-        let mut asks = self.accounts().await;
+        let asks = self.accounts().await;
         let asked = asks.len();
+        let mut asks = FuturesUnordered::from_iter(asks);
         let (mut answered, mut highest) = (BTreeSet::new(), Nonce(0));
         while let Some((at, account)) = asks.next().await {
             match account {
@@ -342,11 +344,7 @@ impl Client {
                     highest = highest.max(account.map_or(Nonce(0), |account| account.highest));
                 }
                 // On a chain without a block nobody has executed anything.
-                Err(NoProof::Failed(Failure::Answer(detail)))
-                    if detail.code == ErrorCode::NotYetCertified =>
-                {
-                    answered.insert(at);
-                }
+                Err(no_proof) if has_no_block(&no_proof) => drop(answered.insert(at)),
                 Err(no_proof) => failures.add_no_proof(self, at, "an account", no_proof),
             }
             let is_quorum = (self.roster()).is_quorum(answered.iter().copied(), committee);
@@ -357,10 +355,8 @@ impl Client {
         Err(failures.into_error())
     }
 
-    /// This client's account as each validator has it, in the order in which they answer.
-    async fn accounts(
-        &self,
-    ) -> FuturesUnordered<impl Future<Output = (usize, Result<Standing, NoProof>)>> {
+    /// This client's account as each validator has it: whom to ask, best first.
+    async fn accounts(&self) -> Vec<impl Future<Output = (usize, Result<Standing, NoProof>)>> {
         let order = self.order().await.into_iter();
         order
             .map(|at| async move { (at, self.account_from(at).await) })
@@ -368,12 +364,12 @@ impl Client {
     }
 
     /// Learns which nonces are resolved, from the certified states of validators of more than f of the stake: the others
-    /// may have been cut off long ago, or show old states for ever. Gives the newest of these states. If fewer answer,
-    /// what they have is true nonetheless.
-    async fn learn(&self) -> Result<Standing, ClientError> {
+    /// may have been cut off long ago, or show old states for ever. Gives the newest of these states; none on a chain
+    /// without a block. If fewer answer while the rest are waited for, what they have is true nonetheless.
+    async fn learn(&self) -> Result<Option<Standing>, ClientError> {
         let nonces = &self.signer()?.nonces;
         let mut failures = Failures::default();
-        let mut asks = self.accounts().await;
+        let mut asks = FuturesUnordered::from_iter(self.accounts().await);
         let (mut answered, mut newest) = (BTreeSet::new(), None::<Standing>);
         while let Some((at, standing)) = asks.next().await {
             match standing {
@@ -391,14 +387,23 @@ impl Client {
                         newest = Some(standing);
                     }
                 }
+                Err(no_proof) if has_no_block(&no_proof) => drop(answered.insert(at)),
                 Err(no_proof) => failures.add_no_proof(self, at, "an account", no_proof),
             }
             if self.exceeds_faults(answered.iter().copied()) {
                 break;
             }
         }
-        newest.ok_or_else(|| failures.into_error())
+        match answered.is_empty() {
+            true => Err(failures.into_error()),
+            false => Ok(newest),
+        }
     }
+}
+
+/// Whether a validator says that it knows of no certified block yet.
+fn has_no_block(no_proof: &NoProof) -> bool {
+    matches!(no_proof, NoProof::Failed(Failure::Answer(detail)) if detail.code == ErrorCode::NotYetCertified)
 }
 
 fn no_nonce() -> ClientError {
@@ -703,18 +708,22 @@ impl Client {
         let pause = Duration::from_millis(PAUSE_MS);
         let mut nudge_at = Instant::now();
         loop {
-            // Whatever leaves a trace spends its nonce: what is unspent when its time is over needs no outcome.
-            if let Ok((account, head)) = self.learn().await {
-                let spent = account.is_some_and(|account| account.is_spent(nonce));
-                let over = head.head().time > expires;
-                if over && !spent {
-                    return Err(ClientError::Expired { transaction });
-                }
-                // The chain's time lags behind the clock's: one block may not be enough.
-                if !over && Instant::now() >= nudge_at {
-                    nudge_at = Instant::now() + Duration::from_millis(NUDGE_MS);
-                    self.nudge().await;
-                }
+            let learnt = self.learn().await;
+            // Whatever leaves a trace spends its nonce: what is unspent needs no outcome, and never will have one once its
+            // time is over. Where nothing is learnt it may be spent.
+            let may_be_spent = learnt.as_ref().map_or(true, |standing| {
+                let account = standing.as_ref().and_then(|(account, _)| account.as_ref());
+                account.is_some_and(|account| account.is_spent(nonce))
+            });
+            let over = (learnt.as_ref().ok().and_then(Option::as_ref))
+                .is_some_and(|(_, head)| head.head().time > expires);
+            if over && !may_be_spent {
+                return Err(ClientError::Expired { transaction });
+            }
+            // The chain's time lags behind the clock's: one block may not be enough. And a chain may have none.
+            if !over && Instant::now() >= nudge_at {
+                nudge_at = Instant::now() + Duration::from_millis(NUDGE_MS);
+                self.nudge().await;
             }
             if let Ok(Some(receipt)) = self.outcome(transaction).await {
                 return Ok(receipt);
@@ -741,12 +750,10 @@ impl Client {
             Ok(body) => body,
             Err(error) => return tracing::debug!(%error, "no barrier could be sent"),
         };
-        let mut sends: FuturesUnordered<_> = (0..self.0.endpoints.len())
-            .map(|at| {
-                let body = body.clone();
-                async move { (at, self.send_batch_to(at, body).await) }
-            })
-            .collect();
+        let mut sends = FuturesUnordered::from_iter((0..self.0.endpoints.len()).map(|at| {
+            let body = body.clone();
+            async move { (at, self.send_batch_to(at, body).await) }
+        }));
         let mut takers = BTreeSet::new();
         while let Some((at, taken)) = sends.next().await {
             match taken {

@@ -772,6 +772,32 @@ async fn a_full_spread_is_freed_though_the_nearest_validator_is_cut_off() {
 }
 
 #[tokio::test]
+async fn the_first_transaction_of_a_chain_is_proved_to_have_come_to_nothing() {
+    let cluster = Cluster::honest().await;
+    cluster.chain.keep_accounts();
+    cluster.chain.go_by_the_time_of_day();
+    sign_and_be_lost(&cluster, Nonce(1), 1, Duration::ZERO);
+    let client = cluster.client().await;
+    let lost = violeta_types::TxId(violeta_types::Digest([7; 32]));
+    let fate = client.fate(lost, Nonce(1), crate::client::now_ms()).await;
+    assert!(matches!(fate, Err(ClientError::Expired { .. })), "{fate:?}");
+    assert_eq!(cluster.chain.height(), 1, "one barrier");
+    assert_eq!(client.unresolved(), 0);
+}
+
+#[tokio::test]
+async fn a_full_spread_is_freed_on_a_chain_without_a_block() {
+    let cluster = Cluster::honest().await;
+    cluster.chain.keep_accounts();
+    cluster.chain.go_by_the_time_of_day();
+    sign_and_be_lost(&cluster, Nonce(1), UNDER_WAY_MAX, Duration::ZERO);
+    let client = expiring(&cluster, LONG).await;
+    client.put(SPACE, "alice", "1").await.unwrap();
+    assert_eq!(cluster.chain.height(), 2, "a barrier and the put");
+    assert_eq!(client.unresolved(), 0);
+}
+
+#[tokio::test]
 async fn who_has_signed_too_many_and_waits_for_none_of_them_is_told_so_at_once() {
     let cluster = Cluster::honest().await;
     let client = cluster.client().await;
