@@ -25,6 +25,13 @@ pub(crate) enum Failure {
     Form(String),
 }
 
+impl Failure {
+    /// The gateway has said nothing at all.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Failure::NotSent(_) | Failure::Gone(_))
+    }
+}
+
 /// What came, and from whom as they say.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {

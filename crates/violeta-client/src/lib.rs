@@ -23,6 +23,7 @@
 //! which answers are proved.
 
 mod account;
+mod asks;
 mod client;
 mod error;
 mod events;

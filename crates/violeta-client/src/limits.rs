@@ -24,7 +24,8 @@ pub const RETRY_MS: u64 = 1_000;
 pub const EXPIRY_MS_DEFAULT: u64 = 60_000;
 /// How long after its expiry a transaction's fate is asked for, before it is left unresolved.
 pub const SETTLE_MS_MAX: u64 = 10_000;
-/// How long between two barriers that make an idle chain's time go on.
+/// How long between two barriers that make an idle chain's time go on; and how long those are waited for who hang when
+/// others have answered.
 pub const NUDGE_MS: u64 = 1_000;
 /// How often a read looks for a version that is new enough.
 pub const FRESHNESS_TRIES_MAX: usize = 20;
@@ -44,5 +45,6 @@ pub const LATENCY_WEIGHT_EIGHTHS: u64 = 2;
 const _: () = assert!(PATIENCE_MS_MIN <= PATIENCE_MS_MAX);
 const _: () = assert!(EXPIRY_MS_DEFAULT < EXPIRY_AHEAD_MS_MAX);
 const _: () = assert!(PATIENCE_MS_MAX < EXPIRY_MS_DEFAULT);
-const _: () = assert!(NUDGE_MS < SETTLE_MS_MAX);
+// Who hangs leaves time enough to learn, to send a barrier, to learn again, and to ask for an outcome.
+const _: () = assert!(4 * (NUDGE_MS + PAUSE_MS) < SETTLE_MS_MAX);
 const _: () = assert!(LATENCY_WEIGHT_EIGHTHS <= 8);

@@ -10,8 +10,6 @@ use std::time::Duration;
 
 use borsh::BorshDeserialize;
 use bytes::Bytes;
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
 use violeta_proof::{
     HeadProof, KeyProof, OutcomeProof, StoredValue, TrustedHead, VerifiedAnswer, Vouchers,
 };
@@ -20,6 +18,7 @@ use violeta_types::limits::{KEY_BYTES_MAX, NAMESPACE_BYTES_MAX};
 use violeta_types::{ClientId, Height, TxId};
 
 use crate::account::{ACCOUNTS, KEYS, Standing};
+use crate::asks::Asks;
 use crate::client::{Client, Failures};
 use crate::error::ClientError;
 use crate::http::{Failure, json};
@@ -264,7 +263,7 @@ impl Client {
     }
 
     /// What became of a transaction, proved; none if validators of more than f of the stake say that they have no proof
-    /// of it, so an honest one among them hasn't (yet). That is no proof that it wasn't executed: an honest validator may
+    /// of it, so an honest one among them hasn't (yet); who says nothing is waited for a short time only then. That is no proof that it wasn't executed: an honest validator may
     /// lag, and until the transaction expires it may come. [`Client::fate`] finds out for certain.
     ///
     /// # Errors
@@ -273,14 +272,18 @@ impl Client {
         let mut failures = Failures::default();
         let mut unknown = BTreeSet::new();
         // All at once: those who don't answer would keep from it those who know.
-        let mut asks: FuturesUnordered<_> = (self.order().await.into_iter())
-            .map(|at| async move { (at, self.outcome_from(at, transaction).await) })
-            .collect();
+        let order = self.order().await.into_iter();
+        let mut asks = Asks::new(
+            order.map(|at| async move { (at, self.outcome_from(at, transaction).await) }),
+        );
         while let Some((at, outcome)) = asks.next().await {
             match outcome {
                 Ok(receipt) => return Ok(Some(receipt)),
                 Err(NoProof::Failed(Failure::Answer(detail))) if has_no_proof_yet(&detail) => {
                     unknown.insert(at);
+                    if self.exceeds_faults(unknown.iter().copied()) {
+                        asks.hurry();
+                    }
                 }
                 Err(no_proof) => {
                     failures.add_no_proof(self, at, &asked_outcome(transaction), no_proof);
@@ -456,6 +459,11 @@ pub(crate) enum NoProof {
 }
 
 impl NoProof {
+    /// The validator has said nothing at all.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, NoProof::Failed(failure) if failure.is_silence())
+    }
+
     /// It is this client that couldn't ask, or couldn't read the answer.
     fn not_asked(error: ClientError) -> Self {
         NoProof::Failed(Failure::NotSent(error.to_string()))

@@ -5,8 +5,8 @@
 //!   t = patience    nothing yet: the same bytes to more, until those that have them hold more than f of the stake
 //!                   (then one of them is honest, and includes them); who fails is replaced at once
 //!   certificate     the outcome's proof is fetched and verified: a Receipt, or a proved refusal
-//!   expiry          a barrier, given to all, makes a block; a certified state after the expiry, of one of more than f of
-//!                   the stake, shows the nonce spent or not: proved
+//!   expiry          a barrier, sent to all until those who took it hold more than f, makes a block; a certified state
+//!                   after the expiry, of one of more than f of the stake, shows the nonce spent or not: proved
 //! ```
 //!
 //! Sending more than once is safe: it's the same transaction, executed once at the most.
@@ -30,6 +30,7 @@ use violeta_types::transaction::Condition;
 use violeta_types::{Bounded, Height, Nonce, Outcome, TimeMs, TxId};
 
 use crate::account::Standing;
+use crate::asks::Asks;
 use crate::client::{Client, Failures, describe, now_ms};
 use crate::error::ClientError;
 use crate::http::{Failure, is_busy, json};
@@ -369,9 +370,12 @@ impl Client {
     async fn learn(&self) -> Result<Option<Standing>, ClientError> {
         let nonces = &self.signer()?.nonces;
         let mut failures = Failures::default();
-        let mut asks = FuturesUnordered::from_iter(self.accounts().await);
+        let mut asks = Asks::new(self.accounts().await);
         let (mut answered, mut newest) = (BTreeSet::new(), None::<Standing>);
         while let Some((at, standing)) = asks.next().await {
+            if !matches!(&standing, Err(no_proof) if no_proof.is_silence()) {
+                asks.hurry();
+            }
             match standing {
                 Ok(standing) => {
                     answered.insert(at);
@@ -725,7 +729,7 @@ impl Client {
                 nudge_at = Instant::now() + Duration::from_millis(NUDGE_MS);
                 self.nudge().await;
             }
-            if let Ok(Some(receipt)) = self.outcome(transaction).await {
+            if may_be_spent && let Ok(Some(receipt)) = self.outcome(transaction).await {
                 return Ok(receipt);
             }
             tokio::time::sleep(pause).await;
@@ -735,8 +739,10 @@ impl Client {
     /// An idle chain makes no blocks, so its time stands still: a barrier makes one. Nobody waits for its result: what is
     /// learnt next tells whether it was spent, and until then it is the same one that is sent again.
     ///
-    /// Everybody gets it, and those that take it must hold more than f of the stake: one who takes it and drops it, or who
-    /// is cut off, would have time stand still, and looks like the best one to ask. The same bytes do no harm.
+    /// It is sent to everybody at once, until those that have taken it hold more than f of the stake: one who takes it and
+    /// drops it, or who is cut off, would have time stand still, and looks like the best one to ask. Requests that are
+    /// still under way then are cut off, and so are those of validators that say nothing for [`NUDGE_MS`] after the first
+    /// has answered. The same bytes do no harm: whoever nudges again sends them to everybody again.
     async fn nudge(&self) {
         let now = now_ms();
         let (nonce, expires) = match self.blocking(move |n| n.barrier(now)).await {
@@ -750,12 +756,15 @@ impl Client {
             Ok(body) => body,
             Err(error) => return tracing::debug!(%error, "no barrier could be sent"),
         };
-        let mut sends = FuturesUnordered::from_iter((0..self.0.endpoints.len()).map(|at| {
+        let mut sends = Asks::new((0..self.0.endpoints.len()).map(|at| {
             let body = body.clone();
             async move { (at, self.send_batch_to(at, body).await) }
         }));
         let mut takers = BTreeSet::new();
         while let Some((at, taken)) = sends.next().await {
+            if !matches!(&taken, Err(failure) if failure.is_silence()) {
+                sends.hurry();
+            }
             match taken {
                 Ok(0) => {}
                 Ok(_) => drop(takers.insert(at)),

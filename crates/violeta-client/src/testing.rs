@@ -70,6 +70,8 @@ pub(crate) enum Manner {
     ForgesOutcomes,
     /// Takes requests, and never answers submissions.
     Stalls,
+    /// Takes requests, and never answers any.
+    Hangs,
     /// Says that it is full.
     IsBusy,
     /// Says that it will never take this.
@@ -92,7 +94,7 @@ struct Block {
 #[derive(Clone, Copy)]
 enum Clock {
     StandsAt(TimeMs),
-    OfDay,
+    OfDay { behind_ms: u64 },
 }
 
 /// The one true chain.
@@ -150,7 +152,12 @@ impl Chain {
 
     /// Blocks to come have the time of day at which they are made: between them the chain's time stands still.
     pub(crate) fn go_by_the_time_of_day(&self) {
-        *self.clock.lock().unwrap() = Clock::OfDay;
+        self.go_behind_the_time_of_day(0);
+    }
+
+    /// As [`go_by_the_time_of_day`](Self::go_by_the_time_of_day), by clocks that are behind this machine's.
+    pub(crate) fn go_behind_the_time_of_day(&self, behind_ms: u64) {
+        *self.clock.lock().unwrap() = Clock::OfDay { behind_ms };
     }
 
     pub(crate) fn height(&self) -> u64 {
@@ -204,7 +211,7 @@ impl Chain {
         };
         let time = match *self.clock.lock().unwrap() {
             Clock::StandsAt(time) => time,
-            Clock::OfDay => crate::client::now_ms(),
+            Clock::OfDay { behind_ms } => TimeMs(crate::client::now_ms().0 - behind_ms),
         };
         let head = Head {
             state_root: top_hash(&record(&state).leaf_hash(self.space())),
@@ -603,6 +610,9 @@ async fn say_who(
     request: axum::extract::Request,
     next: axum::middleware::Next,
 ) -> Response {
+    if gateway.manner() == Manner::Hangs {
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+    }
     let mut response = next.run(request).await;
     let mut headers = HeaderMap::new();
     headers.insert(VALIDATOR_HEADER, gateway.index.into());

@@ -771,6 +771,54 @@ async fn a_full_spread_is_freed_though_the_nearest_validator_is_cut_off() {
     assert_eq!(client.unresolved(), 0);
 }
 
+/// A transaction of which nobody has ever heard, whose nonce nobody has spent and whose time is over by the clock.
+async fn fate_of_one_that_is_lost(client: &Client) -> Result<crate::Receipt, ClientError> {
+    let lost = violeta_types::TxId(violeta_types::Digest([7; 32]));
+    let expires = TimeMs(crate::client::now_ms().0 - 1);
+    client.fate(lost, Nonce(99), expires).await
+}
+
+#[tokio::test]
+async fn a_fate_is_found_out_though_one_hangs_and_the_clock_is_ahead_of_the_chains() {
+    let cluster = Cluster::honest().await;
+    cluster.chain.keep_accounts();
+    let client = expiring(&cluster, LONG).await;
+    client.put(SPACE, "alice", "1").await.unwrap();
+    cluster.gateways[0].becomes(Hangs);
+    // The first barriers' blocks are still before the expiry.
+    cluster.chain.go_behind_the_time_of_day(3_000);
+    let fate = fate_of_one_that_is_lost(&client).await;
+    assert!(matches!(fate, Err(ClientError::Expired { .. })), "{fate:?}");
+}
+
+#[tokio::test]
+async fn a_fate_is_found_out_by_who_was_told_of_two_of_four_though_one_of_them_hangs() {
+    let cluster = Cluster::honest().await;
+    cluster.chain.keep_accounts();
+    let client = expiring(&cluster, LONG).await;
+    client.put(SPACE, "alice", "1").await.unwrap();
+    drop(client);
+    cluster.gateways[0].becomes(Hangs);
+    cluster.chain.go_by_the_time_of_day();
+    let mut config = cluster.config();
+    config.endpoints.truncate(2);
+    let client = Client::new(config).unwrap();
+    let fate = fate_of_one_that_is_lost(&client).await;
+    assert!(matches!(fate, Err(ClientError::Expired { .. })), "{fate:?}");
+}
+
+#[tokio::test]
+async fn that_nobody_knows_a_transaction_is_found_out_though_one_hangs() {
+    let cluster = Cluster::honest().await;
+    let client = cluster.client().await;
+    cluster.gateways[0].becomes(Hangs);
+    let nobody_s = violeta_types::TxId(violeta_types::Digest([7; 32]));
+    let begun = Instant::now();
+    assert_eq!(client.outcome(nobody_s).await.unwrap(), None);
+    let read = Duration::from_millis(crate::limits::READ_MS_MAX);
+    assert!(begun.elapsed() < read, "the others have said so");
+}
+
 #[tokio::test]
 async fn the_first_transaction_of_a_chain_is_proved_to_have_come_to_nothing() {
     let cluster = Cluster::honest().await;
