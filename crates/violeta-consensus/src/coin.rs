@@ -3,17 +3,19 @@
 //! ```text
 //!  share in an accepted vertex of round c ─▶ pool of round r ─ threshold, and wanted ─▶ Effect::CombineCoins
 //!                                               ▲                                          │
-//!                                               └───── CoinBad: others are tried ──────────┤
-//!                                 leaders(r) ◀──────────────── Coin ◀──────────────────────┘
+//!                                               └───── bad shares: others are tried ───────┤
+//!                                 leaders(r) ◀──────────────── coin ◀──────────────────────┘
 //! ```
 //!
 //! Lazy three times. Shares aren't checked one by one unless combining fails; a bad one doesn't make its vertex invalid.
 //! Coins of rounds that no uncommitted payload can hang on wait, up to [`WAITING_COINS_MAX`] of them, until a later one
 //! is wanted or a heartbeat is due. And while certificates are behind what is ordered, those that are wanted wait for a few
 //! others, up to [`TOGETHER_MAX`]: several checked together cost little more than one, and what is ordered earlier isn't
-//! executed earlier then. One that had a bad share has waited enough: the others, being known by then, wait for it.
+//! executed earlier then. Those that had a bad share have waited enough: others that went with them, being known by then,
+//! wait for them. So that a liar's share costs that once, whoever gave a bad one isn't taken again unless others are too few
+//! when a share came of a round that is [`LATE_ROUNDS`] above: it may have been mended since, and others may be away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use violeta_types::{Round, ThresholdShare, ThresholdSignature, ValidatorIndex};
 
@@ -34,6 +36,9 @@ pub(crate) fn together(lag: u64) -> usize {
     (1 + lag.saturating_sub(1) / LAG_ROUNDS).min(TOGETHER_MAX) as usize
 }
 
+/// Shares that haven't come when one came of a round so far above are waited for no more.
+const LATE_ROUNDS: u64 = 2;
+
 /// Shares of one author for one coin that are remembered: twins may carry different ones.
 const SHARES_PER_AUTHOR_MAX: usize = 2;
 
@@ -53,6 +58,20 @@ struct Pool {
 }
 
 impl Pool {
+    /// `count` shares of as many authors, by rising index, or fewer if there aren't so many: the lowest, and of
+    /// `liars` only as many as it takes.
+    fn choose(
+        &self,
+        count: usize,
+        liars: &BTreeSet<ValidatorIndex>,
+    ) -> Vec<(ValidatorIndex, ThresholdShare)> {
+        let mut chosen: Vec<_> = self.usable().collect();
+        chosen.sort_by_key(|(author, _)| (liars.contains(author), *author));
+        chosen.truncate(count);
+        chosen.sort_by_key(|(author, _)| *author);
+        chosen
+    }
+
     /// One share of each author that has one left.
     fn usable(&self) -> impl Iterator<Item = (ValidatorIndex, ThresholdShare)> {
         (self.shares.iter())
@@ -71,6 +90,8 @@ pub(crate) struct Coins {
     threshold: usize,
     pools: BTreeMap<Round, Pool>,
     known: BTreeMap<Round, ThresholdSignature>,
+    /// Who gave a bad share in this epoch.
+    liars: BTreeSet<ValidatorIndex>,
 }
 
 impl Coins {
@@ -81,6 +102,7 @@ impl Coins {
             threshold,
             pools: BTreeMap::new(),
             known: BTreeMap::new(),
+            liars: BTreeSet::new(),
         }
     }
 
@@ -103,29 +125,30 @@ impl Coins {
     }
 
     /// Shares to combine, lowest round first: of every round that has enough which haven't been given out, if there are
-    /// `together` such rounds and the highest of them is at or above `wanted`, or they are too many, or one of them was
-    /// given out before.
+    /// `together` such rounds and the highest of them is at or above `wanted`, or they are too many; else of those that
+    /// were given out before.
     pub(crate) fn ready(&mut self, wanted: Option<Round>, together: usize) -> Vec<CoinShares> {
-        let threshold = self.threshold;
-        let ready = |pool: &Pool| !pool.asked && pool.usable().count() >= threshold;
-        let waiting = || (self.pools.iter()).filter(|(_, pool)| ready(pool));
-        let now = match waiting().next_back() {
-            Some((&highest, _)) => {
-                let count = waiting().count();
-                let wanted = wanted.is_some_and(|wanted| wanted <= highest);
-                let again = waiting().any(|(_, pool)| pool.is_again());
-                (wanted && count >= together) || count > WAITING_COINS_MAX || again
-            }
-            None => false,
+        let (threshold, liars) = (self.threshold, &self.liars);
+        let (pooled, known) = (self.pools.keys().next_back(), self.known.keys().next_back());
+        let newest = pooled.max(known).map_or(0, |round| round.0);
+        let ready = |round: Round, pool: &Pool| {
+            let all = pool.is_again() || round.0.saturating_add(LATE_ROUNDS) <= newest;
+            let counted = pool.usable().filter(|of| all || !liars.contains(&of.0));
+            !pool.asked && counted.count() >= threshold
         };
-        if !now {
+        let waiting = || (self.pools.iter()).filter(|(round, pool)| ready(**round, pool));
+        let Some((&highest, _)) = waiting().next_back() else {
             return Vec::new();
-        }
-        let given = self.pools.iter_mut().filter(|(_, pool)| ready(pool));
+        };
+        let count = waiting().count();
+        let is_wanted = wanted.is_some_and(|wanted| wanted <= highest);
+        let all = (is_wanted && count >= together) || count > WAITING_COINS_MAX;
+        let given = (self.pools.iter_mut())
+            .filter(|(round, pool)| ready(**round, pool) && (all || pool.is_again()));
         given
             .map(|(&round, pool)| {
                 pool.asked = true;
-                let shares = pool.usable().take(threshold).collect();
+                let shares = pool.choose(threshold, liars);
                 CoinShares { round, shares }
             })
             .collect()
@@ -140,6 +163,7 @@ impl Coins {
         for author in bad {
             // It stays out by staying known as the author's: only what follows it is tried.
             if let Some(shares) = pool.shares.get_mut(author) {
+                self.liars.insert(*author);
                 shares.bad = (shares.bad + 1).min(shares.seen.len());
             }
         }
@@ -300,6 +324,51 @@ mod tests {
         assert_eq!(rounds(unwanted.ready(None, 3)), [3]);
         assert_eq!(rounds(wanted.ready(Some(Round(4)), 3)), [3]);
         assert!(wanted.ready(Some(Round(4)), 1).is_empty(), "asked");
+    }
+
+    #[test]
+    fn coins_that_had_bad_shares_go_together_and_take_no_new_ones_along() {
+        let mut coins = Coins::new(2);
+        let put = |coins: &mut Coins, round| {
+            for author in 0..3 {
+                coins.add(Round(round), ValidatorIndex(author), share(1));
+            }
+        };
+        let given = |coins: &mut Coins, together| {
+            let authors = |of: &CoinShares| of.shares.iter().map(|(author, _)| author.0).collect();
+            let ready = coins.ready(Some(Round(1)), together);
+            let of_each = ready.iter().map(|of| (of.round.0, authors(of)));
+            of_each.collect::<Vec<(u64, Vec<u16>)>>()
+        };
+        (3..6).for_each(|round| put(&mut coins, round));
+        assert_eq!(given(&mut coins, 3).len(), 3);
+        put(&mut coins, 6);
+        for round in [3, 5] {
+            coins.bad(Round(round), &[ValidatorIndex(0)]);
+        }
+        assert_eq!(given(&mut coins, 4), [(3, vec![1, 2]), (5, vec![1, 2])]);
+        assert!(given(&mut coins, 2).is_empty(), "6 waits for others");
+        put(&mut coins, 7);
+        assert_eq!(given(&mut coins, 2), [(6, vec![1, 2]), (7, vec![1, 2])]);
+    }
+
+    #[test]
+    fn a_share_of_a_known_liar_is_taken_where_others_dont_come() {
+        let mut coins = Coins::new(2);
+        let (liar, other) = (ValidatorIndex(0), ValidatorIndex(2));
+        coins.add(Round(3), liar, share(1));
+        coins.add(Round(3), other, share(1));
+        assert_eq!(who(&mut coins, 3), [(3, vec![0, 2])]);
+        coins.bad(Round(3), &[liar]);
+        coins.add(Round(7), liar, share(1));
+        coins.add(Round(7), other, share(1));
+        coins.add(Round(8), other, share(1));
+        assert!(who(&mut coins, 3).is_empty(), "one more may come");
+        coins.add(Round(9), other, share(1));
+        assert_eq!(who(&mut coins, 3), [(7, vec![0, 2])]);
+        coins.add(Round(8), liar, share(1));
+        coins.add(Round(8), ValidatorIndex(1), share(1));
+        assert_eq!(who(&mut coins, 3), [(8, vec![1, 2])]);
     }
 
     #[test]

@@ -59,20 +59,9 @@ pub enum Event {
         /// The vertex.
         reference: VertexRef,
     },
-    /// The coin of a round, combined outside and verified.
-    Coin {
-        /// The round whose leaders it elects.
-        round: Round,
-        /// The coin.
-        signature: ThresholdSignature,
-    },
-    /// Shares given out by [`Effect::CombineCoins`] are bad: others are tried.
-    CoinBad {
-        /// The round whose coin it is.
-        round: Round,
-        /// Whose share, out of those given out last, was bad.
-        bad: Vec<ValidatorIndex>,
-    },
+    /// What came of an [`Effect::CombineCoins`]: all of it at once, so that the rounds whose shares were bad go together
+    /// again.
+    Coins(Vec<CombinedCoin>),
     /// The newest certified head. Also right after a restart: until it is known, certificates are taken to lag.
     Certified {
         /// The round of its commit's leader.
@@ -124,8 +113,7 @@ pub enum Effect {
     Persist(ValidVertex),
     /// An equivocation was proved: append it to the journal.
     PersistEvidence(Evidence),
-    /// Combine these shares to the coins of their rounds, lowest first; answer with [`Event::Coin`] or
-    /// [`Event::CoinBad`] for each.
+    /// Combine these shares to the coins of their rounds, lowest first; answer with one [`Event::Coins`].
     CombineCoins(Vec<CoinShares>),
     /// A commit.
     Commit(CommittedCone),
@@ -159,6 +147,17 @@ pub enum Effect {
         /// No round above it has been used.
         floor: Round,
     },
+}
+
+/// What came of combining a coin's shares.
+#[derive(Clone, Debug)]
+pub struct CombinedCoin {
+    /// The round whose leaders it elects.
+    pub round: Round,
+    /// The coin, verified; without it other shares are tried.
+    pub signature: Option<ThresholdSignature>,
+    /// Whose share, out of those given out, was bad.
+    pub bad: Vec<ValidatorIndex>,
 }
 
 /// Shares that may make the coin of a round.

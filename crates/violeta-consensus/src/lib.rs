@@ -41,7 +41,10 @@ pub use self::core::{Core, LastCommit, Rejoining, RestoreError};
 pub use decision::DecisionCounts;
 pub use epoch::EpochData;
 pub use evidence::{Evidence, UncheckedEvidence};
-pub use io::{BehindReason, CoinShares, CommittedCone, Effect, Event, Misbehaviour, Now, Proposal};
+pub use io::{
+    BehindReason, CoinShares, CombinedCoin, CommittedCone, Effect, Event, Misbehaviour, Now,
+    Proposal,
+};
 pub use message::{Frontier, Message, RejoinAnswer, RejoinNonce, Request};
 pub use rules::{ItemMeta, Rejection, Rules};
 pub use tuning::Tuning;

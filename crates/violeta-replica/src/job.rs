@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use violeta_consensus::{
-    CoinShares, EpochData, Invalid, ItemMeta, Rejection, Rules, ValidVertex, check_vertex,
-    trust_vertex,
+    CoinShares, CombinedCoin, EpochData, Invalid, ItemMeta, Rejection, Rules, ValidVertex,
+    check_vertex, trust_vertex,
 };
 use violeta_crypto::signing::verify_vertices;
-use violeta_crypto::threshold::{Combined, ShareSigner, Threshold, ThresholdMessage};
+use violeta_crypto::threshold::{ShareSigner, Threshold, ThresholdMessage};
 use violeta_types::{
     HeadId, Height, Item, Round, ThresholdShare, ThresholdSignature, ValidatorIndex, VertexRef,
 };
@@ -94,7 +94,7 @@ pub enum JobDone {
         verdicts: Vec<(Bytes, Result<ItemMeta, Rejection>)>,
     },
     /// Coins were tried.
-    Coins(Vec<(Round, Combined)>),
+    Coins(Vec<CombinedCoin>),
     /// A seal was tried.
     Seal {
         /// The head's height.
@@ -172,8 +172,15 @@ impl Workshop {
                     .map(|of| (self.coin_message(of.round), &of.shares[..]))
                     .collect();
                 let combined = self.threshold.as_ref()?.combine_all(&batch);
-                let rounds = coins.iter().map(|of| of.round);
-                JobDone::Coins(rounds.zip(combined).collect())
+                let of_each = coins
+                    .iter()
+                    .zip(combined)
+                    .map(|(of, combined)| CombinedCoin {
+                        round: of.round,
+                        signature: combined.signature,
+                        bad: combined.bad,
+                    });
+                JobDone::Coins(of_each.collect())
             }
             Job::CombineSeal {
                 height,

@@ -17,11 +17,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use violeta_consensus::{
-    CommittedCone, Core, DecisionCounts, EpochData, Evidence, ItemMeta, Now, Proposal, RejoinNonce,
-    Rejoining, Tuning, ValidVertex, trust_vertex,
+    CombinedCoin, CommittedCone, Core, DecisionCounts, EpochData, Evidence, ItemMeta, Now,
+    Proposal, RejoinNonce, Rejoining, Tuning, ValidVertex, trust_vertex,
 };
 use violeta_crypto::signing::{ValidatorSecretKey, verify_attestation};
-use violeta_crypto::threshold::Combined;
 use violeta_proof::head::check_certificate;
 use violeta_types::seeded::{self, Bug};
 use violeta_types::{
@@ -801,9 +800,11 @@ impl Replica {
                 }
             }
             JobDone::Coins(coins) => {
-                for (round, Combined { signature, bad }) in coins {
-                    self.coin(round, signature, bad);
+                for of in &coins {
+                    self.notice_bad_shares(of);
                 }
+                let event = violeta_consensus::Event::Coins(coins);
+                self.core.handle(self.now, event);
             }
             JobDone::Seal {
                 height,
@@ -817,24 +818,10 @@ impl Replica {
         }
     }
 
-    fn coin(
-        &mut self,
-        round: Round,
-        signature: Option<ThresholdSignature>,
-        bad: Vec<ValidatorIndex>,
-    ) {
-        for validator in &bad {
-            let what = format!("gave a bad share of the coin of round {round}");
-            let validator = *validator;
+    fn notice_bad_shares(&mut self, of: &CombinedCoin) {
+        for &validator in &of.bad {
+            let what = format!("gave a bad share of the coin of round {}", of.round);
             self.notice(Notice::Evidence { validator, what });
-        }
-        if !bad.is_empty() {
-            let event = violeta_consensus::Event::CoinBad { round, bad };
-            self.core.handle(self.now, event);
-        }
-        if let Some(signature) = signature {
-            let event = violeta_consensus::Event::Coin { round, signature };
-            self.core.handle(self.now, event);
         }
     }
 

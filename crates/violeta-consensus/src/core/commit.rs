@@ -12,7 +12,7 @@ use super::{CertifiedLeader, Core, LastCommit};
 use crate::coin::together;
 use crate::decision::{Decider, Decision, Outcome, SlotKey};
 use crate::evidence::Evidence;
-use crate::io::{BehindReason, CommittedCone, Effect, Now};
+use crate::io::{BehindReason, CombinedCoin, CommittedCone, Effect, Now};
 use crate::leaders::leaders;
 use crate::lineariser;
 use crate::vertex::ValidVertex;
@@ -87,12 +87,24 @@ impl Core {
         }
     }
 
-    pub(super) fn on_coin(&mut self, round: Round, coin: ThresholdSignature, now: Now) {
-        if round < self.decider.cursor().round {
-            return;
+    pub(super) fn on_coins(&mut self, combined: Vec<CombinedCoin>, now: Now) {
+        let any_bad = combined.iter().any(|of| !of.bad.is_empty());
+        for CombinedCoin {
+            round,
+            signature,
+            bad,
+        } in combined
+        {
+            self.coins.bad(round, &bad);
+            let undecided = round >= self.decider.cursor().round;
+            if let Some(coin) = signature.filter(|_| undecided) {
+                self.set_coin(round, coin);
+            }
         }
-        self.set_coin(round, coin);
         self.advance(now);
+        if any_bad {
+            self.combine_wanted_coins();
+        }
     }
 
     fn set_coin(&mut self, round: Round, coin: ThresholdSignature) {

@@ -18,7 +18,7 @@
 //! - **Message**: a request is answered within the peer's quota; a frontier is compared with one's own: who lacks
 //!   evidence or one's own vertices is sent them, from who reaches further the rest is fetched; evidence is
 //!   checked, kept, and spread once; "pruned" asks the replica to catch up by commits.
-//! - **Coin, CoinBad** (§12): the round's leaders become known, or other shares are tried.
+//! - **Coins** (§12): the rounds' leaders become known, or other shares are tried.
 //! - **Certified**, of a head that was executed here: what lies below its leader − 3G may be dropped (§6). Heads of
 //!   commits that aren't here are the replica's affair: it catches up by itself when one is more than 256 commits ahead
 //!   (`BEHIND_COMMITS` in its `catch_up`); the core asks for it where vertices can't close the gap, however small.
@@ -267,11 +267,7 @@ impl Core {
             }
             Event::OwnVertex { vertex } => self.on_own_vertex(vertex, now),
             Event::OwnDurable { reference } => self.on_own_durable(reference, now),
-            Event::Coin { round, signature } => self.on_coin(round, signature, now),
-            Event::CoinBad { round, bad } => {
-                self.coins.bad(round, &bad);
-                self.combine_wanted_coins();
-            }
+            Event::Coins(combined) => self.on_coins(combined, now),
             Event::Certified {
                 leader_round,
                 commit_index,

@@ -10,8 +10,8 @@ use violeta_types::{
 use super::*;
 use crate::evidence::UncheckedEvidence;
 use crate::fixture::{self, START, header_on, layers, own_first, vertex, vertex_of};
-use crate::io::CoinShares;
 use crate::io::{BehindReason, CommittedCone, Misbehaviour, Proposal};
+use crate::io::{CoinShares, CombinedCoin};
 use crate::limits::{
     ANSWER_BYTES_MAX, EXTRA_VARIANTS_BURST, NOVELTY_ROUNDS_MAX, SERVED_BYTES_BURST,
     SERVED_BYTES_MIN, SERVED_BYTES_PER_SECOND, TIMESTAMP_AHEAD_MS_MAX,
@@ -115,8 +115,17 @@ impl Lab {
     }
 
     fn coin(&mut self, round: u64) {
-        let (round, signature) = (Round(round), ThresholdSignature([7; 48]));
-        self.handle(Event::Coin { round, signature });
+        self.coins(&[(round, &[])]);
+    }
+
+    /// A batch's answer: whose shares were bad, of each round; where nobody's was, its coin.
+    fn coins(&mut self, batch: &[(u64, &[u16])]) {
+        let combined = batch.iter().map(|(round, bad)| CombinedCoin {
+            round: Round(*round),
+            signature: bad.is_empty().then_some(ThresholdSignature([7; 48])),
+            bad: bad.iter().copied().map(ValidatorIndex).collect(),
+        });
+        self.handle(Event::Coins(combined.collect()));
     }
 
     /// Rounds whose coins were asked for, and whose shares were given.
@@ -595,8 +604,7 @@ fn without_the_coin_nothing_is_decided_and_gc_never_moves_by_local_state() {
     );
     let signature = ThresholdSignature([7; 48]);
     for round in 1..=2 * G - 3 {
-        let round = Round(round);
-        lab.handle(Event::Coin { round, signature });
+        lab.coin(round);
     }
     assert_eq!(lab.commits().len() as u64, 2 * (2 * G - 3));
     let last = lab.core.last_commit().leader_round;
@@ -618,9 +626,7 @@ fn a_bad_share_is_replaced_by_another() {
     for vertex in &layers[3][..3] {
         lab.receive(1, vertex);
     }
-    let bad = vec![ValidatorIndex(1)];
-    let round = Round(1);
-    lab.handle(Event::CoinBad { round, bad });
+    lab.coins(&[(1, &[1])]);
     lab.receive(3, &layers[3][3]);
     assert_eq!(lab.asked(), [(1, vec![0, 1, 2]), (1, vec![0, 2, 3])]);
 }
@@ -685,11 +691,48 @@ fn a_coin_with_a_bad_share_doesnt_wait_for_others_again() {
     assert_eq!(batch.len(), 4);
     let (lowest, first) = (batch[0].0, batch[0].1.clone());
     batch[1..].iter().for_each(|(round, _)| lab.coin(*round));
-    let bad = vec![ValidatorIndex(first[0])];
-    let round = Round(lowest);
-    lab.handle(Event::CoinBad { round, bad });
+    lab.coins(&[(lowest, &first[..1])]);
     let authors: Vec<u16> = (0..4).filter(|author| *author != first[0]).collect();
     assert_eq!(lab.asked()[before + 4..], [(lowest, authors)]);
+}
+
+#[test]
+fn a_liar_with_the_lowest_index_costs_one_batch_of_coins() {
+    let (mut lab, rest) = ordered_and_not_certified(42);
+    let batches = |lab: &Lab| -> Vec<Vec<(u64, Vec<u16>)>> {
+        let batches = lab.effects.iter().filter_map(|effect| match effect {
+            Effect::CombineCoins(coins) => Some(coins),
+            _ => None,
+        });
+        let authors = |of: &CoinShares| of.shares.iter().map(|(author, _)| author.0).collect();
+        let of_each = |of: &CoinShares| (of.round.0, authors(of));
+        batches
+            .map(|coins| coins.iter().map(of_each).collect())
+            .collect()
+    };
+    let before = batches(&lab).len();
+    let mut liars_batches = 0;
+    let mut answered = before;
+    for layer in rest {
+        lab.receive_all(&[layer]);
+        while let Some(batch) = batches(&lab).get(answered) {
+            let liars = batch.iter().all(|(_, authors)| authors.contains(&0));
+            liars_batches += usize::from(liars);
+            let bad: &[u16] = if liars { &[0] } else { &[] };
+            let answer: Vec<_> = batch.iter().map(|(round, _)| (*round, bad)).collect();
+            answered += 1;
+            lab.coins(&answer);
+        }
+    }
+    // Of twelve rounds' coins four fail together, come again together, and the others succeed by four.
+    let by_four = [40, 40, 44, 48].map(|from| (from..from + 4).collect::<Vec<u64>>());
+    let batches = &batches(&lab)[before..];
+    let rounds = |batch: &Vec<(u64, Vec<u16>)>| batch.iter().map(|of| of.0).collect::<Vec<_>>();
+    assert_eq!(batches.iter().map(rounds).collect::<Vec<_>>(), by_four);
+    assert!(batches[0].iter().all(|(_, authors)| *authors == [0, 1, 2]));
+    let later = batches[1..].iter().flatten();
+    later.for_each(|(round, authors)| assert_eq!(*authors, [1, 2, 3], "{round}"));
+    assert_eq!(liars_batches, 1);
 }
 
 #[test]

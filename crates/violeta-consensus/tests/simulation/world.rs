@@ -8,9 +8,9 @@ use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use violeta_consensus::{
-    BehindReason, CoinShares, Core, Effect, EpochData, Event, Evidence, ItemMeta, Message, Now,
-    Proposal, Rejection, RejoinNonce, Rules, Tuning, UncheckedEvidence, ValidVertex, check_vertex,
-    trust_vertex,
+    BehindReason, CoinShares, CombinedCoin, Core, Effect, EpochData, Event, Evidence, ItemMeta,
+    Message, Now, Proposal, Rejection, RejoinNonce, Rules, Tuning, UncheckedEvidence, ValidVertex,
+    check_vertex, trust_vertex,
 };
 use violeta_crypto::ValidatorSecretKey;
 use violeta_types::{
@@ -321,9 +321,9 @@ impl World {
                     .push(Record::Evidence(Box::new(evidence)));
             }
             Effect::CombineCoins(coins) => {
-                for CoinShares { round, shares } in coins {
-                    self.combine(i, round, &shares);
-                }
+                let combined = coins.iter().map(|of| self.combined(of)).collect();
+                let after = 100 + self.below(2_000);
+                self.local(after, i, What::Event(Event::Coins(combined)));
             }
             Effect::Commit(cone) => {
                 assert_eq!(cone.digest, cone.commit.digest(self.epoch.chain()));
@@ -388,20 +388,18 @@ impl World {
         }
     }
 
-    fn combine(&mut self, i: usize, round: Round, shares: &[(ValidatorIndex, ThresholdShare)]) {
+    fn combined(&self, CoinShares { round, shares }: &CoinShares) -> CombinedCoin {
         assert_eq!(shares.len(), self.epoch.committee().share_threshold());
         let bad: Vec<_> = (shares.iter())
-            .filter(|(author, share)| *share != good_share(*author, round))
+            .filter(|(author, share)| *share != good_share(*author, *round))
             .map(|(author, _)| *author)
             .collect();
-        let event = if bad.is_empty() {
-            let signature = coin(&self.epoch, round);
-            Event::Coin { round, signature }
-        } else {
-            Event::CoinBad { round, bad }
-        };
-        let after = 100 + self.below(2_000);
-        self.local(after, i, What::Event(event));
+        let signature = bad.is_empty().then(|| coin(&self.epoch, *round));
+        CombinedCoin {
+            round: *round,
+            signature,
+            bad,
+        }
     }
 
     fn commit(&mut self, i: usize, commit: Commit, vertices: &[ValidVertex]) {
