@@ -13,8 +13,9 @@
 //! One process at a time has the file ([`Lock`]).
 //!
 //! When all rows are loaded the file stays, as a record that says so: the same load isn't done twice by mistake. A record
-//! of another load (the file has changed, say) gives way; the progress of one that hasn't ended doesn't. A record is put
-//! back if what took its place came to nothing.
+//! of another load (the file has changed, say) gives way; the progress of one that hasn't ended doesn't. What takes a
+//! record's place keeps it until one of its own rows is loaded, over any number of runs, and puts it back if it came to
+//! nothing.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -66,6 +67,40 @@ struct State {
     finished: bool,
     done: RowSet,
     under_way: Vec<UnderWay>,
+    /// The load that was complete before this one began, while nothing of this one is known to be loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replaced: Option<Complete>,
+}
+
+/// A load of which all rows are loaded that can be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Complete {
+    task: Task,
+    key: ClientPublicKey,
+    done: RowSet,
+}
+
+impl Complete {
+    fn of(state: State) -> Complete {
+        let State {
+            task, key, done, ..
+        } = state;
+        Complete { task, key, done }
+    }
+
+    fn into_state(self) -> State {
+        let Complete { task, key, done } = self;
+        State {
+            version: VERSION,
+            task,
+            key,
+            finished: true,
+            done,
+            under_way: Vec::new(),
+            replaced: None,
+        }
+    }
 }
 
 /// What every form of the file says.
@@ -79,8 +114,6 @@ pub(crate) struct Progress {
     path: PathBuf,
     _lock: Lock,
     state: State,
-    /// The record of a load that was complete when the file was opened: this one's or another's.
-    record: Option<State>,
     on_done: Box<dyn FnMut(u64) + Send>,
 }
 
@@ -99,6 +132,7 @@ impl Progress {
             finished: false,
             done: RowSet::default(),
             under_way: Vec::new(),
+            replaced: None,
         };
         let found = match std::fs::File::open(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
@@ -114,13 +148,19 @@ impl Progress {
                 Some(read_state(&text, &path, &fresh)?)
             }
         };
-        let record = found.clone().filter(|found| found.finished);
-        let goes_on = found.filter(|found| found.task == fresh.task);
+        let state = match found {
+            Some(found) if found.task == fresh.task => State { key, ..found },
+            // One that isn't complete is no record: it was refused above.
+            Some(record) => State {
+                replaced: Some(Complete::of(record)),
+                ..fresh
+            },
+            None => fresh,
+        };
         Ok(Progress {
             path,
             _lock: lock,
-            state: goes_on.map_or(fresh, |found| State { key, ..found }),
-            record,
+            state,
             on_done: Box::new(|_| {}),
         })
     }
@@ -138,8 +178,10 @@ impl Progress {
     /// Begins a finished load anew. One that isn't finished goes on where it ended.
     pub(crate) fn begin_again(&mut self) {
         if self.state.finished {
+            let complete = Complete::of(self.state.clone());
             self.state.finished = false;
             self.state.done = RowSet::default();
+            self.state.replaced = Some(complete);
         }
     }
 
@@ -167,6 +209,9 @@ impl Progress {
             }
             !executed
         });
+        if self.state.done.len() > 0 {
+            self.state.replaced = None;
+        }
     }
 
     /// A transaction that was under way did nothing, and never will.
@@ -199,8 +244,8 @@ impl Progress {
         if self.state.done.len() > 0 || !self.state.under_way.is_empty() {
             return self.save(&self.state);
         }
-        if let Some(record) = &self.record {
-            return self.save(record);
+        if let Some(record) = &self.state.replaced {
+            return self.save(&record.clone().into_state());
         }
         match std::fs::remove_file(&self.path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.into()),
@@ -496,6 +541,41 @@ mod tests {
             again.void(&entry(2, 0, 10));
             again.close().unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), record);
+        }
+    }
+
+    #[test]
+    fn the_record_of_a_finished_load_outlives_one_that_was_killed_and_came_to_nothing() {
+        for task in [task(), other_file()] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("p");
+            load_all(&path);
+            let record = std::fs::read(&path).unwrap();
+            let mut killed = open(&path, task.clone()).unwrap();
+            killed.begin_again();
+            killed.begun(&entry(2, 0, 10)).unwrap();
+            drop(killed);
+            // The next run finds out that it expired, and ends before anything else leaves.
+            let mut next = open(&path, task.clone()).unwrap();
+            assert!(!next.is_finished());
+            next.learn_void(entry(2, 0, 10).transaction);
+            next.close().unwrap();
+            drop(next);
+            assert_eq!(std::fs::read(&path).unwrap(), record);
+
+            // Once a row of it is loaded there is nothing to go back to.
+            let mut again = open(&path, task.clone()).unwrap();
+            again.begin_again();
+            again.begun(&entry(3, 0, 5)).unwrap();
+            again.learn_executed(entry(3, 0, 5).transaction);
+            again.begun(&entry(4, 5, 10)).unwrap();
+            drop(again);
+            let mut last = open(&path, task).unwrap();
+            last.learn_void(entry(4, 5, 10).transaction);
+            last.close().unwrap();
+            drop(last);
+            assert!(!std::fs::read_to_string(&path).unwrap().contains("replaced"));
+            assert_ne!(std::fs::read(&path).unwrap(), record);
         }
     }
 
