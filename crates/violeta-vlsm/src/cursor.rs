@@ -9,7 +9,7 @@ use violeta_types::{Digest, Height};
 use crate::batch::{Action, SpaceChanges};
 use crate::error::StoreError;
 use crate::limits::{FREEZE_BYTES, RELEASE_STEPS, UNSYNCED_NODE_BYTES, UNWRITTEN_VERSIONS_MAX};
-use crate::log::{Draft, LogWriter, NO_PREVIOUS};
+use crate::log::{Draft, LogWriter};
 use crate::page::{Noted, Pages, Scribe, Seq, TailWriter, freeze, split};
 use crate::records::RecordWriter;
 use crate::space::Space;
@@ -224,12 +224,17 @@ impl Cursor {
             log_end: self.log.end(),
             root,
         });
-        let version = Version { version, root, top };
-        let latest = Arc::new(version);
+        let latest = Arc::new(Version {
+            version,
+            root,
+            top,
+            log_end: self.log.end(),
+        });
         let state = shared.state.load();
         let mut recent = state.recent.clone();
         recent.push(Arc::clone(&latest));
         shared.state.store(Arc::new(State {
+            era: state.era,
             latest,
             indexed: state.indexed,
             recent,
@@ -284,6 +289,7 @@ impl Cursor {
         let state = shared.state.load();
         shared.versions.write(state.indexed, &self.unindexed)?;
         shared.state.store(Arc::new(State {
+            era: state.era,
             latest: Arc::clone(&state.latest),
             indexed: state.count(),
             recent: Vec::new(),
@@ -460,6 +466,7 @@ impl Cursor {
                     version: entry.version,
                     root: entry.root,
                     top,
+                    log_end: entry.log_end,
                 };
                 (latest, index + 1, entry.log_end, link)
             }
@@ -489,6 +496,7 @@ impl Cursor {
         .inspect_err(|_| shared.nodes.void.store(before))?;
         shared.durable.store(latest.version.0, Ordering::Release);
         shared.state.store(Arc::new(State {
+            era: self.log.era(),
             latest: Arc::new(latest),
             indexed: versions,
             recent: Vec::new(),
@@ -560,8 +568,7 @@ fn stage_space(
     let tree = update(tree, &mut leaves, &shared.nodes, scribe)?;
     let mut count = count;
     for (change, entry) in leaves.iter().zip(&entries) {
-        let previous = change.previous.map_or(NO_PREVIOUS, |p| p.position);
-        draft.set_previous(entry, previous);
+        draft.complete(entry, change.previous.as_ref());
         count += u64::from(change.leaf.is_some());
         count -= u64::from(change.previous.is_some());
     }

@@ -42,13 +42,17 @@ pub(crate) const DELTA_ITEMS_MAX: usize = 256;
 pub(crate) const DELTA_BYTES_MAX: usize = 32 << 10;
 /// Bytes of page records that one step of what is done when there is time makes.
 pub(crate) const FREEZE_BYTES: usize = 256 << 10;
+/// How often a value of an older version is looked for one operation on its key further back, before the version's tree
+/// is asked; and bytes of an operation that is read on the way.
+pub(crate) const STEPS_BACK_MAX: usize = 16;
+pub(crate) const STEP_BACK_BYTES_MAX: u32 = 64 << 10;
 /// Open files kept for reading, of the log, of the top tree's nodes and of pages each.
 pub const OPEN_FILES_MAX: usize = 64;
 
-// An operation's length fits its field (20 bytes of header).
+// An operation's length fits its field (28 bytes of header).
 const _: () = assert!(STORE_KEY_BYTES_MAX + STORE_VALUE_BYTES_MAX + 64 < u32::MAX as usize);
 // An operation's distance from its record's start fits its field.
-const _: () = assert!(BATCH_BYTES_MAX + BATCH_OPERATIONS_MAX * 32 < u32::MAX as usize);
+const _: () = assert!(BATCH_BYTES_MAX + BATCH_OPERATIONS_MAX * 40 < u32::MAX as usize);
 const _: () = assert!(PAGE_BYTES + STORE_VALUE_BYTES_MAX + STORE_KEY_BYTES_MAX < 64 << 20);
 // Sixteen spaces with the longest names fit one node record: digest, path, record, tree, name.
 const _: () = assert!(16 * (32 + 32 + 64 + 64 + 64 + STORE_SPACE_BYTES_MAX) < u16::MAX as usize);

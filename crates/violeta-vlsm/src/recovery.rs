@@ -54,6 +54,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, dir: &str, options: Options) -> Result<S
         nodes: Nodes::new(&disk, dir, &options),
         versions: Versions::new(versions),
         state: ArcSwap::from_pointee(State {
+            era: superblock.era,
             latest: Arc::new(Version::empty()),
             indexed: superblock.versions,
             recent: Vec::new(),
@@ -102,9 +103,11 @@ fn restore_checkpoint(shared: &Shared, superblock: &Superblock) -> Result<(), St
         version: entry.version,
         root: entry.root,
         top: shared.top_tree(entry.at, &entry.root)?,
+        log_end: entry.log_end,
     });
     shared.durable.store(entry.version.0, Ordering::Release);
     shared.state.store(Arc::new(State {
+        era: superblock.era,
         latest,
         indexed: superblock.versions,
         recent: Vec::new(),

@@ -14,7 +14,7 @@ use violeta_types::{Digest, Height};
 use crate::error::StoreError;
 use crate::limits::{PAGE_BYTES, PAGE_ENTRIES_MAX};
 use crate::space::Space;
-use crate::store::{Shared, Version};
+use crate::store::{Shared, State, Version};
 use crate::subject::SpaceTree;
 use crate::tree::{Entry, Found, Next};
 
@@ -24,6 +24,8 @@ use crate::tree::{Entry, Found, Next};
 pub struct Snapshot {
     shared: Arc<Shared>,
     version: Arc<Version>,
+    /// The log's era then.
+    era: u64,
 }
 
 /// Where a page of a listing ended, so where the next one begins.
@@ -48,8 +50,13 @@ impl PageCursor {
 }
 
 impl Snapshot {
-    pub(crate) fn new(shared: Arc<Shared>, version: Arc<Version>) -> Self {
-        Snapshot { shared, version }
+    /// Of a version that `state` has.
+    pub(crate) fn new(shared: Arc<Shared>, state: &State, version: Arc<Version>) -> Self {
+        Snapshot {
+            shared,
+            version,
+            era: state.era,
+        }
     }
 
     /// The version.
@@ -67,10 +74,31 @@ impl Snapshot {
     /// # Errors
     /// If the disk fails, or doesn't hold what was written.
     pub fn get(&self, space: &[u8], key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        if let Some(value) = self.get_by_log(space, key) {
+            return Ok(Some(value));
+        }
         match self.entry(space, key)? {
             Some((digest, entry)) => Ok(Some(self.shared.key_value(&digest, &entry)?.1)),
             None => Ok(None),
         }
+    }
+
+    /// The value of a key, if that can be told by going back from what it has in the newest version, which is in memory:
+    /// an older version's nodes mostly aren't. Where it can't, or something is wrong, the version's own tree tells.
+    fn get_by_log(&self, space: &[u8], key: &[u8]) -> Option<Bytes> {
+        let state = self.shared.state.load();
+        if state.era != self.era || Arc::ptr_eq(&state.latest, &self.version) {
+            return None;
+        }
+        let (digest, entry) = state.latest.entry(&self.shared, space, key).ok()??;
+        let end = self.version.log_end;
+        let value = match entry.position < end {
+            // It hasn't been written since.
+            true => self.shared.key_value(&digest, &entry).ok()?.1,
+            false => self.shared.log.value_before(end, key, entry.at())?,
+        };
+        // A rollback may have given the log's positions to others meanwhile.
+        (self.shared.state.load().era == self.era).then_some(value)
     }
 
     /// Whether a key has a value.

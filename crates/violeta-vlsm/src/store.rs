@@ -41,6 +41,8 @@ pub(crate) struct Version {
     pub(crate) version: Height,
     pub(crate) root: Digest,
     pub(crate) top: Tree<Space>,
+    /// Where its record ends in the log.
+    pub(crate) log_end: u64,
 }
 
 impl Version {
@@ -50,6 +52,7 @@ impl Version {
             version: Height(0),
             root: empty_root(),
             top: Tree::default(),
+            log_end: 0,
         }
     }
 }
@@ -57,6 +60,8 @@ impl Version {
 /// What readers see at one moment.
 #[derive(Debug)]
 pub(crate) struct State {
+    /// The log's era: a rollback begins another.
+    pub(crate) era: u64,
     /// The newest version.
     pub(crate) latest: Arc<Version>,
     /// How many versions the index on the disk has.
@@ -107,6 +112,7 @@ impl Shared {
             version: entry.version,
             root: entry.root,
             top: self.top_tree(entry.at, &entry.root)?,
+            log_end: entry.log_end,
         }))
     }
 
@@ -203,8 +209,8 @@ impl Store {
     /// The newest version: what was appended last, durable or not. Of a store that nothing was ever written to:
     /// version 0 with no spaces.
     pub fn latest(&self) -> Snapshot {
-        let latest = Arc::clone(&self.shared.state.load().latest);
-        Snapshot::new(Arc::clone(&self.shared), latest)
+        let state = self.shared.state.load();
+        Snapshot::new(Arc::clone(&self.shared), &state, Arc::clone(&state.latest))
     }
 
     /// The store as it was at `version`: between two versions, as at the lower of them.
@@ -231,7 +237,7 @@ impl Store {
             });
         };
         let version = self.shared.version_at(&state, index)?;
-        Ok(Snapshot::new(Arc::clone(&self.shared), version))
+        Ok(Snapshot::new(Arc::clone(&self.shared), &state, version))
     }
 
     /// The newest version that is durable; 0 if there is none.

@@ -205,8 +205,9 @@ fn a_page_with_a_long_history_is_read_at_any_version_within_few_reads() {
         let reads = faulty.operations() - before;
         let expected = models[version as usize][&name(1)].get(&common::key(9));
         assert_eq!(value.unwrap().as_deref(), expected.map(Vec::as_slice));
-        // The index of versions (10), top tree, bases (7 or so, and as many to come back), deltas (16), the value.
-        assert!(reads <= 60, "{reads} reads for version {version}");
+        // Steps back in the log (17), in vain for most versions; the index of versions (10), top tree, bases (7 or so, and
+        // as many to come back), deltas (16), the value.
+        assert!(reads <= 77, "{reads} reads for version {version}");
         check_some(
             &store,
             version,

@@ -15,7 +15,7 @@
 mod record;
 mod scan;
 
-pub(crate) use record::{Draft, HEADER_BYTES, Header, NO_PREVIOUS, Operation, Record};
+pub(crate) use record::{Draft, HEADER_BYTES, Header, Operation, OperationAt, Record};
 pub(crate) use scan::Scan;
 
 use std::sync::Arc;
@@ -27,6 +27,7 @@ use violeta_types::Digest;
 
 use crate::error::StoreError;
 use crate::files::{Files, in_dir};
+use crate::limits::{STEP_BACK_BYTES_MAX, STEPS_BACK_MAX};
 use crate::spare::Spare;
 
 /// One file of the log.
@@ -118,6 +119,27 @@ impl Log {
         operation
             .filter(|operation| operation.len() == len as usize)
             .ok_or_else(|| self.corrupt(position, "not an operation"))
+    }
+
+    /// The value that `key` had when the log ended at `end`, going back from the newest operation on it. None if that
+    /// can't be told so: it had no value then, or some time since, or was written too often, or something is damaged.
+    pub(crate) fn value_before(&self, end: u64, key: &[u8], newest: OperationAt) -> Option<Bytes> {
+        let mut next = newest;
+        for _ in 0..=STEPS_BACK_MAX {
+            if next.len > STEP_BACK_BYTES_MAX {
+                return None;
+            }
+            let bytes = self.read(next.position, next.len as usize).ok()?;
+            let operation = Operation::decode_at(next.position, bytes)?;
+            if operation.key != key {
+                return None;
+            }
+            if next.position < end {
+                return operation.value;
+            }
+            next = operation.previous?;
+        }
+        None
     }
 
     /// The error that names the file and the place in it of a position where something is wrong.

@@ -5,12 +5,15 @@
 //!
 //!  header     magic 8 │ position │ era │ version │ durable │ body bytes │ checksum of the record before 32
 //!  space      action u8 │ name length u8 │ name │ operations u32 │ operation …
-//!  operation  previous u64 │ back u32 │ key length u32 │ value length u32 │ key │ value
+//!  operation  crc32 u32 │ previous: position u64, bytes u32 │ back u32 │ key length u32 │ value length u32 │ key │ value
 //! ```
 //!
 //! Numbers are little-endian, 64 bits where nothing else is said. `durable` is the position up to which the log was
-//! synced when the record was made. `previous` is where the key's last value was written, all ones if it had none;
-//! `back` is how far before the operation its record begins; a value length of all ones deletes.
+//! synced when the record was made. `previous` is the operation that wrote the key's last value, its position all ones if
+//! the key had none; `back` is how far before the operation its record begins; a value length of all ones deletes.
+//!
+//! An operation's own checksum, of its position and all that follows, is for those who come by `previous`: no digest of a
+//! tree tells them what they should find.
 
 use bytes::Bytes;
 use violeta_proof::tree::KeyPath;
@@ -25,12 +28,13 @@ pub(crate) const HEADER_BYTES: usize = 80;
 const TRAILER_BYTES: usize = 64;
 /// Bytes of a record of nothing.
 pub(crate) const RECORD_BYTES_MIN: usize = HEADER_BYTES + TRAILER_BYTES;
-const OPERATION_HEADER_BYTES: usize = 20;
+const OPERATION_HEADER_BYTES: usize = 28;
+const CRC_BYTES: usize = 4;
 /// Bytes between header and trailer, at most: a name for every operation would be within it.
-const BODY_BYTES_MAX: usize = BATCH_BYTES_MAX + 32 * BATCH_OPERATIONS_MAX;
+const BODY_BYTES_MAX: usize = BATCH_BYTES_MAX + 40 * BATCH_OPERATIONS_MAX;
 const DELETED: u32 = u32::MAX;
-/// `previous` of an operation on a key that had no value.
-pub(crate) const NO_PREVIOUS: u64 = u64::MAX;
+/// The position of `previous` of an operation on a key that had no value.
+const NO_PREVIOUS: u64 = u64::MAX;
 
 /// A record's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +117,8 @@ impl Draft {
         }
     }
 
-    /// Appends a space's changes, and to `entries`, for each operation, where it is: `previous` is set there later.
+    /// Appends a space's changes, and to `entries`, for each operation, where it is: each has to be completed
+    /// ([`Self::complete`]).
     pub(crate) fn space(&mut self, changes: &SpaceChanges<'_>, entries: &mut Vec<Entry>) {
         self.bytes.push(changes.action as u8);
         // Both lengths were checked when the batch was brought to this form.
@@ -131,7 +136,9 @@ impl Draft {
     fn operation(&mut self, change: &KeyChange<'_>) -> Entry {
         let back = self.bytes.len();
         let value_len = change.value.map_or(DELETED, |v| v.len() as u32);
+        self.bytes.extend_from_slice(&[0; CRC_BYTES]);
         self.bytes.extend_from_slice(&NO_PREVIOUS.to_le_bytes());
+        self.bytes.extend_from_slice(&0u32.to_le_bytes());
         self.bytes.extend_from_slice(&(back as u32).to_le_bytes());
         let key_len = change.key.len() as u32;
         self.bytes.extend_from_slice(&key_len.to_le_bytes());
@@ -147,10 +154,16 @@ impl Draft {
         }
     }
 
-    /// Says where the key of the operation `entry` had its value before.
-    pub(crate) fn set_previous(&mut self, entry: &Entry, previous: u64) {
+    /// Completes the operation `entry`: says which one its key had its value from before, and sums it up.
+    pub(crate) fn complete(&mut self, entry: &Entry, previous: Option<&Entry>) {
         let at = (entry.position - self.position) as usize;
-        self.bytes[at..at + 8].copy_from_slice(&previous.to_le_bytes());
+        let operation = &mut self.bytes[at..at + entry.len as usize];
+        if let Some(previous) = previous {
+            operation[4..12].copy_from_slice(&previous.position.to_le_bytes());
+            operation[12..16].copy_from_slice(&previous.len.to_le_bytes());
+        }
+        let crc = crc_at(entry.position, &operation[CRC_BYTES..]);
+        operation[..CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
     }
 
     /// The whole record, and its checksum.
@@ -211,7 +224,7 @@ impl Record {
 
     /// What the version changed, and where each operation says that its key had its value before; none if the body
     /// isn't what [`Draft`] writes.
-    pub(crate) fn changes(&self) -> Option<(Vec<SpaceChanges<'_>>, Vec<u64>)> {
+    pub(crate) fn changes(&self) -> Option<(Vec<SpaceChanges<'_>>, Vec<Option<OperationAt>>)> {
         let (mut spaces, mut previous) = (Vec::new(), Vec::new());
         let mut at = 0;
         while at < self.body.len() {
@@ -254,10 +267,28 @@ impl Record {
     }
 }
 
+/// The checksum of an operation at a position, from all of it but the checksum.
+fn crc_at(position: u64, rest: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&position.to_le_bytes());
+    hasher.update(rest);
+    hasher.finalize()
+}
+
+/// Where an operation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OperationAt {
+    pub(crate) position: u64,
+    pub(crate) len: u32,
+}
+
 /// One operation as it is read.
 #[derive(Debug)]
 pub(crate) struct Operation {
-    pub(crate) previous: u64,
+    /// Of position and all that follows.
+    crc: u32,
+    /// Which operation the key had its value from before, if it had one.
+    pub(crate) previous: Option<OperationAt>,
     /// How far before it its record begins.
     pub(crate) back: u32,
     pub(crate) key: Bytes,
@@ -265,10 +296,21 @@ pub(crate) struct Operation {
 }
 
 impl Operation {
+    /// Reads the operation that is `bytes` and was written at `position`, if it says so itself.
+    pub(crate) fn decode_at(position: u64, bytes: Bytes) -> Option<Self> {
+        let crc = crc_at(position, bytes.get(CRC_BYTES..)?);
+        let operation = Operation::decode(bytes.clone())?;
+        (operation.len() == bytes.len() && operation.crc == crc).then_some(operation)
+    }
+
     /// Reads the operation that `bytes` begin with; none if they begin with something else.
     pub(crate) fn decode(bytes: Bytes) -> Option<Self> {
         let head = &mut &bytes[..];
-        let previous = u64::from_le_bytes(take(head)?);
+        let crc = u32::from_le_bytes(take(head)?);
+        let (position, len) = (
+            u64::from_le_bytes(take(head)?),
+            u32::from_le_bytes(take(head)?),
+        );
         let back = u32::from_le_bytes(take(head)?);
         let key_len = u32::from_le_bytes(take(head)?) as usize;
         let value_len = u32::from_le_bytes(take(head)?);
@@ -282,7 +324,8 @@ impl Operation {
             }
         };
         Some(Operation {
-            previous,
+            crc,
+            previous: (position != NO_PREVIOUS).then_some(OperationAt { position, len }),
             back,
             key,
             value,
@@ -316,9 +359,38 @@ mod tests {
         let mut draft = Draft::new(1_000, Vec::new());
         let mut entries = Vec::new();
         (changes.iter()).for_each(|changes| draft.space(changes, &mut entries));
-        draft.set_previous(&entries[0], 77);
+        let first = Entry {
+            position: 77,
+            len: 30,
+            ..entries[0]
+        };
+        draft.complete(&entries[0], Some(&first));
+        entries[1..]
+            .iter()
+            .for_each(|entry| draft.complete(entry, None));
         let (bytes, _) = draft.finish(3, Height(9), 500, Digest([5; 32]), &Digest([6; 32]));
         (bytes, entries)
+    }
+
+    #[test]
+    fn an_operation_is_known_by_itself_at_its_place_and_nowhere_else() {
+        let (bytes, entries) = record();
+        for entry in entries {
+            let start = (entry.position - 1_000) as usize;
+            let bytes = &bytes[start..start + entry.len as usize];
+            let decode = |position, bytes: &[u8]| {
+                Operation::decode_at(position, Bytes::copy_from_slice(bytes)).is_some()
+            };
+            assert!(decode(entry.position, bytes));
+            assert!(!decode(entry.position + 1, bytes));
+            assert!(!decode(entry.position, &bytes[..bytes.len() - 1]));
+            assert!(!decode(entry.position, &[bytes, &[0]].concat()));
+            for bit in 0..8 * bytes.len() {
+                let mut bytes = bytes.to_vec();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                assert!(!decode(entry.position, &bytes), "{bit}");
+            }
+        }
     }
 
     #[test]
@@ -330,7 +402,11 @@ mod tests {
         assert_eq!(record.root, Digest([6; 32]));
         let (spaces, previous) = record.changes().unwrap();
         assert_eq!(spaces.len(), 3);
-        assert_eq!(previous, [77, NO_PREVIOUS, NO_PREVIOUS]);
+        let first = OperationAt {
+            position: 77,
+            len: 30,
+        };
+        assert_eq!(previous, [Some(first), None, None]);
         for (entry, change) in entries.iter().zip(spaces.iter().flat_map(|s| &s.keys)) {
             let at = (entry.position - 1_000) as usize;
             let operation = &bytes[at..at + entry.len as usize];

@@ -449,7 +449,7 @@ mod tests {
     const FILE: &str = "log-00000000-0000000000000000";
     /// Where a record's only value begins: behind the header, a space with a name of one byte, an operation's header, and
     /// a key of one byte.
-    const VALUE_AT: u64 = 80 + 2 + 1 + 4 + 20 + 1;
+    const VALUE_AT: u64 = 80 + 2 + 1 + 4 + 28 + 1;
 
     fn record(position: u64, durable: u64, link: Digest, value: Vec<u8>) -> (Vec<u8>, Digest) {
         let mut batch = Batch::new();

@@ -47,6 +47,7 @@ use violeta_proof::tree::KeyPath;
 use violeta_types::Digest;
 
 use crate::error::StoreError;
+use crate::log::OperationAt;
 
 /// What hangs at the end of a path.
 pub(crate) trait Leaf: Clone + Debug {
@@ -126,6 +127,16 @@ pub(crate) struct Entry {
     pub(crate) position: u64,
     /// Bytes of that operation.
     pub(crate) len: u32,
+}
+
+impl Entry {
+    /// Where key and value are.
+    pub(crate) fn at(&self) -> OperationAt {
+        OperationAt {
+            position: self.position,
+            len: self.len,
+        }
+    }
 }
 
 impl Leaf for Entry {
