@@ -390,13 +390,9 @@ impl Rest {
     }
 }
 
-/// Where the magic begins in `window`.
+/// Where the magic begins in `window`. It has no end that is its beginning, so no two overlap.
 fn occurrences(window: &[u8]) -> impl Iterator<Item = usize> {
-    window
-        .windows(MAGIC.len())
-        .enumerate()
-        .filter(|(_, bytes)| *bytes == MAGIC)
-        .map(|(offset, _)| offset)
+    memchr::memmem::find_iter(window, &MAGIC)
 }
 
 impl Log {
