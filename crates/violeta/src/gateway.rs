@@ -163,6 +163,15 @@ impl Gateway {
         wait_until(patience, running, healthy).await
     }
 
+    /// Waits until it does all that it can: until it is healthy, or says that it only follows, having lost its journal.
+    pub(crate) async fn wait_up(&self, patience: Duration, running: impl Fn() -> bool) -> bool {
+        let up = || async {
+            self.health().await.is_some_and(|h| h.healthy)
+                || self.status().await.is_ok_and(|s| s.amnesia.is_some())
+        };
+        wait_until(patience, running, up).await
+    }
+
     /// Waits until it answers at all.
     pub(crate) async fn wait_answer(&self, patience: Duration, running: impl Fn() -> bool) -> bool {
         let answers = || async { self.health().await.is_some() };

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use violeta_node::provision::amnesia;
 use violeta_types::api::StatusAnswer;
-use violeta_types::{Committee, Height, ValidatorIndex};
+use violeta_types::{ChainId, Committee, Height, ValidatorIndex};
 
 use crate::context::ContextArgs;
 use crate::error::{CliError, CliResult};
@@ -18,6 +18,9 @@ use crate::testnet::directory::Unreadable;
 
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 const STATE_ROOT_DIGITS: usize = 12;
+const CHAIN_DIGITS: usize = 12;
+const OTHER_CHAIN_HELP: &str = "two networks have the same ports: stop the other one, with `violeta testnet down` and its \
+    directory, or make this one anew without --base-port, which finds free ones";
 
 /// Arguments of `violeta status`.
 #[derive(Debug, Args)]
@@ -50,6 +53,9 @@ pub(crate) struct ValidatorStatus {
     /// Why it said nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) problem: Option<String>,
+    /// The chain that is served there, if it is another than was asked for: then nothing it says counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) other_chain: Option<ChainId>,
     /// The state root of the newest height that all have certified who answered and have certified any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) state_root: Option<String>,
@@ -89,6 +95,19 @@ impl ValidatorStatus {
         self.answer.as_ref().map(|answer| answer.certified_height)
     }
 
+    /// Where another chain is served than was asked for, and which.
+    fn elsewhere(&self) -> Option<String> {
+        let found = self.other_chain?;
+        let endpoint = self.endpoint.as_deref().unwrap_or("?");
+        Some(format!("{}: {}", name(self), served_by(endpoint, found)))
+    }
+
+    /// Whether it lost its journal, and only follows.
+    pub(crate) fn has_amnesia(&self) -> bool {
+        let answer = self.answer.as_ref();
+        answer.is_some_and(|answer| answer.amnesia.is_some())
+    }
+
     /// Another one that it says it is, than was asked.
     fn claims_to_be(&self) -> Option<ValidatorIndex> {
         let claimed = self.answer.as_ref()?.validator;
@@ -112,12 +131,13 @@ impl ValidatorStatus {
     }
 }
 
-/// Asks all at once how they are.
+/// Asks all at once how they are; who serves another chain than `chain`, where that is known, has said nothing.
 ///
 /// # Errors
 /// If an address can't be one.
 pub(crate) async fn ask_all(
     endpoints: &[(Option<ValidatorIndex>, String)],
+    chain: Option<ChainId>,
 ) -> CliResult<Vec<ValidatorStatus>> {
     let gateways = endpoints
         .iter()
@@ -125,11 +145,17 @@ pub(crate) async fn ask_all(
         .collect::<CliResult<Vec<_>>>()?;
     let asked = gateways.iter().map(|(index, gateway)| async move {
         let answer = gateway.status().await;
+        let other_chain = found_chain(answer.as_ref().ok(), chain);
+        let answer = match other_chain {
+            Some(found) => Err(CliError::failed(served_by(gateway.url(), found))),
+            None => answer,
+        };
         ValidatorStatus {
             validator: index.or_else(|| answer.as_ref().ok()?.validator),
             endpoint: Some(gateway.url().to_owned()),
             problem: answer.as_ref().err().map(|e| e.message.clone()),
             answer: answer.ok(),
+            other_chain,
             state_root: None,
             quorum: None,
         }
@@ -147,6 +173,42 @@ pub(crate) async fn ask_all(
     Ok(statuses)
 }
 
+/// The chain of an answer, if it is another than was asked for.
+fn found_chain(answer: Option<&StatusAnswer>, asked: Option<ChainId>) -> Option<ChainId> {
+    let (found, asked) = (answer?.chain, asked?);
+    (found != asked).then_some(found)
+}
+
+/// That an address answers for another chain than was asked for.
+fn served_by(endpoint: &str, found: ChainId) -> String {
+    let url = reqwest::Url::parse(endpoint).ok();
+    let place = match url.and_then(|url| url.port_or_known_default()) {
+        Some(port) => format!("port {port}"),
+        None => endpoint.to_owned(),
+    };
+    let digits = shortened(&found.to_string(), CHAIN_DIGITS);
+    format!("{place} is served by another chain, {digits}")
+}
+
+/// Refuses to take another chain's validator for one of this network's: it has the port that the own one needs.
+///
+/// # Errors
+/// If one answers there. That nobody does is none.
+pub(crate) async fn check_chain(
+    gateway: &Gateway,
+    index: ValidatorIndex,
+    chain: ChainId,
+) -> CliResult {
+    let answer = gateway.status().await.ok();
+    match found_chain(answer.as_ref(), Some(chain)) {
+        None => Ok(()),
+        Some(found) => {
+            let place = served_by(gateway.url(), found);
+            Err(CliError::failed(format!("v{index} can't come up: {place}")).help(OTHER_CHAIN_HELP))
+        }
+    }
+}
+
 /// Those that were asked and those that couldn't be, by index.
 pub(crate) fn with_unreadable(
     mut statuses: Vec<ValidatorStatus>,
@@ -157,6 +219,7 @@ pub(crate) fn with_unreadable(
         endpoint: None,
         answer: None,
         problem: Some(error.message.clone()),
+        other_chain: None,
         state_root: None,
         quorum: None,
     }));
@@ -167,7 +230,7 @@ pub(crate) fn with_unreadable(
 }
 
 /// Who answers as another than was asked.
-pub(crate) fn impostors(statuses: &[ValidatorStatus]) -> Vec<String> {
+fn impostors(statuses: &[ValidatorStatus]) -> Vec<String> {
     let line = |status: &ValidatorStatus| {
         let claimed = status.claims_to_be()?;
         Some(format!(
@@ -194,9 +257,11 @@ pub(crate) fn run(args: &StatusArgs, terminal: &Terminal) -> CliResult {
     // Without it all are taken to have the same stake: it isn't needed to ask.
     let trust = args.context.trust().ok();
     let committee = trust.as_ref().and_then(|trust| trust.committee());
+    let chain = trust.as_ref().map(|trust| trust.chain());
     block_on(async {
         loop {
-            let mut statuses = with_unreadable(ask_all(&endpoints).await?, &unreadable);
+            let asked = ask_all(&endpoints, chain).await?;
+            let mut statuses = with_unreadable(asked, &unreadable);
             let quorum = quorum(&statuses, committee);
             for status in &mut statuses {
                 status.quorum.clone_from(&quorum);
@@ -221,12 +286,18 @@ pub(crate) fn run(args: &StatusArgs, terminal: &Terminal) -> CliResult {
 }
 
 fn verdict(statuses: &[ValidatorStatus]) -> CliResult {
-    match statuses.iter().any(|s| s.answer.is_some()) {
-        true => Ok(()),
-        false => Err(CliError::unreachable("no validator answers").help(
-            "`violeta testnet ps` shows what runs, `violeta testnet up` starts what doesn't",
-        )),
+    if statuses.iter().any(|s| s.answer.is_some()) {
+        return Ok(());
     }
+    let error = CliError::unreachable("no validator of this chain answers");
+    Err(match statuses.iter().any(|s| s.other_chain.is_some()) {
+        true => error.help(
+            "is it the right network, and the right --trust? Two networks with the same ports can't run at once",
+        ),
+        false => error.help(
+            "`violeta testnet ps` shows what runs, `violeta testnet up` starts what doesn't",
+        ),
+    })
 }
 
 /// Whether those that were asked are a quorum, and agree.
@@ -269,6 +340,7 @@ fn show(
         let cells = status.cells();
         let root = match (&status.answer, &status.state_root) {
             (None, _) if status.endpoint.is_none() => terminal.paint(Tone::Bad, "unreadable"),
+            (None, _) if status.other_chain.is_some() => terminal.paint(Tone::Bad, "another chain"),
             (None, _) => terminal.paint(Tone::Bad, "doesn't answer"),
             (_, Some(root)) => shortened(root, STATE_ROOT_DIGITS),
             (_, None) => "-".into(),
@@ -286,7 +358,7 @@ fn show(
         terminal.object(status)?;
     }
     terminal.table(&shown)?;
-    for line in [impostors(statuses), amnesiacs(statuses)].concat() {
+    for line in complaints(statuses) {
         terminal.line(terminal.paint(Tone::Bad, line))?;
     }
     if let Some(line) = agreement(statuses) {
@@ -296,6 +368,17 @@ fn show(
         terminal.line(terminal.paint(Tone::Bad, line))?;
     }
     Ok(())
+}
+
+/// What is wrong with whom, one line each.
+pub(crate) fn complaints(statuses: &[ValidatorStatus]) -> Vec<String> {
+    let elsewhere = statuses.iter().filter_map(ValidatorStatus::elsewhere);
+    [
+        elsewhere.collect(),
+        impostors(statuses),
+        amnesiacs(statuses),
+    ]
+    .concat()
 }
 
 /// Who says that it may have signed what it doesn't know of any more, and what that means.
@@ -375,6 +458,7 @@ mod tests {
             endpoint: Some("http://x".into()),
             answer: Some(answer),
             problem: None,
+            other_chain: None,
             state_root: Some(root.into()),
             quorum: None,
         }

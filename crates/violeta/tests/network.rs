@@ -543,3 +543,55 @@ fn a_validator_that_cant_start_says_why() {
     net.run(&["get", "n", "k"]);
     assert_eq!(net.states().len(), 4, "the one that runs isn't disturbed");
 }
+
+/// A number of ports that nobody has, beginning at one: validators listen on them and on those a hundred further on.
+fn free_ports() -> String {
+    let is_free = |port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let mut bases = (21_000 + (std::process::id() % 30) as u16 * 200..31_000).step_by(200);
+    let base = bases.find(|base| (0..4).all(|i| is_free(base + i) && is_free(base + 100 + i)));
+    base.unwrap().to_string()
+}
+
+#[test]
+fn another_networks_validators_on_the_same_ports_arent_taken_for_ones_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = free_ports();
+    let place = |name| dir.path().join(name).to_str().unwrap().to_owned();
+    let (first, second) = (place("first"), place("second"));
+    for dir in [&first, &second] {
+        run(&["testnet", "init", dir, "--base-port", &base]).expect(0);
+    }
+    run(&["testnet", "up", &first]).expect(0);
+    let port = base.parse::<u16>().unwrap() + 100;
+    let served = format!("port {port} is served by another chain");
+    let checked = std::panic::catch_unwind(|| {
+        let said = run(&["testnet", "up", &second]).expect(1);
+        assert!(said.err.contains(&served), "{}", said.err);
+        let said = run(&["testnet", "start", "0", &second]).expect(1);
+        assert!(said.err.contains(&served), "{}", said.err);
+        let said = run(&["testnet", "ps", &second]).expect(0);
+        assert!(said.err.contains(&served), "{}", said.err);
+        assert!(!said.out.contains("up"), "{}", said.out);
+        let said = run(&["status", "--testnet", &second]).expect(3);
+        assert!(said.out.contains(&served), "{}", said.out);
+        let said = run(&["testnet", "ps", &first]).expect(0);
+        assert_eq!(said.out.matches(" up").count(), 4, "{}", said.out);
+    });
+    for dir in [&second, &first] {
+        run(&["testnet", "down", dir]).expect(0);
+    }
+    checked.unwrap();
+}
+
+#[test]
+fn a_network_comes_up_with_one_that_lost_its_journal_and_says_that_it_only_follows() {
+    let net = Net::up();
+    net.run(&["put", "n", "k", "v", "--create"]).expect(0);
+    net.run(&["testnet", "down"]).expect(0);
+    std::fs::remove_dir_all(net.path().join("v3/data")).unwrap();
+    let said = net.run(&["testnet", "up"]).expect(0);
+    assert!(said.out.contains("up, follows only (amnesia)"), "{said:?}");
+    assert!(said.err.contains("v3 has amnesia"), "{}", said.err);
+    let said = net.run(&["testnet", "ps"]).expect(0);
+    assert_eq!(said.out.matches("follows only").count(), 1, "{}", said.out);
+}

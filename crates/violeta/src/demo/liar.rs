@@ -186,7 +186,7 @@ async fn honest_agree(story: &mut Story<'_>, cluster: &Cluster) -> CliResult {
         .into_iter()
         .map(|(i, url)| (Some(i), url))
         .collect();
-    let statuses = ask_all(&endpoints).await?;
+    let statuses = ask_all(&endpoints, None).await?;
     let roots: Vec<_> = statuses
         .iter()
         .filter_map(|s| s.state_root.as_ref())

@@ -373,7 +373,7 @@ async fn back_again(story: &mut Story<'_>, cluster: &mut Cluster) -> CliResult {
     let common = level(cluster, CATCH_UP_PATIENCE).await?;
     let seconds = begun.elapsed().as_secs_f64();
     let endpoints: Vec<_> = cluster.urls()?.into_iter().map(|url| (None, url)).collect();
-    let statuses = ask_all(&endpoints).await?;
+    let statuses = ask_all(&endpoints, None).await?;
     let mut shown = table(&["validator", "certified height", "state root"], &[1]);
     for status in &statuses {
         shown.add_row([
@@ -399,7 +399,7 @@ pub(crate) async fn level(cluster: &Cluster, patience: Duration) -> CliResult<(u
     let endpoints: Vec<_> = cluster.urls()?.into_iter().map(|url| (None, url)).collect();
     let deadline = Instant::now() + patience;
     loop {
-        let statuses = ask_all(&endpoints).await?;
+        let statuses = ask_all(&endpoints, None).await?;
         let heights: Vec<Option<u64>> = statuses
             .iter()
             .map(|s| s.answer.as_ref().map(|a| a.certified_height.0))

@@ -20,7 +20,7 @@ use self::directory::{Network, Validator};
 use self::process::{Identity, tail};
 use crate::error::{CliError, CliResult};
 use crate::gateway::{self, Gateway};
-use crate::status::ValidatorStatus;
+use crate::status::{ValidatorStatus, check_chain};
 use crate::terminal::{Terminal, Tone, count, table};
 
 /// How long validators may take to come up.
@@ -310,15 +310,16 @@ fn init(args: &InitArgs, terminal: &Terminal) -> CliResult {
 fn up(network: &Network, terminal: &Terminal) -> CliResult {
     // Before any is started: one that can't be would leave it half up.
     network.urls()?;
-    let mut started = Vec::new();
-    for validator in &network.validators {
-        if validator.process().is_none() {
-            started.push(start_detached(validator)?);
-        }
+    let idle: Vec<_> = (network.validators.iter())
+        .filter(|validator| validator.process().is_none())
+        .collect();
+    check_ports(network, &idle)?;
+    for validator in &idle {
+        start_detached(validator)?;
     }
     wait_up(network)?;
     let was_used = ps(network, terminal)?;
-    if started.is_empty() {
+    if idle.is_empty() {
         terminal.note("all were running already");
     }
     let next = match was_used {
@@ -352,13 +353,27 @@ fn didnt_come_up(validator: &Validator) -> CliError {
     .help(format!("its whole log: {}", log.display()))
 }
 
-/// Waits until every validator that should run answers.
+/// Looks whether another chain's validators stand where some of this network's are to.
+fn check_ports(network: &Network, idle: &[&Validator]) -> CliResult {
+    let chain = network.genesis.chain_id();
+    gateway::block_on(async {
+        for validator in idle {
+            check_chain(&Gateway::new(&validator.url()?)?, validator.index, chain).await?;
+        }
+        Ok(())
+    })
+}
+
+/// Waits until every validator is up that should run; one that lost its journal is, as far as it can be.
 fn wait_up(network: &Network) -> CliResult {
     gateway::block_on(async {
         for validator in &network.validators {
             let gateway = Gateway::new(&validator.url()?)?;
             let running = || validator.process().is_some();
-            if !gateway.wait_healthy(UP_PATIENCE, running).await {
+            let is_up = gateway.wait_up(UP_PATIENCE, running).await;
+            // The one that is up may be the other's that took the port meanwhile.
+            check_chain(&gateway, validator.index, network.genesis.chain_id()).await?;
+            if !is_up {
                 return Err(didnt_come_up(validator));
             }
         }
@@ -367,9 +382,13 @@ fn wait_up(network: &Network) -> CliResult {
 }
 
 fn start_several(several: &Several, terminal: &Terminal) -> CliResult {
-    let (_network, validators) = several.open()?;
+    let (network, validators) = several.open()?;
     // Before any is started.
     validators.iter().try_for_each(|v| v.url().map(drop))?;
+    let idle: Vec<_> = (validators.iter())
+        .filter(|validator| validator.process().is_none())
+        .collect();
+    check_ports(&network, &idle)?;
     let mut started = Vec::new();
     for validator in &validators {
         match validator.process() {
@@ -379,15 +398,19 @@ fn start_several(several: &Several, terminal: &Terminal) -> CliResult {
     }
     for (validator, process) in started {
         let gateway = Gateway::new(&validator.url()?)?;
-        let answers = gateway::block_on(async {
-            Ok(gateway
-                .wait_answer(UP_PATIENCE, || process.is_alive())
-                .await)
+        let (answers, follows) = gateway::block_on(async {
+            let answers = gateway.wait_answer(UP_PATIENCE, || process.is_alive());
+            let answers = answers.await;
+            check_chain(&gateway, validator.index, network.genesis.chain_id()).await?;
+            let status = gateway.status().await;
+            Ok((answers, status.is_ok_and(|s| s.amnesia.is_some())))
         })?;
-        if !answers {
-            return Err(didnt_come_up(validator));
-        }
-        report(terminal, validator, process, "started")?;
+        let state = match (answers, follows) {
+            (false, _) => return Err(didnt_come_up(validator)),
+            (true, true) => "started, follows only (amnesia)",
+            (true, false) => "started",
+        };
+        report(terminal, validator, process, state)?;
     }
     Ok(())
 }
@@ -415,12 +438,13 @@ struct PsRow {
 /// Shows what runs. Whether anything has been written.
 fn ps(network: &Network, terminal: &Terminal) -> CliResult<bool> {
     let (endpoints, unreadable) = network.endpoints();
-    let asked = gateway::block_on(crate::status::ask_all(&endpoints))?;
+    let chain = network.genesis.chain_id();
+    let asked = gateway::block_on(crate::status::ask_all(&endpoints, Some(chain)))?;
     let statuses = crate::status::with_unreadable(asked, &unreadable);
     let was_used =
         |status: &ValidatorStatus| status.answer.as_ref().is_some_and(|a| a.height.0 > 0);
     let was_used = statuses.iter().any(was_used);
-    let impostors = crate::status::impostors(&statuses);
+    let complaints = crate::status::complaints(&statuses);
     let mut shown = table(
         &[
             "validator",
@@ -441,9 +465,13 @@ fn ps(network: &Network, terminal: &Terminal) -> CliResult<bool> {
         let cells = status.cells();
         let state = match (pid, &status.answer) {
             (_, None) if validator.url().is_err() => terminal.paint(Tone::Bad, "unreadable"),
+            (_, None) if status.other_chain.is_some() => terminal.paint(Tone::Bad, "another chain"),
             (None, None) => terminal.paint(Tone::Faint, "down"),
             (None, Some(_)) => terminal.paint(Tone::Warn, "up, by hand"),
             (Some(_), None) => terminal.paint(Tone::Bad, "doesn't answer"),
+            (Some(_), Some(_)) if status.has_amnesia() => {
+                terminal.paint(Tone::Warn, "up, follows only (amnesia)")
+            }
             (Some(_), Some(_)) => terminal.paint(Tone::Good, "up"),
         };
         shown.add_row([
@@ -463,7 +491,7 @@ fn ps(network: &Network, terminal: &Terminal) -> CliResult<bool> {
         })?;
     }
     terminal.table(&shown)?;
-    for line in impostors {
+    for line in complaints {
         terminal.note(format!("warning: {line}"));
     }
     for (index, error) in &unreadable {
