@@ -342,7 +342,7 @@ fn a_liar_is_named_and_the_truth_found_elsewhere() {
         let Err(ClientError::Unverified { incident }) = error else {
             panic!("{error:?}");
         };
-        assert!(incident.validator.starts_with("validator 0 "), "{incident}");
+        assert!(incident.validator.starts_with("v0 "), "{incident}");
         let part = &incident.part;
         assert!(matches!(part, Part::Proof(ProofError::Tree(_))), "{part}");
         let value = reader(all).get("bank", "alice", At::Certified).await;
