@@ -162,7 +162,10 @@ fn with_refusal_help(message: String, refusal: Refusal) -> CliError {
     let error = CliError::failed(message);
     match refusal {
         Refusal::Unauthorised => {
-            error.help("only its owner, and whom the owner granted the right, may write: is this the right --key?")
+            error.help(
+                "only its owner, and whom the owner granted the right, may write: is this the right --key? No command \
+                 grants rights or registers clients: violeta-client's Operations::grant and register_client do",
+            )
         }
         Refusal::ConditionFailed => error.help("read the key again and decide anew"),
         _ => error,
@@ -222,6 +225,17 @@ pub(crate) fn namespace_help(namespace: &Readable) -> String {
     format!(
         "is it the right name? This makes it, with a first key: violeta put {namespace} KEY VALUE --create"
     )
+}
+
+/// A height that something can be read at.
+///
+/// # Errors
+/// If it is none.
+pub(crate) fn parse_height(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(0) => Err("the first block has height 1".into()),
+        parsed => parsed.map_err(|e: std::num::ParseIntError| e.to_string()),
+    }
 }
 
 /// Which version `--at` and `--linearizable` ask for.

@@ -32,7 +32,7 @@ pub(crate) struct ContextArgs {
         hide_env_values = true
     )]
     pub(crate) testnet: Option<PathBuf>,
-    /// Address of a validator; may be given several times.
+    /// Address of a validator; several are separated by commas, or given one by one.
     #[arg(
         long,
         value_name = "URL",

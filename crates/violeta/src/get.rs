@@ -3,11 +3,14 @@
 use clap::Args;
 use violeta_types::api::Readable;
 
-use crate::connect::{answer_view, namespace_help, read, reader, show_incidents, version, writer};
+use crate::connect::{
+    answer_view, namespace_help, parse_height, read, reader, show_incidents, version, writer,
+};
 use crate::context::ContextArgs;
 use crate::error::{CliError, CliResult};
 use crate::gateway::block_on;
 use crate::proof_view::AnswerView;
+use crate::put::parse_key;
 use crate::quorum::watched;
 use crate::terminal::Terminal;
 
@@ -25,6 +28,7 @@ pub(crate) struct GetArgs {
     /// The namespace.
     namespace: Readable,
     /// The key.
+    #[arg(value_parser = parse_key)]
     key: Readable,
     /// Show against what it was verified.
     #[arg(long)]
@@ -33,7 +37,7 @@ pub(crate) struct GetArgs {
     #[arg(long, conflicts_with = "proof")]
     raw: bool,
     /// Read the version of this height; by default the newest certified one.
-    #[arg(long, value_name = "HEIGHT", conflicts_with = "linearizable")]
+    #[arg(long, value_name = "HEIGHT", conflicts_with = "linearizable", value_parser = parse_height)]
     at: Option<u64>,
     /// See every write that was done before: orders a barrier first, which takes a commit.
     #[arg(long)]

@@ -10,6 +10,7 @@ use crate::connect::{namespace_help, reader, show_incidents};
 use crate::context::ContextArgs;
 use crate::error::{CliError, CliResult};
 use crate::gateway::block_on;
+use crate::put::parse_key;
 use crate::quorum::watched;
 use crate::terminal::{Terminal, Tone, shortened, table};
 
@@ -30,6 +31,7 @@ pub(crate) struct HistoryArgs {
     /// The namespace.
     namespace: Readable,
     /// The key.
+    #[arg(value_parser = parse_key)]
     key: Readable,
     /// At most so many, the newest first.
     #[arg(long, default_value_t = PAGE_DEFAULT, value_parser = clap::value_parser!(u32).range(1..=PAGE_MAX as i64))]

@@ -6,10 +6,13 @@ use clap::Args;
 use violeta_node::files::{PUBLIC_MODE, write_atomic};
 use violeta_types::api::Readable;
 
-use crate::connect::{answer_view, namespace_help, read, reader, show_incidents, version};
+use crate::connect::{
+    answer_view, namespace_help, parse_height, read, reader, show_incidents, version,
+};
 use crate::context::ContextArgs;
 use crate::error::{CliError, CliResult};
 use crate::gateway::block_on;
+use crate::put::parse_key;
 use crate::quorum::watched;
 use crate::terminal::{Terminal, Tone, count};
 
@@ -26,12 +29,13 @@ pub(crate) struct ProveArgs {
     /// The namespace.
     namespace: Readable,
     /// The key.
+    #[arg(value_parser = parse_key)]
     key: Readable,
     /// Where to write the proof.
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
     /// Prove the version of this height; by default the newest certified one.
-    #[arg(long, value_name = "HEIGHT")]
+    #[arg(long, value_name = "HEIGHT", value_parser = parse_height)]
     at: Option<u64>,
     /// Write the binary form, a third of the size.
     #[arg(long)]

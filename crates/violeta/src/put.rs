@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 use violeta_client::{Client, ClientError, Operations, Receipt};
 use violeta_db::records::is_client_name;
-use violeta_types::api::Readable;
+use violeta_types::api::{HEX_MARK, Readable};
 use violeta_types::limits::VALUE_BYTES_MAX;
 use violeta_types::transaction::Condition;
-use violeta_types::{Height, Refusal};
+use violeta_types::{DecodeError, Height, Refusal};
 
 use crate::connect::{self, show_incidents, show_receipt, writer};
 use crate::context::ContextArgs;
@@ -28,15 +28,16 @@ const VALUE_CHARACTERS: usize = 40;
   violeta put greetings hello 'good day' --if-value world
   violeta put pictures logo --file logo.png
 
-Keys and values are text, or hex: and hexadecimal digits. The answer comes when a quorum of validators has vouched \
+Keys and values are text, or hex: and hexadecimal digits; the empty key is hex: alone. The answer comes when a quorum of validators has vouched \
 for the block that holds the transaction; that is verified.")]
 pub(crate) struct PutArgs {
     /// The namespace.
     namespace: Readable,
     /// The key.
+    #[arg(value_parser = parse_key)]
     key: Readable,
-    /// The value, unless it comes from a file.
-    #[arg(conflicts_with = "file")]
+    /// The value, unless it comes from a file; one that begins with a hyphen and is no number goes last, behind --.
+    #[arg(conflicts_with = "file", allow_negative_numbers = true)]
     value: Option<Readable>,
     /// Read the value from a file; - is standard input.
     #[arg(long, value_name = "FILE")]
@@ -48,7 +49,12 @@ pub(crate) struct PutArgs {
     #[arg(long, group = "condition")]
     if_absent: bool,
     /// Only if the key has this value.
-    #[arg(long, value_name = "VALUE", group = "condition")]
+    #[arg(
+        long,
+        value_name = "VALUE",
+        group = "condition",
+        allow_negative_numbers = true
+    )]
     if_value: Option<Readable>,
     /// Only if the key was last written at this height.
     #[arg(long, value_name = "HEIGHT", group = "condition")]
@@ -67,6 +73,7 @@ pub(crate) struct DeleteArgs {
     /// The namespace.
     namespace: Readable,
     /// The key.
+    #[arg(value_parser = parse_key)]
     key: Readable,
     #[command(flatten)]
     context: ContextArgs,
@@ -206,6 +213,19 @@ pub(crate) fn check_name(namespace: &Readable) -> CliResult {
     }
 }
 
+/// A key of the command line. That of no bytes has to be meant: a shell's variable that isn't set looks the same.
+///
+/// # Errors
+/// If it is empty, or no hexadecimal digits follow `hex:`.
+pub(crate) fn parse_key(text: &str) -> Result<Readable, String> {
+    match text.is_empty() {
+        true => Err(format!(
+            "the key is empty; if that is meant, write {HEX_MARK} for it"
+        )),
+        false => text.parse().map_err(|e: DecodeError| e.to_string()),
+    }
+}
+
 /// What became of a transaction; `explain` has the words for a refusal.
 async fn explained(
     client: &Client,
@@ -303,6 +323,25 @@ mod tests {
         let args = parsed(&["put", "n", "k", "v", "--if-absent"]);
         let other = args.explain(Refusal::Unauthorised, ClientError::Config("x".into()));
         assert_eq!(other.message, "the client can't be made: x");
+    }
+
+    #[test]
+    fn a_value_may_be_a_negative_number_and_options_still_follow_it() {
+        let args = parsed(&["put", "n", "k", "-5", "--create", "--if-value", "-4.5"]);
+        assert_eq!(args.value().unwrap(), b"-5");
+        assert!(args.create);
+        assert_eq!(args.if_value.unwrap().0, b"-4.5");
+        let args = parsed(&["put", "--create", "n", "k", "--", "-x"]);
+        assert_eq!((args.value().unwrap(), args.create), (b"-x".to_vec(), true));
+    }
+
+    #[test]
+    fn the_empty_key_is_taken_only_where_it_is_meant() {
+        assert!(parse_key("").unwrap_err().contains("write hex: for it"));
+        assert_eq!(parse_key("hex:").unwrap().0, b"");
+        assert_eq!(parse_key("hex:00").unwrap().0, [0]);
+        assert_eq!(parse_key("k").unwrap().0, b"k");
+        assert!(parse_key("hex:0").is_err());
     }
 
     #[test]

@@ -415,6 +415,18 @@ fn unix_ms() -> u64 {
     since.map_or(0, |t| t.as_millis() as u64)
 }
 
+/// What is there now: an earlier run may have had a part in it.
+fn loaded_line(now: u64, before: u64, namespace: &Readable) -> String {
+    match before {
+        0 => format!("{} loaded into {namespace}", count(now, "row")),
+        _ => format!(
+            "all {} are in {namespace} ({} of them now)",
+            count(now + before, "row"),
+            thousands(now)
+        ),
+    }
+}
+
 fn summary(args: &LoadArgs, loaded: Loaded, survey: &Survey, terminal: &Terminal) -> CliResult {
     let bad: Vec<String> = survey
         .shown
@@ -422,11 +434,7 @@ fn summary(args: &LoadArgs, loaded: Loaded, survey: &Survey, terminal: &Terminal
         .map(|b| format!("line {}: {}", b.line, b.reason))
         .collect();
     let (now, before, line) = match loaded {
-        Loaded::Now { rows, before } => (
-            rows,
-            before,
-            format!("{} loaded into {}", count(rows, "row"), args.namespace),
-        ),
+        Loaded::Now { rows, before } => (rows, before, loaded_line(rows, before, &args.namespace)),
         Loaded::Before => (
             0,
             survey.good,
@@ -487,6 +495,12 @@ mod tests {
         assert_eq!(
             resumption(21_600, 23_000).unwrap(),
             "loaded already: 23,000 rows, 1,400 of them by transactions that were under way"
+        );
+        let namespace = Readable(b"big".to_vec());
+        assert_eq!(loaded_line(1, 0, &namespace), "1 row loaded into big");
+        assert_eq!(
+            loaded_line(545_800, 54_200, &namespace),
+            "all 600,000 rows are in big (545,800 of them now)"
         );
         let bar = ProgressBar::hidden();
         bar.set_length(40_000);

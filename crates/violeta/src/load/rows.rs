@@ -154,8 +154,11 @@ fn separated<R: Read + Send + 'static>(source: Followed<R>, columns: &Columns) -
     let header: Vec<String> = header.1.iter().map(ToOwned::to_owned).collect();
     let place = |name: &String| {
         header.iter().position(|h| h == name).ok_or_else(|| {
-            CliError::usage(format!("there is no column {name:?}"))
-                .help(format!("the file has: {}", header.join(", ")))
+            let help = match header.is_empty() {
+                true => "the file is empty: it has not even a header".into(),
+                false => format!("the file has: {}", header.join(", ")),
+            };
+            CliError::usage(format!("there is no column {name:?}")).help(help)
         })
     };
     let keys = columns
@@ -501,6 +504,9 @@ mod tests {
             .unwrap();
         assert_eq!(error.cause, crate::error::Cause::Usage);
         assert_eq!(error.help.unwrap(), "the file has: name, v");
+        let source = std::io::empty();
+        let error = read(source, Format::Csv, &columns).err().unwrap();
+        assert!(error.help.unwrap().starts_with("the file is empty"));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(crate) struct TestnetArgs {
 enum AdmissionChoice {
     /// A first valid transaction creates the account.
     Open,
-    /// An administrator registers clients.
+    /// An administrator registers clients, by violeta-client's `register_client`: no command does.
     Closed,
 }
 
