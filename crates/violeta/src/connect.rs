@@ -107,6 +107,10 @@ fn nonce_file(key: &Path, chain: ChainId) -> PathBuf {
     key.with_file_name(name)
 }
 
+/// What to do where a transaction isn't even queued: the validator's own help names routes, not commands.
+const NOT_ADMITTED: &str = "is this the right --key? Where clients have to be registered, the administrator does that with \
+    violeta-client's Operations::register_client: no command does. If it is only that the nonce is used, run it again";
+
 impl From<ClientError> for CliError {
     fn from(error: ClientError) -> Self {
         let message = error.to_string();
@@ -139,6 +143,11 @@ impl From<ClientError> for CliError {
                 CliError::failed(detail.message).help(
                     "write something first, or wait until the validator has caught up: `violeta status` shows that",
                 )
+            }
+            ClientError::Answer { detail, .. } | ClientError::NotTaken { detail }
+                if detail.code == ErrorCode::NotAdmitted =>
+            {
+                CliError::failed(detail.message).help(NOT_ADMITTED)
             }
             ClientError::Answer { detail, .. } | ClientError::NotTaken { detail } => {
                 CliError::failed(detail.message).help(detail.help)
@@ -288,6 +297,7 @@ mod tests {
     use violeta_client::nonces::Nonces;
     use violeta_node::testnet::Options;
     use violeta_types::Nonce;
+    use violeta_types::api::ErrorDetail;
 
     #[test]
     fn nonces_lie_beside_the_key_one_file_for_each_chain() {
@@ -355,6 +365,16 @@ mod tests {
         assert_eq!(not_judged.help.as_deref(), Some(TRUST_LACKS_KEY));
         let invalid = ClientError::Invalid("x".into());
         assert_eq!(CliError::from(invalid).cause, crate::error::Cause::Usage);
+        let not_admitted = CliError::from(ClientError::NotTaken {
+            detail: ErrorDetail {
+                code: ErrorCode::NotAdmitted,
+                message: "no such client".into(),
+                help: "see /v1/accounts/{client}".into(),
+                retry_ms: None,
+            },
+        });
+        assert_eq!(not_admitted.message, "no such client");
+        assert_eq!(not_admitted.help.as_deref(), Some(NOT_ADMITTED));
         assert_eq!(
             with_refusal_help("no".into(), Refusal::ConditionFailed)
                 .help
