@@ -471,6 +471,11 @@ impl Pending {
         &self.signed.bytes
     }
 
+    /// Whether somebody may have it: then it may be executed until it expires, whoever waits for it or doesn't.
+    pub fn may_have_left(&self) -> bool {
+        self.sent.load(Ordering::Acquire) > 0
+    }
+
     /// When it can't be executed any more.
     pub fn expires(&self) -> TimeMs {
         self.signed.expires
@@ -516,7 +521,7 @@ impl Pending {
             match self.carry_once().await {
                 Ok(receipt) => return Ok(receipt),
                 // Nobody can have it: the caller may as well know now.
-                Err(error) if self.sent.load(Ordering::Acquire) == 0 => return Err(error),
+                Err(error) if !self.may_have_left() => return Err(error),
                 Err(error @ ClientError::NotTaken { .. }) => return Err(error),
                 Err(error) => {
                     tracing::debug!(%error, transaction = %self.signed.id, "asking again");

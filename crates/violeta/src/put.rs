@@ -1,10 +1,11 @@
 //! `violeta put` and `violeta delete`: one signed transaction, and what became of it.
 
+use std::cell::OnceCell;
 use std::io::Read;
 use std::path::PathBuf;
 
 use clap::Args;
-use violeta_client::{Client, ClientError, Operations, Receipt};
+use violeta_client::{Client, ClientError, Operations, Pending, Receipt};
 use violeta_db::records::is_client_name;
 use violeta_types::api::{HEX_MARK, Readable};
 use violeta_types::limits::VALUE_BYTES_MAX;
@@ -16,6 +17,7 @@ use crate::context::ContextArgs;
 use crate::error::{CliError, CliResult};
 use crate::gateway::block_on;
 use crate::quorum::{self, noted};
+use crate::signals::Ending;
 use crate::terminal::{Terminal, shortened};
 
 /// Characters of a value in a message.
@@ -163,12 +165,13 @@ pub(crate) fn run(args: &PutArgs, terminal: &Terminal) -> CliResult {
     let operations = args.operations(&value, args.create)?;
     let client = writer(&args.context, terminal)?;
     let receipt = block_on(async {
-        let mut result = noted(&client, terminal, client.transaction(operations)).await;
+        let mut ending = Ending::listen()?;
+        let mut result = carried(&client, operations, &mut ending, terminal).await?;
         if let Err(error) = &result
             && args.is_there_already(error)
         {
             let operations = args.operations(&value, false)?;
-            result = noted(&client, terminal, client.transaction(operations)).await;
+            result = carried(&client, operations, &mut ending, terminal).await?;
         }
         explained(&client, result, |refusal, error| {
             args.explain(refusal, error)
@@ -188,7 +191,8 @@ pub(crate) fn delete(args: &DeleteArgs, terminal: &Terminal) -> CliResult {
     let operations = Operations::new().delete(&args.namespace.0, &args.key.0)?;
     let client = writer(&args.context, terminal)?;
     let receipt = block_on(async {
-        let result = noted(&client, terminal, client.transaction(operations)).await;
+        let mut ending = Ending::listen()?;
+        let result = carried(&client, operations, &mut ending, terminal).await?;
         explained(&client, result, |refusal, error| {
             args.explain(refusal, error)
         })
@@ -223,6 +227,42 @@ pub(crate) fn parse_key(text: &str) -> Result<Readable, String> {
             "the key is empty; if that is meant, write {HEX_MARK} for it"
         )),
         false => text.parse().map_err(|e: DecodeError| e.to_string()),
+    }
+}
+
+/// Submits a transaction and waits for what becomes of it, or until the process is asked to end.
+///
+/// # Errors
+/// If it is asked to end: what may happen nevertheless.
+async fn carried(
+    client: &Client,
+    operations: Operations,
+    ending: &mut Ending,
+    terminal: &Terminal,
+) -> CliResult<Result<Receipt, ClientError>> {
+    let signed = OnceCell::new();
+    let carry = async {
+        let pending = client.submit(operations).await?;
+        signed.get_or_init(|| pending).wait().await
+    };
+    tokio::select! {
+        biased;
+        result = noted(client, terminal, carry) => Ok(result),
+        _ = ending.asked() => Err(interruption(signed.get())),
+    }
+}
+
+/// What Ctrl-C leaves behind: a transaction that has left may be executed, though nobody waits for it.
+fn interruption(signed: Option<&Pending>) -> CliError {
+    match signed.filter(|pending| pending.may_have_left()) {
+        None => CliError::failed("interrupted: nothing was sent, so nothing is written"),
+        Some(pending) => {
+            let unresolved = ClientError::Unresolved {
+                transaction: pending.id(),
+                expires: pending.expires(),
+            };
+            CliError::from(unresolved).during("interrupted")
+        }
     }
 }
 

@@ -11,10 +11,13 @@
 mod support;
 
 use std::io::{BufRead, BufReader, Read};
+use std::process::Child;
 use std::time::Duration;
 
 use serde_json::Value;
-use support::{Net, host_of, interrupt, is_alive, json, load, rows, run, wait_for};
+use support::{
+    Net, catches, host_of, interrupt, is_alive, json, load, rows, run, signal, wait_for,
+};
 
 /// A key's history, newest first.
 fn versions(net: &Net, namespace: &str, key: &str) -> Vec<Value> {
@@ -443,6 +446,61 @@ fn without_a_quorum_whoever_waits_is_told_who_is_missing_and_goes_on_when_they_a
     net.run(&["testnet", "start", "2", "3"]).expect(0);
     assert!(put.wait().unwrap().success());
     assert_eq!(net.run(&["get", "n", "k", "--linearizable"]).out, "2\n");
+}
+
+/// How a command ends that is sent a signal, and what it says of that.
+#[track_caller]
+fn ended(mut process: Child, signal_name: &str) -> (Option<i32>, String) {
+    signal(&process, signal_name);
+    let mut text = String::new();
+    let mut said = process.stderr.take().unwrap();
+    said.read_to_string(&mut text).unwrap();
+    (process.wait().unwrap().code(), text)
+}
+
+/// Starts a command, and gives it back once it says that it waits.
+#[track_caller]
+fn waiting(net: &Net, args: &[&str]) -> Child {
+    let mut process = net.spawn_heard(args);
+    let said = process.stderr.as_mut().unwrap();
+    let mut byte = [0];
+    let mut line = Vec::new();
+    while byte != *b"\n" {
+        said.read_exact(&mut byte).unwrap();
+        line.extend(byte);
+    }
+    let line = String::from_utf8(line).unwrap();
+    assert!(line.starts_with("Waiting: "), "{line}");
+    process
+}
+
+#[test]
+fn who_is_interrupted_while_a_write_is_under_way_is_told_its_id_and_that_it_may_be_executed() {
+    let net = Net::up();
+    net.run(&["put", "n", "k", "1", "--create"]).expect(0);
+    net.wait_level();
+    net.run(&["testnet", "stop", "2", "3"]).expect(0);
+    let writes = [
+        (&["put", "n", "k", "2"][..], "-INT"),
+        (&["delete", "n", "k"], "-TERM"),
+    ];
+    for (args, signal_name) in writes {
+        let (code, said) = ended(waiting(&net, args), signal_name);
+        assert_eq!(code, Some(1), "as a load that is interrupted: {said}");
+        assert!(said.contains("interrupted: it isn't known"), "{said}");
+        assert!(said.contains("it may still be executed"), "{said}");
+        let id = said.split("violeta outcome ").nth(1).unwrap().trim();
+        assert_eq!(id.len(), 64, "{said}");
+    }
+
+    // For programs too; nothing tells them that they wait, so it may not have left yet.
+    let process = net.spawn_heard(&["put", "n", "k", "3", "--json"]);
+    wait_for("it listens", || catches(&process, 15));
+    let (code, said) = ended(process, "-TERM");
+    assert_eq!(code, Some(1), "{said}");
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let message = said["error"]["message"].as_str().unwrap();
+    assert!(message.starts_with("interrupted: "), "{message}");
 }
 
 #[test]

@@ -200,6 +200,14 @@ pub fn signal(process: &Child, name: &str) {
     assert!(sent.success());
 }
 
+/// Whether a process has a handler for a signal: then that doesn't end it by itself.
+pub fn catches(process: &Child, signal: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = u64::from_str_radix(mask.unwrap().trim(), 16).unwrap();
+    mask >> (signal - 1) & 1 == 1
+}
+
 /// Whether a process runs.
 pub fn is_alive(pid: u64) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
