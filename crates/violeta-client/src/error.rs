@@ -80,6 +80,23 @@ pub enum ClientError {
         /// Why the others gave no answer; none if nobody else was asked.
         others: Option<Box<ClientError>>,
     },
+    /// The nonces' file is new, and too few validators answer to learn where to begin: nothing is signed.
+    #[error(
+        "this key's nonces are used here for the first time: {} must say which of them are spent, and {} did{}; nothing \
+         is signed{}",
+        must_answer(*needed, *asked), answered.len(), named(answered), and_others(others.as_deref())
+    )]
+    NoBeginning {
+        /// How many must answer: a quorum, or all that are asked where they are fewer. None where it depends on who,
+        /// since stakes differ.
+        needed: Option<usize>,
+        /// How many were asked.
+        asked: usize,
+        /// Who answered.
+        answered: Vec<String>,
+        /// Why the others gave no answer.
+        others: Option<Box<ClientError>>,
+    },
     /// The transaction was ordered and refused. This is proved, and final.
     #[error("the transaction was refused at height {}: {refusal}{}", outcome.height, at_operation(outcome))]
     Refused {
@@ -141,6 +158,17 @@ pub enum ClientError {
     /// The configuration makes no client.
     #[error("the client can't be made: {0}")]
     Config(String),
+}
+
+fn must_answer(needed: Option<usize>, asked: usize) -> String {
+    match needed {
+        Some(needed) => format!("{needed} of the {asked} validators that are asked"),
+        None => format!("a quorum of the stake, of the {asked} validators that are asked,"),
+    }
+}
+
+fn named(validators: &[String]) -> String {
+    format!(" ({})", validators.join(", "))
 }
 
 /// The subject of a sentence, and its verb.

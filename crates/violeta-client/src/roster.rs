@@ -108,6 +108,21 @@ impl Roster {
         }
     }
 
+    /// How many endpoints must answer to be a quorum, or all where they are fewer; none where it depends on which, since
+    /// stakes differ.
+    pub(crate) fn quorum_count(&self, committee: Option<&Committee>) -> Option<usize> {
+        let asked = self.seen.len();
+        let Some(committee) = committee else {
+            return Some(2 * asked / 3 + 1);
+        };
+        let mut stakes = committee.members().iter().map(|member| member.stake);
+        let stake = stakes.next()?;
+        let quorum = committee.quorum_stake().0.div_ceil(stake.0.max(1));
+        stakes
+            .all(|other| other == stake)
+            .then(|| asked.min(usize::try_from(quorum).unwrap_or(asked)))
+    }
+
     fn tally(
         &self,
         endpoints: impl IntoIterator<Item = usize>,
@@ -165,6 +180,16 @@ mod tests {
         for committee in [None, Some(&committee)] {
             assert!(!roster.is_quorum([0, 3], committee), "two of four");
             assert!(roster.is_quorum([0, 3, 1], committee), "three of four");
+            assert_eq!(roster.quorum_count(committee), Some(3));
+        }
+    }
+
+    #[test]
+    fn of_fewer_than_a_quorum_all_must_answer() {
+        let committee = committee(4);
+        for told in 1..=3 {
+            let count = roster(told).quorum_count(Some(&committee));
+            assert_eq!(count, Some(usize::from(told)));
         }
     }
 

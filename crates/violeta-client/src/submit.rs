@@ -331,7 +331,23 @@ impl Client {
     /// executed either.
     ///
     /// A client that was told of less than a quorum takes the word of all that it was told of.
+    ///
+    /// Whoever can be reached is asked again for as long as the client tries: validators come back. Who reaches nobody is
+    /// told at once.
     async fn highest_nonce(&self) -> Result<Nonce, ClientError> {
+        let begun = Instant::now();
+        loop {
+            match self.highest_nonce_now().await {
+                Err(ClientError::NoBeginning { .. }) if begun.elapsed() < self.0.expiry => {
+                    tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
+                }
+                known => return known,
+            }
+        }
+    }
+
+    /// Answers of one round alone: of those of different times it isn't true that one has executed all that was certified.
+    async fn highest_nonce_now(&self) -> Result<Nonce, ClientError> {
         let committee = self.0.trust.committee();
         let mut failures = Failures::default();
         let asks = self.accounts().await;
@@ -353,7 +369,17 @@ impl Client {
                 return Ok(highest);
             }
         }
-        Err(failures.into_error())
+        if answered.is_empty() {
+            return Err(failures.into_error());
+        }
+        // Before the names: those lock the roster too.
+        let needed = self.roster().quorum_count(committee);
+        Err(ClientError::NoBeginning {
+            needed,
+            asked,
+            answered: answered.into_iter().map(|at| self.name(at)).collect(),
+            others: failures.into_found().map(Box::new),
+        })
     }
 
     /// This client's account as each validator has it: whom to ask, best first.

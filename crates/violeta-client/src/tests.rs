@@ -231,7 +231,7 @@ async fn with_its_nonces_lost_a_client_begins_above_what_a_quorum_knows_and_not_
     let mut cluster = Cluster::honest().await;
     *cluster.chain.space.lock().unwrap() = crate::account::ACCOUNTS;
     cluster.gateways[0].becomes(ServesOldHeads);
-    let client = cluster.client().await;
+    let client = soon_at_its_end(&cluster).await;
     spend(&cluster, &client, 3);
     spend(&cluster, &client, 2_000);
     for at in 1..4 {
@@ -240,7 +240,14 @@ async fn with_its_nonces_lost_a_client_begins_above_what_a_quorum_knows_and_not_
     tokio::time::sleep(Duration::from_millis(50)).await;
     // What it proves is true, and old: above 3 the lost file may have signed.
     let error = client.submit(Operations::new()).await.err().unwrap();
-    assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
+    let said = error.to_string();
+    let ClientError::NoBeginning {
+        needed, answered, ..
+    } = error
+    else {
+        panic!("{said}");
+    };
+    assert_eq!((needed, answered.len()), (Some(3), 1), "{said}");
 }
 
 #[tokio::test]
@@ -250,14 +257,76 @@ async fn with_its_nonces_lost_a_client_takes_no_less_than_a_quorum_s_word() {
     // Two of four hold more than f of the stake. The one lies, and the other, who is honest, lags.
     cluster.gateways[0].becomes(ServesOldHeads);
     cluster.gateways[1].becomes(ServesOldHeads);
-    let client = cluster.client().await;
+    let client = soon_at_its_end(&cluster).await;
     spend(&cluster, &client, 3);
     spend(&cluster, &client, 2_000);
     cluster.kill(2);
     cluster.kill(3);
     tokio::time::sleep(Duration::from_millis(50)).await;
     let error = client.submit(Operations::new()).await.err().unwrap();
+    let said = error.to_string();
+    let ClientError::NoBeginning {
+        needed, answered, ..
+    } = error
+    else {
+        panic!("{said}");
+    };
+    assert_eq!((needed, answered.len()), (Some(3), 2), "{said}");
+}
+
+/// A client that doesn't try for long.
+async fn soon_at_its_end(cluster: &Cluster) -> Client {
+    let mut config = cluster.config();
+    config.expiry = Duration::from_millis(100);
+    cluster.client_with(config).await
+}
+
+#[tokio::test]
+async fn the_first_use_of_a_key_waits_for_a_quorum_to_come_back() {
+    let mut cluster = Cluster::honest().await;
+    *cluster.chain.space.lock().unwrap() = crate::account::ACCOUNTS;
+    let (client, returning) = (cluster.client().await, cluster.gateways[2].clone());
+    spend(&cluster, &client, 3);
+    cluster.kill(3);
+    returning.becomes(Truncates);
+    let comes_back = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        returning.becomes(Honest);
+    };
+    let (pending, ()) = tokio::join!(client.submit(Operations::new()), comes_back);
+    // The lost file may have signed up to 3 + 768.
+    assert_eq!(pending.unwrap().nonce().0, 772);
+}
+
+#[tokio::test]
+async fn whoever_reaches_nobody_is_told_at_once_and_whoever_reaches_some_who_they_are() {
+    let mut cluster = Cluster::honest().await;
+    for at in 1..4 {
+        cluster.kill(at);
+    }
+    // Of two that it was told of both must answer.
+    let mut config = cluster.config();
+    config.endpoints.truncate(2);
+    config.expiry = Duration::from_millis(100);
+    let client = Client::new(config).unwrap();
+    let error = client.submit(Operations::new()).await.err().unwrap();
+    let said = error.to_string();
+    let expected = "used here for the first time: 2 of the 2 validators that are asked must say which of them are \
+                    spent, and 1 did (v0 (http://";
+    assert!(said.contains(expected), "{said}");
+    assert!(
+        said.contains("of the others: no validator could be reached (v1 ("),
+        "{said}"
+    );
+    drop(client);
+
+    cluster.kill(0);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let begun = Instant::now();
+    let client = Client::new(cluster.config()).unwrap();
+    let error = client.submit(Operations::new()).await.err().unwrap();
     assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
+    assert!(begun.elapsed() < cluster.config().expiry);
 }
 
 /// As a load that goes on does it: the first nonce that is taken from a new file is a barrier's.

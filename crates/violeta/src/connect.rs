@@ -129,7 +129,7 @@ impl From<ClientError> for CliError {
             ClientError::Behind { .. } => CliError::failed(message).help(
                 "that is no lie: `violeta status` shows how far each validator is; wait, or name more of them",
             ),
-            ClientError::TooFewSay { .. } => {
+            ClientError::TooFewSay { .. } | ClientError::NoBeginning { .. } => {
                 CliError::failed(message).help("`violeta status` shows which validators answer")
             }
             ClientError::Unresolved { transaction, .. } => CliError::failed(message).help(format!(
@@ -363,6 +363,18 @@ mod tests {
         });
         assert_eq!(not_judged.cause, crate::error::Cause::Unverified);
         assert_eq!(not_judged.help.as_deref(), Some(TRUST_LACKS_KEY));
+        let no_beginning = CliError::from(ClientError::NoBeginning {
+            needed: Some(3),
+            asked: 4,
+            answered: vec!["v0".into(), "v1".into()],
+            others: None,
+        });
+        assert_eq!(no_beginning.cause, crate::error::Cause::Failed);
+        assert!(
+            no_beginning
+                .message
+                .contains("3 of the 4 validators that are asked must")
+        );
         let invalid = ClientError::Invalid("x".into());
         assert_eq!(CliError::from(invalid).cause, crate::error::Cause::Usage);
         let not_admitted = CliError::from(ClientError::NotTaken {

@@ -234,6 +234,7 @@ fn is_of_a_lost_quorum(error: &ClientError) -> bool {
             | ClientError::Expired { .. }
             | ClientError::Behind { .. }
             | ClientError::Overloaded { .. }
+            | ClientError::NoBeginning { .. }
     )
 }
 
