@@ -32,6 +32,7 @@
 struct Readme;
 
 mod batch;
+mod changes;
 mod cursor;
 mod error;
 mod files;
@@ -54,6 +55,7 @@ mod versions;
 mod writer;
 
 pub use batch::Batch;
+pub use changes::{Change, SpaceChange};
 pub use cursor::Staged;
 pub use error::StoreError;
 pub use history::History;

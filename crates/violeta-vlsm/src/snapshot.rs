@@ -22,8 +22,8 @@ use crate::tree::{Entry, Found, Next};
 /// that was rolled back may find its values gone.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    shared: Arc<Shared>,
-    version: Arc<Version>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) version: Arc<Version>,
     /// The log's era then.
     era: u64,
 }
@@ -46,6 +46,10 @@ impl PageCursor {
     /// remember nothing but the last key.
     pub fn after(key: &[u8]) -> Self {
         PageCursor(KeyPath::of(key))
+    }
+
+    pub(crate) fn path(&self) -> &KeyPath {
+        &self.0
     }
 }
 
@@ -380,7 +384,7 @@ fn other_space(other: &Space) -> Result<Place, StoreError> {
 }
 
 /// A page while it fills.
-struct Paging<T> {
+pub(crate) struct Paging<T> {
     items: Vec<T>,
     limit: usize,
     bytes: usize,
@@ -389,7 +393,7 @@ struct Paging<T> {
 }
 
 impl<T> Paging<T> {
-    fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Paging {
             items: Vec::new(),
             limit: limit.clamp(1, PAGE_ENTRIES_MAX),
@@ -399,7 +403,7 @@ impl<T> Paging<T> {
         }
     }
 
-    fn take(
+    pub(crate) fn take(
         &mut self,
         path: KeyPath,
         bytes: usize,
@@ -415,7 +419,7 @@ impl<T> Paging<T> {
         Ok(Next::Leaf)
     }
 
-    fn finish(self) -> Page<T> {
+    pub(crate) fn finish(self) -> Page<T> {
         Page {
             items: self.items,
             next: self.last.filter(|_| self.more).map(PageCursor),

@@ -21,6 +21,7 @@
 
 mod arena;
 mod codec;
+mod differ;
 mod find;
 mod group;
 mod lanes;
@@ -33,6 +34,7 @@ pub(crate) use arena::{Arena, Seat, Seated};
 pub(crate) use codec::{
     At, CHAIN_MAX, NODE_RECORD_BYTES_MAX, NodeSink, Record, Recorded, decode_tree, encode_tree,
 };
+pub(crate) use differ::{Sighting, differ};
 pub(crate) use find::Found;
 pub(crate) use node::{
     Child, Content, Hashed, Link, Place, SharedNode, Tree, View, bits, slots_of,

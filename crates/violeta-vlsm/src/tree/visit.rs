@@ -94,7 +94,7 @@ impl<F, V> Walk<'_, F, V> {
     }
 }
 
-fn set_nibble(path: &mut KeyPath, depth: usize, nibble: u8) {
+pub(super) fn set_nibble(path: &mut KeyPath, depth: usize, nibble: u8) {
     let byte = &mut path.0[depth / 2];
     *byte = match depth % 2 {
         0 => *byte & 0x0f | nibble << 4,

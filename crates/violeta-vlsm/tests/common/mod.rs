@@ -5,8 +5,8 @@
 #[path = "../../../violeta-proof/tests/naive/mod.rs"]
 pub(crate) mod naive;
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -238,5 +238,52 @@ pub(crate) fn check_changes(old: (&Snapshot, &State), new: (&Snapshot, &State)) 
             .collect();
         differ.retain(|_, (old, new)| old != new);
         assert_eq!(shown, by_path(differ.into_iter().collect()));
+    }
+    check_unproved_changes(old, new);
+}
+
+/// The same, spaces and values, as whoever trusts the store is told it.
+fn check_unproved_changes(old: (&Snapshot, &State), new: (&Snapshot, &State)) {
+    let (mut after, mut changed) = (None, Vec::new());
+    loop {
+        let page = new.0.changed_spaces(old.0, after, 2).unwrap();
+        assert!(page.items.len() <= 2);
+        changed.extend(page.items.into_iter().map(|space| {
+            let counts = [space.old, space.new].map(|record| record.map(|r| r.count as usize));
+            (space.name.to_vec(), counts)
+        }));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let names: BTreeSet<_> = old.1.keys().chain(new.1.keys()).collect();
+    let expected = names.into_iter().filter_map(|name| {
+        let spaces = [old.1.get(name), new.1.get(name)];
+        let counts = spaces.map(|space| space.map(BTreeMap::len));
+        (spaces[0] != spaces[1]).then(|| (name.clone(), counts))
+    });
+    assert_eq!(changed, by_path(expected.collect()));
+    for s in 0..5 {
+        let (mut after, mut shown) = (None, Vec::new());
+        loop {
+            let page = new.0.changes(old.0, &name(s), after, 3).unwrap();
+            assert!(page.items.len() <= 3);
+            shown.extend(page.items.into_iter().map(|change| {
+                let values = [change.old, change.new].map(|value| value.map(|v| v.to_vec()));
+                (change.key.to_vec(), values)
+            }));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let values = |model: &State| model.get(&name(s)).cloned().unwrap_or_default();
+        let [old, new] = [values(old.1), values(new.1)];
+        let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+        let both = (keys.into_iter()).map(|key| (key, [old.get(key), new.get(key)]));
+        let differ = both.filter(|(_, [old, new])| old != new);
+        let expected = differ.map(|(key, values)| (key.clone(), values.map(Option::<&_>::cloned)));
+        assert_eq!(shown, by_path(expected.collect()));
     }
 }
