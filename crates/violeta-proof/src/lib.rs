@@ -35,5 +35,8 @@ pub use history::{HistoryPath, Successor, Word};
 pub use key_proof::{KeyProof, VerifiedAnswer};
 pub use outcome_proof::{OutcomeProof, VerifiedOutcome};
 pub use stored_value::StoredValue;
-pub use tree::{ChangeProof, MultiProof, PartialTreeError, RangeProof, TreeProof, TreeProofError};
+pub use tree::{
+    ChangeProof, Chunk, MultiProof, PartialTreeError, RangeProof, TreeProof, TreeProofError,
+    VerifiedChunk,
+};
 pub use trust::Trust;

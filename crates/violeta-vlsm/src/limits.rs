@@ -13,6 +13,8 @@ pub const PAGE_ENTRIES_MAX: usize = 10_000;
 /// A page of a listing ends after the entry that takes it to this size, and so does a proof of a range or of changes by
 /// what was read for it.
 pub const PAGE_BYTES: usize = 4 << 20;
+/// Bytes of keys and values of a chunk of a snapshot that suit a network and a disk (vlsm.md §6: 1 to 4 MiB).
+pub const CHUNK_BYTES: usize = 2 << 20;
 /// Versions that one call for a key's history looks at.
 pub const HISTORY_VERSIONS_MAX: usize = 4_096;
 
@@ -53,6 +55,8 @@ pub const OPEN_FILES_MAX: usize = 64;
 const _: () = assert!(STORE_KEY_BYTES_MAX + STORE_VALUE_BYTES_MAX + 64 < u32::MAX as usize);
 // An operation's distance from its record's start fits its field.
 const _: () = assert!(BATCH_BYTES_MAX + BATCH_OPERATIONS_MAX * 40 < u32::MAX as usize);
+const _: () =
+    assert!(1 << 20 <= CHUNK_BYTES && CHUNK_BYTES <= violeta_proof::tree::CHUNK_BYTES_MAX);
 const _: () = assert!(PAGE_BYTES + STORE_VALUE_BYTES_MAX + STORE_KEY_BYTES_MAX < 64 << 20);
 // Sixteen spaces with the longest names fit one node record: digest, path, record, tree, name.
 const _: () = assert!(16 * (32 + 32 + 64 + 64 + 64 + STORE_SPACE_BYTES_MAX) < u16::MAX as usize);

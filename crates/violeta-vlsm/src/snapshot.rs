@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use violeta_proof::tree::prove::ProveError;
 use violeta_proof::tree::{
-    Branch, ChangeProof, End, KeyPath, MultiProof, PathRange, Place, RangeProof, Sides, SpacePlace,
-    SpaceProof, SpaceRecord, TreeProof, value_hash,
+    Branch, ChangeProof, Chunk, ChunkPlace, End, KeyPath, MultiProof, PathRange, Place, RangeProof,
+    Sides, SpacePlace, SpaceProof, SpaceRecord, TreeProof, value_hash,
 };
 use violeta_types::{Digest, Height};
 
@@ -15,7 +15,7 @@ use crate::error::StoreError;
 use crate::limits::{PAGE_BYTES, PAGE_ENTRIES_MAX};
 use crate::space::Space;
 use crate::store::{Shared, State, Version};
-use crate::subject::SpaceTree;
+use crate::subject::TreeSubject;
 use crate::tree::{Entry, Found, Next};
 
 /// One version. Cheap to clone, and wait-free: the writer never blocks it, nor it the writer. A snapshot of a version
@@ -228,8 +228,30 @@ impl Snapshot {
         ChangeProof::prove(Sides { old, new }, trees, range, |_| more())
     }
 
-    fn subject<'a>(&'a self, space: &'a Space) -> SpaceTree<'a> {
-        SpaceTree::new(&self.shared, space.tree())
+    /// The chunk that is asked for, of this version: all spaces, or all keys and values of a space, in a range of paths,
+    /// up to the one that takes it to `bytes` ([`CHUNK_BYTES`] is good, [`CHUNK_BYTES_MAX`] the most); of one at least.
+    /// What is left then, whoever verifies it is told
+    /// ([`VerifiedChunk::rest`](violeta_proof::VerifiedChunk::rest)).
+    ///
+    /// Nothing is kept from one question to the next, and equal versions give equal chunks: any replica answers any.
+    ///
+    /// [`CHUNK_BYTES`]: crate::limits::CHUNK_BYTES
+    /// [`CHUNK_BYTES_MAX`]: violeta_proof::tree::CHUNK_BYTES_MAX
+    ///
+    /// # Errors
+    /// If the range ends before it begins, or the disk fails, or doesn't hold what was written.
+    pub fn chunk(&self, place: &ChunkPlace, bytes: usize) -> Result<Chunk, ProveError<StoreError>> {
+        let Some(name) = &place.space else {
+            let top = TreeSubject::new(&self.shared, &self.version.top);
+            return Chunk::of_spaces(&top, &place.range, bytes);
+        };
+        let (proof, space) = self.prove_space(name).map_err(ProveError::Subject)?;
+        let tree = space.as_ref().map(|space| self.subject(space));
+        Chunk::of_keys(name.clone(), proof, tree.as_ref(), &place.range, bytes)
+    }
+
+    fn subject<'a>(&'a self, space: &'a Space) -> TreeSubject<'a> {
+        TreeSubject::new(&self.shared, space.tree())
     }
 
     /// What the top tree says of a space, its proof, and the space, if it is there.
@@ -363,7 +385,7 @@ impl Version {
 
 /// Whether there may be another, when there has been one: of `limit`, and of one at least, while not too much was read
 /// of the trees.
-fn up_to(limit: usize, trees: [Option<&SpaceTree<'_>>; 2]) -> impl FnMut() -> ControlFlow<()> {
+fn up_to(limit: usize, trees: [Option<&TreeSubject<'_>>; 2]) -> impl FnMut() -> ControlFlow<()> {
     let mut left = limit;
     move || {
         left = left.saturating_sub(1);

@@ -93,6 +93,12 @@ pub enum PartialTreeError {
         /// Where it is said to be.
         depth: usize,
     },
+    /// A leaf of a chunk without its value, or one beside the chunk's range with it.
+    #[error("a leaf at depth {depth} lacks its value, or has one where none belongs")]
+    LeafForm {
+        /// Where it is said to be.
+        depth: usize,
+    },
     /// The leaves of a change proof aren't what the shape asks for at this place.
     #[error("at depth {depth} the leaves don't fit the two versions' shapes")]
     LeafSides {

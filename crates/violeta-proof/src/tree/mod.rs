@@ -41,12 +41,14 @@
 //! | [`MultiProof`] | many keys, each present or absent | `multi.rs` on `partial.rs` |
 //! | [`RangeProof`] | all keys whose paths are in a range, page by page | `range.rs` on `partial.rs` |
 //! | [`ChangeProof`] | all keys in a range that differ between two versions | `change_proof.rs` on `changes.rs` |
+//! | [`Chunk`] | a part of a snapshot: all spaces, or keys and values, in a range | `chunk.rs` on `range.rs`, `partial.rs` |
 //!
 //! All but the first are made by [`prove`], from any tree that shows its nodes.
 
 mod change_proof;
 mod changes;
 mod changes_walk;
+mod chunk;
 mod error;
 mod multi;
 mod partial;
@@ -61,10 +63,14 @@ mod window;
 
 pub use change_proof::{Change, ChangeClaim, ChangeProof};
 pub use changes::{ChangedLeaf, ChangedTree, Kind, LeafChange, OpenPair, Sides};
+pub use chunk::{
+    CHUNK_BYTES_MAX, CHUNK_ENCODED_BYTES_MAX, Chunk, ChunkLeaf, ChunkPlace, KeysChunk, ListedSpace,
+    SpacesChunk, VerifiedChunk, VerifiedKeys, VerifiedSpaces,
+};
 pub use error::{PartialTreeError, Piece, Side};
 pub use multi::{MULTI_KEYS_MAX, MultiProof};
 pub use partial::{
-    Leaf, OpenNode, PROOF_DIGESTS_MAX, PROOF_LEAVES_MAX, PROOF_NODES_MAX, PartialTree,
+    Leaf, OpenNode, PROOF_DIGESTS_MAX, PROOF_LEAVES_MAX, PROOF_NODES_MAX, PartialTree, TreeLeaf,
 };
 pub use proof::{BRANCH_SIBLINGS_MAX, Branch, End, Place, TreePart, TreeProof, TreeProofError};
 pub use range::{Proved, RangeProof};

@@ -21,7 +21,9 @@
 //! leaf alone. The leaf of another key may stand where the window looks for something: it is part of the tree, and
 //! shows that nothing else is there.
 //!
-//! Keys stand beside the digests of their values, so what large values a proof is about is for the answer to carry.
+//! Keys stand beside the digests of their values, so what large values a proof is about is for the answer to carry. A
+//! [`Chunk`](super::Chunk) has the values in their place, or the spaces of the top tree: its leaves are another
+//! [`TreeLeaf`], and all else is the same.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
@@ -74,33 +76,66 @@ pub struct Leaf {
     pub value_hash: Digest,
 }
 
-impl Leaf {
-    pub(super) fn hash(&self) -> Digest {
+/// What an opened leaf of a partial tree says.
+pub trait TreeLeaf: Sized {
+    /// What its path is made of: a key, or the name of a space.
+    fn key(&self) -> &[u8];
+
+    /// The digest of the leaf.
+    fn hash(&self) -> Digest;
+
+    /// Whether it says as much as it has to: a leaf that merely stands where the window looks needn't be told whole.
+    fn fits(&self, is_inside: bool) -> bool {
+        let _ = is_inside;
+        true
+    }
+
+    /// It, as it stands where it isn't inside of the window.
+    #[must_use]
+    fn outside(self) -> Self {
+        self
+    }
+}
+
+impl TreeLeaf for Leaf {
+    fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    fn hash(&self) -> Digest {
         leaf_hash_of(&self.key, &self.value_hash)
     }
 }
 
 /// As much of a tree as shows all that a window of paths holds.
-#[derive(
-    Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PartialTree {
+pub struct PartialTree<L = Leaf> {
     /// The opened nodes, in preorder.
     pub nodes: Bounded<OpenNode, PROOF_NODES_MAX>,
     /// The opened leaves, in the order of their paths.
-    pub leaves: Bounded<Leaf, PROOF_LEAVES_MAX>,
+    pub leaves: Bounded<L, PROOF_LEAVES_MAX>,
     /// The digests of closed halves, in the order of their slots.
     pub digests: Bounded<Digest, PROOF_DIGESTS_MAX>,
 }
 
-impl PartialTree {
+impl<L> Default for PartialTree<L> {
+    fn default() -> Self {
+        PartialTree {
+            nodes: Bounded::default(),
+            leaves: Bounded::default(),
+            digests: Bounded::default(),
+        }
+    }
+}
+
+impl<L: TreeLeaf> PartialTree<L> {
     /// The root that this leads to, if it is the partial tree of `window`. `visit` is told the leaves within it, in
     /// order; none of that may be believed before the root was compared.
     pub(super) fn walk(
         &self,
         window: Window<'_>,
-        visit: impl FnMut(&KeyPath, &Leaf),
+        visit: impl FnMut(&KeyPath, &L),
     ) -> Result<Digest, PartialTreeError> {
         let walk = Walk {
             nodes: self.nodes.iter(),
@@ -113,9 +148,9 @@ impl PartialTree {
 }
 
 /// The rest of the three arrays, and whoever wants to know of leaves.
-struct Walk<'a, V> {
+struct Walk<'a, L, V> {
     nodes: std::slice::Iter<'a, OpenNode>,
-    leaves: std::slice::Iter<'a, Leaf>,
+    leaves: std::slice::Iter<'a, L>,
     digests: std::slice::Iter<'a, Digest>,
     visit: V,
 }
@@ -138,7 +173,7 @@ impl Frame<'_> {
     }
 }
 
-impl<V: FnMut(&KeyPath, &Leaf)> Walk<'_, V> {
+impl<L: TreeLeaf, V: FnMut(&KeyPath, &L)> Walk<'_, L, V> {
     fn root(mut self, window: Window<'_>) -> Result<Digest, PartialTreeError> {
         let root = if self.nodes.as_slice().is_empty() {
             match self.leaves.as_slice().is_empty() {
@@ -208,12 +243,16 @@ impl<V: FnMut(&KeyPath, &Leaf)> Walk<'_, V> {
     fn leaf(&mut self, prefix: &Prefix, window: Window<'_>) -> Result<Digest, PartialTreeError> {
         let missing = PartialTreeError::Missing(Piece::Leaf);
         let leaf = self.leaves.next().ok_or(missing)?;
-        let path = KeyPath::of(&leaf.key);
+        let path = KeyPath::of(leaf.key());
+        let depth = prefix.depth();
         if !prefix.span().holds(&path) {
-            let depth = prefix.depth();
             return Err(PartialTreeError::LeafElsewhere { depth });
         }
-        if holds(window, &path) {
+        let is_inside = holds(window, &path);
+        if !leaf.fits(is_inside) {
+            return Err(PartialTreeError::LeafForm { depth });
+        }
+        if is_inside {
             (self.visit)(&path, leaf);
         }
         Ok(leaf.hash())

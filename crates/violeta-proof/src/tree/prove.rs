@@ -21,7 +21,7 @@ use violeta_types::Digest;
 use super::error::PartialTreeError;
 use super::multi::{MultiProof, check_count};
 use super::partial::{
-    Leaf, OpenNode, PROOF_DIGESTS_MAX, PROOF_LEAVES_MAX, PROOF_NODES_MAX, PartialTree,
+    Leaf, OpenNode, PROOF_DIGESTS_MAX, PROOF_LEAVES_MAX, PROOF_NODES_MAX, PartialTree, TreeLeaf,
 };
 use super::range::RangeProof;
 use super::rules::{DEPTH_MAX, FANOUT, KeyPath};
@@ -29,8 +29,8 @@ use super::slots::{group, widest_without};
 use super::space::SpaceProof;
 use super::window::{self, PathRange, Prefix, Window, holds, meeting};
 
-/// A tree of one version, as whoever has it shows it to a prover.
-pub trait Subject {
+/// A tree of one version, as whoever has it shows it to a prover, with leaves as the proof has them.
+pub trait Subject<L = Leaf> {
     /// A node, opened.
     type Node;
     /// Why it can't be shown.
@@ -40,7 +40,7 @@ pub trait Subject {
     ///
     /// # Errors
     /// If it can't be read.
-    fn root(&self) -> Result<Option<Shown<Self::Node>>, Self::Error>;
+    fn root(&self) -> Result<Option<Shown<Self::Node, L>>, Self::Error>;
 
     /// Which slots of the node are filled.
     fn bitmap(&self, node: &Self::Node) -> u16;
@@ -56,14 +56,14 @@ pub trait Subject {
     ///
     /// # Errors
     /// If it can't be read.
-    fn child(&self, node: &Self::Node, slot: usize) -> Result<Shown<Self::Node>, Self::Error>;
+    fn child(&self, node: &Self::Node, slot: usize) -> Result<Shown<Self::Node, L>, Self::Error>;
 }
 
 /// What is in a place of a tree that isn't empty.
 #[derive(Clone, Debug)]
-pub enum Shown<N> {
+pub enum Shown<N, L = Leaf> {
     /// A single leaf.
-    Leaf(Leaf),
+    Leaf(L),
     /// A node, of two leaves or more.
     Node(N),
 }
@@ -105,30 +105,19 @@ impl MultiProof {
     }
 }
 
-impl RangeProof {
+impl<L: TreeLeaf> RangeProof<L> {
     /// Proves all that is in the range in the tree of a space, or without one if there is no space, in order up to the
     /// first leaf after which `visit` wants no more; the proof ends there in any case when it is as large as may be.
     ///
     /// # Errors
     /// If the tree can't be read, or the range ends before it begins.
-    pub fn prove<S: Subject>(
+    pub fn prove<S: Subject<L>>(
         space: SpaceProof,
         tree: Option<&S>,
         range: &PathRange,
-        mut visit: impl FnMut(&Leaf) -> ControlFlow<()>,
-    ) -> Result<RangeProof, ProveError<S::Error>> {
-        if range.is_empty() {
-            return Err(ProveError::Question(PartialTreeError::NothingAsked));
-        }
-        let mut through = None;
-        let tree = prove(tree, &[*range], |path, leaf, parts| {
-            if visit(leaf).is_continue() && !parts.are_nearly_full() {
-                return ControlFlow::Continue(());
-            }
-            // A range that ends with the one that was asked for isn't cut.
-            through = range.after(path).map(|_| *path);
-            ControlFlow::Break(())
-        })?;
+        visit: impl FnMut(&L) -> ControlFlow<()>,
+    ) -> Result<RangeProof<L>, ProveError<S::Error>> {
+        let (through, tree) = prove_range(tree, range, visit)?;
         Ok(RangeProof {
             space,
             through,
@@ -137,15 +126,49 @@ impl RangeProof {
     }
 }
 
+/// The partial tree of a range, or of its part up to a leaf: then that leaf's path too.
+pub(super) type Cut<L> = (Option<KeyPath>, PartialTree<L>);
+
+/// The partial tree of a range, or of its part up to the leaf at which `visit` breaks off or the proof is full.
+pub(super) fn prove_range<S: Subject<L>, L: TreeLeaf>(
+    tree: Option<&S>,
+    range: &PathRange,
+    mut visit: impl FnMut(&L) -> ControlFlow<()>,
+) -> Result<Cut<L>, ProveError<S::Error>> {
+    if range.is_empty() {
+        return Err(ProveError::Question(PartialTreeError::NothingAsked));
+    }
+    let mut through = None;
+    let tree = prove(tree, &[*range], |path, leaf, parts| {
+        if visit(leaf).is_continue() && !parts.are_nearly_full() {
+            return ControlFlow::Continue(());
+        }
+        // A range that ends with the one that was asked for isn't cut.
+        through = range.after(path).map(|_| *path);
+        ControlFlow::Break(())
+    })?;
+    Ok((through, tree))
+}
+
 /// The arrays of a partial tree, so far.
-#[derive(Default)]
-struct Parts {
+struct Parts<L> {
     nodes: Vec<OpenNode>,
-    leaves: Vec<Leaf>,
+    leaves: Vec<L>,
     digests: Vec<Digest>,
 }
 
-impl Parts {
+impl<L> Default for Parts<L> {
+    fn default() -> Self {
+        let (nodes, leaves, digests) = (Vec::new(), Vec::new(), Vec::new());
+        Parts {
+            nodes,
+            leaves,
+            digests,
+        }
+    }
+}
+
+impl<L> Parts<L> {
     /// Whether one more leaf, however deep, may be too much.
     fn are_nearly_full(&self) -> bool {
         // On the way to a leaf there are at most four digests a level on its left, and four on its right.
@@ -154,7 +177,7 @@ impl Parts {
             || self.digests.len() + 8 * DEPTH_MAX > PROOF_DIGESTS_MAX
     }
 
-    fn finish<E>(self) -> Result<PartialTree, ProveError<E>> {
+    fn finish<E>(self) -> Result<PartialTree<L>, ProveError<E>> {
         Ok(PartialTree {
             nodes: bounded(self.nodes, "nodes")?,
             leaves: bounded(self.leaves, "leaves")?,
@@ -194,11 +217,11 @@ struct Frame<'w, N> {
 }
 
 /// Writes down the partial tree of a window, or of its part up to the leaf at which `visit` breaks off.
-fn prove<S: Subject>(
+fn prove<S: Subject<L>, L: TreeLeaf>(
     tree: Option<&S>,
     window: Window<'_>,
-    visit: impl FnMut(&KeyPath, &Leaf, &Parts) -> ControlFlow<()>,
-) -> Result<PartialTree, ProveError<S::Error>> {
+    visit: impl FnMut(&KeyPath, &L, &Parts<L>) -> ControlFlow<()>,
+) -> Result<PartialTree<L>, ProveError<S::Error>> {
     let mut prover = Prover {
         parts: Parts::default(),
         is_cut: false,
@@ -214,15 +237,15 @@ fn prove<S: Subject>(
     prover.parts.finish()
 }
 
-struct Prover<V> {
-    parts: Parts,
+struct Prover<L, V> {
+    parts: Parts<L>,
     /// Whether `visit` has broken off: all that is to the right is outside of the window.
     is_cut: bool,
     visit: V,
 }
 
-impl<V: FnMut(&KeyPath, &Leaf, &Parts) -> ControlFlow<()>> Prover<V> {
-    fn tree<S: Subject>(
+impl<L: TreeLeaf, V: FnMut(&KeyPath, &L, &Parts<L>) -> ControlFlow<()>> Prover<L, V> {
+    fn tree<S: Subject<L>>(
         &mut self,
         tree: &S,
         root: S::Node,
@@ -264,7 +287,7 @@ impl<V: FnMut(&KeyPath, &Leaf, &Parts) -> ControlFlow<()>> Prover<V> {
         }
     }
 
-    fn open<'w, S: Subject>(
+    fn open<'w, S: Subject<L>>(
         &mut self,
         tree: &S,
         node: S::Node,
@@ -287,10 +310,12 @@ impl<V: FnMut(&KeyPath, &Leaf, &Parts) -> ControlFlow<()>> Prover<V> {
         })
     }
 
-    fn leaf(&mut self, leaf: Leaf, window: Window<'_>) {
-        let path = KeyPath::of(&leaf.key);
+    fn leaf(&mut self, leaf: L, window: Window<'_>) {
+        let path = KeyPath::of(leaf.key());
+        let is_inside = holds(window, &path);
+        let leaf = if is_inside { leaf } else { leaf.outside() };
         self.parts.leaves.push(leaf);
-        if let Some(leaf) = self.parts.leaves.last().filter(|_| holds(window, &path)) {
+        if let Some(leaf) = self.parts.leaves.last().filter(|_| is_inside) {
             self.is_cut |= (self.visit)(&path, leaf, &self.parts).is_break();
         }
     }

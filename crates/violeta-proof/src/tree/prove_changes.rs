@@ -11,7 +11,9 @@ use violeta_types::Digest;
 use super::change_proof::{Change, ChangeProof};
 use super::changes::{ChangedLeaf, ChangedTree, Kind, LeafChange, OpenPair, Sides};
 use super::error::{PartialTreeError, Side};
-use super::partial::{Leaf, OpenNode, PROOF_DIGESTS_MAX, PROOF_LEAVES_MAX, PROOF_NODES_MAX};
+use super::partial::{
+    Leaf, OpenNode, PROOF_DIGESTS_MAX, PROOF_LEAVES_MAX, PROOF_NODES_MAX, TreeLeaf,
+};
 use super::prove::{ProveError, Shown, Subject, bounded, check_depth};
 use super::rules::{DEPTH_MAX, FANOUT, KeyPath, node_hash};
 use super::slots::{group, widest_closed};

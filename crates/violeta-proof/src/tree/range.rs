@@ -14,21 +14,22 @@ use serde::{Deserialize, Serialize};
 use violeta_types::Digest;
 
 use super::error::{PartialTreeError, Side};
-use super::partial::{Leaf, PartialTree};
+use super::partial::{Leaf, PartialTree, TreeLeaf};
 use super::rules::{KeyPath, value_hash};
 use super::space::SpaceProof;
 use super::window::PathRange;
 
-/// Proof of all keys of a space whose paths are in a range, in the version with a certain root.
+/// Proof of all keys of a space whose paths are in a range, in the version with a certain root. Its leaves have the
+/// digests of values; in a [`KeysChunk`](super::KeysChunk), the values.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RangeProof {
+pub struct RangeProof<L = Leaf> {
     /// The space in the top tree.
     pub space: SpaceProof,
     /// If the range is proved in part only: the path of the last leaf.
     pub through: Option<KeyPath>,
     /// The range in the space's tree. Of a space that isn't there: nothing.
-    pub tree: PartialTree,
+    pub tree: PartialTree<L>,
 }
 
 /// What of the range that was asked for is proved.
@@ -65,7 +66,27 @@ impl Proved {
     }
 }
 
-impl RangeProof {
+/// Tells `visit` all leaves of the part of `asked` that a tree proves, and returns which part that is, and the root that
+/// the tree leads to, which is still to be compared.
+pub(super) fn walk_range<L: TreeLeaf>(
+    tree: &PartialTree<L>,
+    through: Option<&KeyPath>,
+    asked: &PathRange,
+    mut visit: impl FnMut(&L),
+) -> Result<(Proved, Digest), PartialTreeError> {
+    let proved = Proved::of(asked, through)?;
+    let mut last = None;
+    let found = tree.walk(&[proved.range], |path, leaf| {
+        last = Some(*path);
+        visit(leaf);
+    })?;
+    if through.is_some() && through != last.as_ref() {
+        return Err(PartialTreeError::CutElsewhere);
+    }
+    Ok((proved, found))
+}
+
+impl<L: TreeLeaf> RangeProof<L> {
     /// Tells `visit` all leaves of the part of `asked` that is proved, in the order of their paths, and returns which
     /// part that is. Until this has returned without an error, nothing that `visit` was told may be believed.
     ///
@@ -76,23 +97,17 @@ impl RangeProof {
         root: &Digest,
         space: &[u8],
         asked: &PathRange,
-        mut visit: impl FnMut(&Leaf),
+        visit: impl FnMut(&L),
     ) -> Result<Proved, PartialTreeError> {
-        let proved = Proved::of(asked, self.through.as_ref())?;
         let tree_root = self.space.tree_root(root, space);
         let tree_root = tree_root.map_err(PartialTreeError::space(Side::New))?;
-        let mut last = None;
-        let found = self.tree.walk(&[proved.range], |path, leaf| {
-            last = Some(*path);
-            visit(leaf);
-        })?;
+        let (proved, found) = walk_range(&self.tree, self.through.as_ref(), asked, visit)?;
         PartialTreeError::require_root(Side::New, found, tree_root)?;
-        if self.through.is_some() && self.through != last {
-            return Err(PartialTreeError::CutElsewhere);
-        }
         Ok(proved)
     }
+}
 
+impl RangeProof {
     /// Checks that in the version whose root is `root` the claimed keys, with these values, in this order, are all that
     /// `space` has in the part of `asked` that is proved, and returns which part that is.
     ///

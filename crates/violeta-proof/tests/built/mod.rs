@@ -7,7 +7,7 @@ use std::convert::Infallible;
 
 use violeta_proof::tree::prove::{Shown, Subject};
 use violeta_proof::tree::{
-    Branch, FANOUT, KeyPath, Leaf, SpaceKind, SpacePlace, SpaceProof, SpaceRecord, leaf_hash_of,
+    Branch, FANOUT, KeyPath, Leaf, SpaceKind, SpacePlace, SpaceProof, SpaceRecord, TreeLeaf,
     node_hash, slots_root, value_hash,
 };
 use violeta_types::Digest;
@@ -16,32 +16,32 @@ use crate::naive::{self, State};
 
 /// What is in a place.
 #[derive(Clone)]
-pub(crate) enum Place {
-    Leaf(Leaf),
-    Node(Box<Node>),
+pub(crate) enum Place<L> {
+    Leaf(L),
+    Node(Box<Node<L>>),
 }
 
 #[derive(Clone)]
-pub(crate) struct Node {
+pub(crate) struct Node<L> {
     slots: [Option<Digest>; FANOUT],
-    children: BTreeMap<usize, Place>,
+    children: BTreeMap<usize, Place<L>>,
 }
 
-impl Node {
+impl<L> Node<L> {
     fn bitmap(&self) -> u16 {
         self.children.keys().map(|slot| 1 << slot).sum()
     }
 }
 
-impl Place {
+impl<L: TreeLeaf + Clone> Place<L> {
     fn digest(&self) -> Digest {
         match self {
-            Place::Leaf(leaf) => leaf_hash_of(&leaf.key, &leaf.value_hash),
+            Place::Leaf(leaf) => leaf.hash(),
             Place::Node(node) => node_hash(node.bitmap(), &slots_root(&node.slots).unwrap()),
         }
     }
 
-    fn show(&self) -> Shown<&Node> {
+    fn show(&self) -> Shown<&Node<L>, L> {
         match self {
             Place::Leaf(leaf) => Shown::Leaf(leaf.clone()),
             Place::Node(node) => Shown::Node(node),
@@ -50,20 +50,12 @@ impl Place {
 }
 
 /// A tree, or none.
-pub(crate) struct Tree(Option<Place>);
+pub(crate) struct Tree<L = Leaf>(Option<Place<L>>);
 
-impl Tree {
-    pub(crate) fn of(keys: &BTreeMap<Vec<u8>, Vec<u8>>) -> Tree {
-        let leaf = |(key, value): (&Vec<u8>, &Vec<u8>)| {
-            let key_bytes = key.clone().try_into().unwrap();
-            let value_hash = value_hash(value);
-            let leaf = Leaf {
-                key: key_bytes,
-                value_hash,
-            };
-            (KeyPath::of(key), leaf)
-        };
-        let mut leaves: Vec<_> = keys.iter().map(leaf).collect();
+impl<L: TreeLeaf + Clone> Tree<L> {
+    pub(crate) fn of_leaves(leaves: impl IntoIterator<Item = L>) -> Tree<L> {
+        let leaves = leaves.into_iter();
+        let mut leaves: Vec<_> = leaves.map(|leaf| (KeyPath::of(leaf.key()), leaf)).collect();
         leaves.sort_by_key(|(path, _)| *path);
         Tree(build(&leaves, 0))
     }
@@ -73,7 +65,16 @@ impl Tree {
     }
 }
 
-fn build(leaves: &[(KeyPath, Leaf)], depth: usize) -> Option<Place> {
+impl Tree {
+    pub(crate) fn of(keys: &BTreeMap<Vec<u8>, Vec<u8>>) -> Tree {
+        Tree::of_leaves(keys.iter().map(|(key, value)| Leaf {
+            key: key.clone().try_into().unwrap(),
+            value_hash: value_hash(value),
+        }))
+    }
+}
+
+fn build<L: TreeLeaf + Clone>(leaves: &[(KeyPath, L)], depth: usize) -> Option<Place<L>> {
     match leaves {
         [] => return None,
         [(_, leaf)] => return Some(Place::Leaf(leaf.clone())),
@@ -93,27 +94,27 @@ fn build(leaves: &[(KeyPath, Leaf)], depth: usize) -> Option<Place> {
 }
 
 /// Shows a tree. Its nodes are references into it.
-pub(crate) struct Shower<'a>(pub(crate) &'a Tree);
+pub(crate) struct Shower<'a, L = Leaf>(pub(crate) &'a Tree<L>);
 
-impl<'a> Subject for Shower<'a> {
-    type Node = &'a Node;
+impl<'a, L: TreeLeaf + Clone> Subject<L> for Shower<'a, L> {
+    type Node = &'a Node<L>;
     type Error = Infallible;
 
-    fn root(&self) -> Result<Option<Shown<&'a Node>>, Infallible> {
+    fn root(&self) -> Result<Option<Shown<&'a Node<L>, L>>, Infallible> {
         Ok(self.0.0.as_ref().map(Place::show))
     }
 
-    fn bitmap(&self, node: &&'a Node) -> u16 {
+    fn bitmap(&self, node: &&'a Node<L>) -> u16 {
         node.bitmap()
     }
 
-    fn half(&self, node: &&'a Node, first: usize, width: usize) -> Result<Digest, Infallible> {
+    fn half(&self, node: &&'a Node<L>, first: usize, width: usize) -> Result<Digest, Infallible> {
         let mut alone = [None; FANOUT];
         alone[first..first + width].copy_from_slice(&node.slots[first..first + width]);
         Ok(slots_root(&alone).unwrap())
     }
 
-    fn child(&self, node: &&'a Node, slot: usize) -> Result<Shown<&'a Node>, Infallible> {
+    fn child(&self, node: &&'a Node<L>, slot: usize) -> Result<Shown<&'a Node<L>, L>, Infallible> {
         Ok(node.children[&slot].show())
     }
 }

@@ -14,7 +14,9 @@ use std::time::Duration;
 use naive::State;
 use proptest::prelude::*;
 use violeta_journal::{Disk, MemoryDisk};
-use violeta_proof::tree::{KeyPath, PathRange, Sides, value_hash};
+use violeta_proof::tree::{
+    Chunk, ChunkPlace, KeyPath, PathRange, Sides, VerifiedChunk, value_hash,
+};
 use violeta_types::{Digest, Height};
 use violeta_vlsm::{Batch, Options, Snapshot, Store, StoreError, Writer};
 
@@ -147,10 +149,37 @@ pub(crate) fn check(snapshot: &Snapshot, model: &State, keys: u16) {
         check_entries(snapshot, &space, there);
         check_many(snapshot, &space, there, keys);
     }
+    assert_eq!(handed_over(snapshot, 90), *model);
     let listed = snapshot.spaces(None, 1_000).unwrap();
     let mut names: Vec<_> = listed.items.iter().map(|(name, _)| name.to_vec()).collect();
     names.sort();
     assert_eq!(names, model.keys().cloned().collect::<Vec<_>>());
+}
+
+/// Who knows the snapshot's root and gets chunks has this.
+fn handed_over(snapshot: &Snapshot, bytes: usize) -> State {
+    let (mut state, mut asked) = (State::new(), vec![ChunkPlace::SPACES]);
+    while let Some(place) = asked.pop() {
+        let encoded = snapshot.chunk(&place, bytes).unwrap().encode();
+        let chunk = Chunk::decode(&encoded).unwrap();
+        let chunk = chunk.verify(&snapshot.root()).unwrap();
+        asked.extend(chunk.rest());
+        match chunk {
+            VerifiedChunk::Spaces(chunk) => asked.extend(chunk.spaces().iter().map(|space| {
+                state.insert(space.name.to_vec(), BTreeMap::new());
+                ChunkPlace {
+                    space: Some(space.name.clone()),
+                    range: PathRange::ALL,
+                }
+            })),
+            VerifiedChunk::Keys(chunk) => {
+                let keys = state.get_mut(&chunk.name()[..]).unwrap();
+                let entries = chunk.entries().iter();
+                keys.extend(entries.map(|(key, value)| (key.to_vec(), value.to_vec())));
+            }
+        }
+    }
+    state
 }
 
 /// The space, read page by page.
