@@ -272,6 +272,12 @@ impl Client {
         self.roster().exceeds_faults(endpoints, committee)
     }
 
+    /// Whether these endpoints are a quorum.
+    pub(crate) fn is_quorum(&self, endpoints: impl IntoIterator<Item = usize>) -> bool {
+        let committee = self.0.trust.committee();
+        self.roster().is_quorum(endpoints, committee)
+    }
+
     /// How an endpoint is called in messages.
     pub(crate) fn name(&self, at: usize) -> String {
         let url = self.0.endpoints[at].url.as_str().trim_end_matches('/');

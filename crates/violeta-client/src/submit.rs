@@ -6,7 +6,8 @@
 //!                   (then one of them is honest, and includes them); who fails is replaced at once
 //!   certificate     the outcome's proof is fetched and verified: a Receipt, or a proved refusal
 //!   expiry          a barrier, sent to all until those who took it hold more than f, makes a block; a certified state
-//!                   after the expiry, of one of more than f of the stake, shows the nonce spent or not: proved
+//!                   after the expiry, of one of more than f of the stake, shows the nonce spent or not: proved; all are
+//!                   asked for the outcome meanwhile
 //! ```
 //!
 //! Sending more than once is safe: it's the same transaction, executed once at the most.
@@ -391,17 +392,20 @@ impl Client {
     }
 
     /// Learns which nonces are resolved, from the certified states of validators of more than f of the stake: the others
-    /// may have been cut off long ago, or show old states for ever. Gives the newest of these states; none on a chain
-    /// without a block. If fewer answer while the rest are waited for, what they have is true nonetheless.
+    /// may have been cut off long ago, or show old states for ever. Gives the newest of these states. If fewer answer
+    /// while the rest are waited for, what they have is true nonetheless.
+    ///
+    /// None if nobody proves a state, and somebody says that there is no block: that proves nothing, and one who lost its
+    /// disk says it of every chain. So it doesn't stand for an answer; but once a quorum says so, the rest needn't be
+    /// waited for as long as they like.
     async fn learn(&self) -> Result<Option<Standing>, ClientError> {
         let nonces = &self.signer()?.nonces;
         let mut failures = Failures::default();
         let mut asks = Asks::new(self.accounts().await);
         let (mut answered, mut newest) = (BTreeSet::new(), None::<Standing>);
+        let mut without_block = BTreeSet::new();
         while let Some((at, standing)) = asks.next().await {
-            if !matches!(&standing, Err(no_proof) if no_proof.is_silence()) {
-                asks.hurry();
-            }
+            let is_silence = matches!(&standing, Err(no_proof) if no_proof.is_silence());
             match standing {
                 Ok(standing) => {
                     answered.insert(at);
@@ -416,15 +420,26 @@ impl Client {
                     {
                         newest = Some(standing);
                     }
+                    asks.hurry();
                 }
-                Err(no_proof) if has_no_block(&no_proof) => drop(answered.insert(at)),
-                Err(no_proof) => failures.add_no_proof(self, at, "an account", no_proof),
+                Err(no_proof) if has_no_block(&no_proof) => {
+                    without_block.insert(at);
+                    if self.is_quorum(without_block.iter().copied()) {
+                        asks.hurry();
+                    }
+                }
+                Err(no_proof) => {
+                    failures.add_no_proof(self, at, "an account", no_proof);
+                    if !is_silence {
+                        asks.hurry();
+                    }
+                }
             }
             if self.exceeds_faults(answered.iter().copied()) {
                 break;
             }
         }
-        match answered.is_empty() {
+        match answered.is_empty() && without_block.is_empty() {
             true => Err(failures.into_error()),
             false => Ok(newest),
         }
@@ -734,36 +749,53 @@ impl Client {
         settled.unwrap_or(Err(unresolved))
     }
 
+    /// Two proofs end it, and they are looked for side by side: who keeps or delays the one doesn't keep the other.
     async fn settle_at_last(
         &self,
         transaction: TxId,
         nonce: Nonce,
         expires: TimeMs,
     ) -> Result<Receipt, ClientError> {
-        let pause = Duration::from_millis(PAUSE_MS);
+        tokio::select! {
+            biased;
+            receipt = self.until_outcome(transaction) => Ok(receipt),
+            () = self.until_impossible(nonce, expires) => Err(ClientError::Expired { transaction }),
+        }
+    }
+
+    /// Asks for an outcome until somebody proves one.
+    async fn until_outcome(&self, transaction: TxId) -> Receipt {
+        loop {
+            if let Ok(Some(receipt)) = self.outcome(transaction).await {
+                return receipt;
+            }
+            tokio::time::sleep(Duration::from_millis(NUDGE_MS)).await;
+        }
+    }
+
+    /// Asks for the chain's state, and sees to it that its time goes on, until a state is proved in which a nonce is
+    /// unspent after its expiry. Whatever leaves a trace spends its nonce: from then on nothing can. Of a nonce that is
+    /// spent this never ends.
+    async fn until_impossible(&self, nonce: Nonce, expires: TimeMs) {
         let mut nudge_at = Instant::now();
         loop {
             let learnt = self.learn().await;
-            // Whatever leaves a trace spends its nonce: what is unspent needs no outcome, and never will have one once its
-            // time is over. Where nothing is learnt it may be spent.
-            let may_be_spent = learnt.as_ref().map_or(true, |standing| {
-                let account = standing.as_ref().and_then(|(account, _)| account.as_ref());
-                account.is_some_and(|account| account.is_spent(nonce))
+            let newest = learnt.as_ref().ok().and_then(Option::as_ref);
+            let over = newest.is_some_and(|(_, head)| head.head().time > expires);
+            let spent = newest.is_some_and(|(account, _)| {
+                account
+                    .as_ref()
+                    .is_some_and(|account| account.is_spent(nonce))
             });
-            let over = (learnt.as_ref().ok().and_then(Option::as_ref))
-                .is_some_and(|(_, head)| head.head().time > expires);
-            if over && !may_be_spent {
-                return Err(ClientError::Expired { transaction });
+            if over && !spent {
+                return;
             }
             // The chain's time lags behind the clock's: one block may not be enough. And a chain may have none.
             if !over && Instant::now() >= nudge_at {
                 nudge_at = Instant::now() + Duration::from_millis(NUDGE_MS);
                 self.nudge().await;
             }
-            if may_be_spent && let Ok(Some(receipt)) = self.outcome(transaction).await {
-                return Ok(receipt);
-            }
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
         }
     }
 

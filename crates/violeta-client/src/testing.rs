@@ -14,7 +14,9 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use violeta_crypto::ValidatorSecretKey;
+use violeta_crypto::{
+    BlsThreshold, Dealing, ShareSigner, Threshold, ThresholdMessage, ValidatorSecretKey,
+};
 use violeta_proof::tree::{
     Branch, End, FANOUT, KeyPath, Place, SpaceRecord, leaf_hash, node_hash, slots_root, top_hash,
 };
@@ -80,6 +82,8 @@ pub(crate) enum Manner {
     Swallows,
     /// Takes transactions that it can give to nobody, and hears of no block after the first.
     CutOff,
+    /// Lost its disk: it passes on what it takes, and knows of no block yet.
+    HasNoBlock,
 }
 
 type State_ = BTreeMap<Vec<u8>, StoredValue>;
@@ -107,6 +111,8 @@ pub(crate) struct Chain {
     pub(crate) refuses: Mutex<Option<Refusal>>,
     /// The nonces that were spent, on a chain whose one space is that of accounts: they are all that its state says.
     spent: Mutex<Option<Vec<u64>>>,
+    /// Heads have a seal, for whoever asks for one; else all get certificates.
+    has_seals: Mutex<bool>,
 }
 
 pub(crate) fn chain_id() -> ChainId {
@@ -121,6 +127,7 @@ impl Chain {
             space: Mutex::new(SPACE),
             refuses: Mutex::default(),
             spent: Mutex::default(),
+            has_seals: Mutex::default(),
         })
     }
 
@@ -143,6 +150,20 @@ impl Chain {
 
     fn space(&self) -> &'static [u8] {
         *self.space.lock().unwrap()
+    }
+
+    /// Whoever asks for a head's seal gets it from now on.
+    pub(crate) fn seal_heads(&self) {
+        *self.has_seals.lock().unwrap() = true;
+    }
+
+    /// The word for a head that a question asks for.
+    fn vouch(&self, head: &Head, query: &BTreeMap<String, String>) -> Vouch {
+        let wants_seal = query.get("vouch").is_some_and(|vouch| vouch == "seal");
+        match wants_seal && *self.has_seals.lock().unwrap() {
+            true => Vouch::Seal(seal(head)),
+            false => Vouch::Certificate(certificate(head, secret)),
+        }
     }
 
     /// Time of the blocks to come.
@@ -294,6 +315,31 @@ fn certificate(head: &Head, secret: impl Fn(u8) -> ValidatorSecretKey) -> Certif
     }
 }
 
+/// The secret of a group of one, and its public side.
+fn group() -> (Dealing, BlsThreshold) {
+    let dealing = violeta_crypto::deal(1, 1, [9; 32]).unwrap();
+    let public = BlsThreshold::new(&dealing.group_key, &dealing.share_keys, 1).unwrap();
+    (dealing, public)
+}
+
+/// What a client trusts that knows the group's key and no committee.
+pub(crate) fn group_trust() -> Trust {
+    Trust::in_group(chain_id(), group().0.group_key)
+}
+
+fn seal(head: &Head) -> Seal {
+    let (dealing, public) = group();
+    let id = head.id();
+    let message = ThresholdMessage::seal(&id);
+    let share = dealing.secret_shares[0].share(&message);
+    let combined = public.combine(&message, &[(ValidatorIndex(0), share)]);
+    Seal {
+        height: head.height,
+        head: id,
+        signature: combined.signature.unwrap(),
+    }
+}
+
 fn slots(state: &State_) -> [Option<Digest>; FANOUT] {
     let mut slots = [None; FANOUT];
     for (key, value) in state {
@@ -374,6 +420,8 @@ fn place(state: &State_, key: &[u8]) -> (Option<StoredValue>, Place) {
 pub(crate) struct Gateway {
     index: u16,
     manner: Mutex<Manner>,
+    /// How long it takes before it does anything.
+    delay: Mutex<Duration>,
     chain: Arc<Chain>,
     received: Mutex<Vec<Bytes>>,
     pub(crate) address: SocketAddr,
@@ -387,6 +435,10 @@ impl Gateway {
 
     pub(crate) fn becomes(&self, manner: Manner) {
         *self.manner.lock().unwrap() = manner;
+    }
+
+    pub(crate) fn takes_its_time(&self, delay: Duration) {
+        *self.delay.lock().unwrap() = delay;
     }
 
     fn manner(&self) -> Manner {
@@ -451,18 +503,24 @@ async fn take_batch(State(gateway): Shared, body: Bytes) -> Response {
     violeta_types::encode(&verdicts).into_response()
 }
 
-async fn outcome(State(gateway): Shared, Path(id): Path<String>) -> Response {
+async fn outcome(
+    State(gateway): Shared,
+    Path(id): Path<String>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Response {
     if gateway.manner() == Manner::HidesOutcomes {
         tokio::time::sleep(Duration::from_secs(3_600)).await;
     }
     let proof = gateway.chain.outcome_proof(&id.parse().unwrap());
     let knows = |proof: &OutcomeProof| match gateway.manner() {
         Manner::CutOff => proof.outcome.height <= Height(1),
+        Manner::HasNoBlock => false,
         _ => true,
     };
     let Some(mut proof) = proof.filter(knows) else {
         return error(ErrorCode::NotFound);
     };
+    proof.vouch = gateway.chain.vouch(&proof.head, &query);
     if gateway.manner() == Manner::ForgesOutcomes {
         proof.outcome.refused = Some((None, Refusal::Unauthorised));
     }
@@ -485,6 +543,7 @@ async fn key(
             return error(ErrorCode::NotYetCertified);
         }
         Manner::CutOff => 1,
+        Manner::HasNoBlock => return error(ErrorCode::NotYetCertified),
         _ => asked.unwrap_or(newest),
     };
     let about = match manner {
@@ -494,6 +553,7 @@ async fn key(
     let Some(mut proof) = gateway.chain.key_proof(&namespace, &about, height) else {
         return error(ErrorCode::NotYetCertified);
     };
+    proof.vouch = gateway.chain.vouch(&proof.head, &query);
     match manner {
         Manner::ForgesValue => {
             proof.value = Some(StoredValue {
@@ -613,6 +673,8 @@ async fn say_who(
     if gateway.manner() == Manner::Hangs {
         tokio::time::sleep(Duration::from_secs(3_600)).await;
     }
+    let delay = *gateway.delay.lock().unwrap();
+    tokio::time::sleep(delay).await;
     let mut response = next.run(request).await;
     let mut headers = HeaderMap::new();
     headers.insert(VALIDATOR_HEADER, gateway.index.into());
@@ -637,6 +699,7 @@ impl Cluster {
             let gateway = Arc::new(Gateway {
                 index,
                 manner: Mutex::new(manner),
+                delay: Mutex::default(),
                 chain: chain.clone(),
                 received: Mutex::default(),
                 address: listener.local_addr().unwrap(),

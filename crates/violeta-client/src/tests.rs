@@ -107,7 +107,7 @@ async fn a_word_that_the_client_has_no_key_for_is_nobody_s_lie() {
     let group_key = violeta_types::GroupPublicKey([1; 96]);
     config.trust = violeta_proof::Trust::in_group(writer.chain(), group_key);
     let reader = Client::new(config).unwrap();
-    // These gateways answer with certificates, whatever they are asked for.
+    // This chain's heads have no seals yet: gateways answer with certificates, whatever they are asked for.
     let error = reader.get(SPACE, "alice", At::Certified).await.unwrap_err();
     let lacking = matches!(
         error,
@@ -912,6 +912,80 @@ async fn a_full_spread_is_freed_on_a_chain_without_a_block() {
     client.put(SPACE, "alice", "1").await.unwrap();
     assert_eq!(cluster.chain.height(), 2, "a barrier and the put");
     assert_eq!(client.unresolved(), 0);
+}
+
+/// The first validator is sound and slow; the second lost its disk, and says at once that there is no block. A block is
+/// there, with this receipt, and the client that made it is gone.
+async fn with_a_slow_one_and_one_without_a_block() -> (Cluster, crate::Receipt) {
+    let cluster = Cluster::honest().await;
+    cluster.chain.keep_accounts();
+    let client = expiring(&cluster, LONG).await;
+    let receipt = client.put(SPACE, "alice", "1").await.unwrap();
+    cluster.chain.seal_heads();
+    cluster.gateways[0].takes_its_time(Duration::from_millis(200));
+    cluster.gateways[1].becomes(HasNoBlock);
+    (cluster, receipt)
+}
+
+/// A client that was told of these two, and of the group's key: it takes the word of one of them for enough.
+fn told_of_two_and_the_groups_key(cluster: &Cluster) -> Client {
+    let mut config = cluster.config();
+    config.endpoints.truncate(2);
+    config.trust = crate::testing::group_trust();
+    Client::new(config).unwrap()
+}
+
+#[tokio::test]
+async fn an_outcome_is_found_out_though_one_without_a_block_answers_first() {
+    let (cluster, receipt) = with_a_slow_one_and_one_without_a_block().await;
+    let client = told_of_two_and_the_groups_key(&cluster);
+    let expires = TimeMs(crate::client::now_ms().0 - 1);
+    let id = receipt.outcome.transaction;
+    let fate = client.fate(id, Nonce(1), expires).await.unwrap();
+    assert_eq!(fate.outcome, receipt.outcome);
+}
+
+#[tokio::test]
+async fn a_fate_is_found_out_though_one_without_a_block_answers_first() {
+    let (cluster, _) = with_a_slow_one_and_one_without_a_block().await;
+    cluster.chain.go_by_the_time_of_day();
+    let client = told_of_two_and_the_groups_key(&cluster);
+    let fate = fate_of_one_that_is_lost(&client).await;
+    assert!(matches!(fate, Err(ClientError::Expired { .. })), "{fate:?}");
+}
+
+#[tokio::test]
+async fn a_full_spread_is_freed_though_one_without_a_block_answers_first() {
+    let (cluster, _) = with_a_slow_one_and_one_without_a_block().await;
+    cluster.chain.go_by_the_time_of_day();
+    sign_and_be_lost(&cluster, Nonce(2), UNDER_WAY_MAX, Duration::ZERO);
+    let client = told_of_two_and_the_groups_key(&cluster);
+    let submitting = client.submit(Operations::new());
+    let submitted = tokio::time::timeout(Duration::from_secs(10), submitting).await;
+    drop(
+        submitted
+            .expect("the slow one tells what is spent")
+            .unwrap(),
+    );
+}
+
+#[tokio::test]
+async fn an_outcome_is_found_out_though_a_liar_and_one_who_lags_answer_first() {
+    let cluster = Cluster::honest().await;
+    cluster.chain.keep_accounts();
+    let client = expiring(&cluster, LONG).await;
+    client.put(SPACE, "alice", "1").await.unwrap();
+    let receipt = client.put(SPACE, "alice", "2").await.unwrap();
+    // Both prove the state before it, in which its nonce is unspent.
+    cluster.gateways[0].becomes(CutOff);
+    cluster.gateways[1].becomes(CutOff);
+    for slow in &cluster.gateways[2..] {
+        slow.takes_its_time(Duration::from_millis(200));
+    }
+    let expires = TimeMs(crate::client::now_ms().0 - 1);
+    let id = receipt.outcome.transaction;
+    let fate = client.fate(id, Nonce(2), expires).await.unwrap();
+    assert_eq!(fate.outcome, receipt.outcome);
 }
 
 #[tokio::test]
