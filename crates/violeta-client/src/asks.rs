@@ -1,12 +1,13 @@
 //! One question to several validators at once, and how long those are waited for who say nothing.
 //!
 //! ```text
-//!   all asked ───▶ somebody answers ───▶ NUDGE_MS later: no more is waited for
+//!   all asked ───▶ somebody gives an answer that counts ───▶ NUDGE_MS later: no more is waited for
 //!     └── until then each has the full time of a request
 //! ```
 //!
 //! Who hangs costs those who ask again and again what they would do with the others' answers meanwhile. So the caller,
-//! who knows which answers count, says when to [`hurry`](Asks::hurry).
+//! who knows which answers count, says when to [`hurry`](Asks::hurry): never for one that is worth nothing, else whoever
+//! gives such ones quickly would cut off the others.
 
 use std::time::Duration;
 

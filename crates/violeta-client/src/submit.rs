@@ -396,16 +396,19 @@ impl Client {
     /// while the rest are waited for, what they have is true nonetheless.
     ///
     /// None if nobody proves a state, and somebody says that there is no block: that proves nothing, and one who lost its
-    /// disk says it of every chain. So it doesn't stand for an answer; but once a quorum says so, the rest needn't be
-    /// waited for as long as they like.
+    /// disk says it of every chain. So it doesn't stand for an answer.
+    ///
+    /// Who says nothing is waited for a short time only, once a state was proved or a quorum has said whatever it may be.
     async fn learn(&self) -> Result<Option<Standing>, ClientError> {
         let nonces = &self.signer()?.nonces;
         let mut failures = Failures::default();
         let mut asks = Asks::new(self.accounts().await);
         let (mut answered, mut newest) = (BTreeSet::new(), None::<Standing>);
-        let mut without_block = BTreeSet::new();
+        let (mut without_block, mut heard) = (BTreeSet::new(), BTreeSet::new());
         while let Some((at, standing)) = asks.next().await {
-            let is_silence = matches!(&standing, Err(no_proof) if no_proof.is_silence());
+            if !matches!(&standing, Err(no_proof) if no_proof.is_silence()) {
+                heard.insert(at);
+            }
             match standing {
                 Ok(standing) => {
                     answered.insert(at);
@@ -420,23 +423,15 @@ impl Client {
                     {
                         newest = Some(standing);
                     }
-                    asks.hurry();
                 }
-                Err(no_proof) if has_no_block(&no_proof) => {
-                    without_block.insert(at);
-                    if self.is_quorum(without_block.iter().copied()) {
-                        asks.hurry();
-                    }
-                }
-                Err(no_proof) => {
-                    failures.add_no_proof(self, at, "an account", no_proof);
-                    if !is_silence {
-                        asks.hurry();
-                    }
-                }
+                Err(no_proof) if has_no_block(&no_proof) => drop(without_block.insert(at)),
+                Err(no_proof) => failures.add_no_proof(self, at, "an account", no_proof),
             }
             if self.exceeds_faults(answered.iter().copied()) {
                 break;
+            }
+            if !answered.is_empty() || self.is_quorum(heard.iter().copied()) {
+                asks.hurry();
             }
         }
         match answered.is_empty() && without_block.is_empty() {
@@ -805,7 +800,8 @@ impl Client {
     /// It is sent to everybody at once, until those that have taken it hold more than f of the stake: one who takes it and
     /// drops it, or who is cut off, would have time stand still, and looks like the best one to ask. Requests that are
     /// still under way then are cut off, and so are those of validators that say nothing for [`NUDGE_MS`] after the first
-    /// has answered. The same bytes do no harm: whoever nudges again sends them to everybody again.
+    /// has taken it, or a quorum has said anything: one that is quick to refuse it cuts off nobody. The same bytes do no
+    /// harm: whoever nudges again sends them to everybody again.
     async fn nudge(&self) {
         let now = now_ms();
         let (nonce, expires) = match self.blocking(move |n| n.barrier(now)).await {
@@ -823,13 +819,13 @@ impl Client {
             let body = body.clone();
             async move { (at, self.send_batch_to(at, body).await) }
         }));
-        let mut takers = BTreeSet::new();
+        let (mut takers, mut heard) = (BTreeSet::new(), BTreeSet::new());
         while let Some((at, taken)) = sends.next().await {
             if !matches!(&taken, Err(failure) if failure.is_silence()) {
-                sends.hurry();
+                heard.insert(at);
             }
             match taken {
-                Ok(0) => {}
+                Ok(0) => tracing::debug!(validator = %self.name(at), "takes no barrier"),
                 Ok(_) => drop(takers.insert(at)),
                 Err(failure) => {
                     tracing::debug!(validator = %self.name(at), why = %describe(failure), "takes no barrier");
@@ -837,6 +833,9 @@ impl Client {
             }
             if self.exceeds_faults(takers.iter().copied()) {
                 break;
+            }
+            if !takers.is_empty() || self.is_quorum(heard.iter().copied()) {
+                sends.hurry();
             }
         }
     }

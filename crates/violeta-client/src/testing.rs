@@ -448,15 +448,19 @@ impl Gateway {
 
 type Shared = State<Arc<Gateway>>;
 
-fn error(code: ErrorCode) -> Response {
-    let detail = ErrorDetail {
+fn detail(code: ErrorCode) -> ErrorDetail {
+    ErrorDetail {
         code,
         message: format!("{code:?}"),
         help: "wait".into(),
         retry_ms: Some(20),
-    };
+    }
+}
+
+fn error(code: ErrorCode) -> Response {
     let status = StatusCode::from_u16(code.status()).unwrap();
-    (status, axum::Json(ErrorBody { error: detail })).into_response()
+    let error = detail(code);
+    (status, axum::Json(ErrorBody { error })).into_response()
 }
 
 async fn take(State(gateway): Shared, body: Bytes) -> Response {
@@ -487,6 +491,9 @@ async fn take(State(gateway): Shared, body: Bytes) -> Response {
 
 async fn take_batch(State(gateway): Shared, body: Bytes) -> Response {
     let manner = gateway.manner();
+    if manner == Manner::IsBusy {
+        return error(ErrorCode::Overloaded);
+    }
     let verdicts: Vec<_> = decode_batch(body)
         .unwrap()
         .iter()
@@ -495,6 +502,7 @@ async fn take_batch(State(gateway): Shared, body: Bytes) -> Response {
             let transaction = Transaction::decode(bytes).unwrap();
             match manner {
                 Manner::Swallows | Manner::CutOff | Manner::Stalls => {}
+                Manner::Rejects => return BatchVerdict::Refused(detail(ErrorCode::NotAdmitted)),
                 _ => drop(gateway.chain.execute(&transaction)),
             }
             BatchVerdict::Taken(transaction.id())

@@ -969,6 +969,26 @@ async fn a_full_spread_is_freed_though_one_without_a_block_answers_first() {
     );
 }
 
+/// What the first one says at once is worth nothing: to the question what is spent, to a barrier, or to both. The others
+/// take longer than those are waited for who have yet to answer when another has.
+#[tokio::test]
+async fn a_fate_is_found_out_though_one_says_at_once_what_is_worth_nothing() {
+    for manner in [Truncates, IsBusy, Rejects] {
+        let cluster = Cluster::honest().await;
+        cluster.chain.keep_accounts();
+        let client = expiring(&cluster, LONG).await;
+        client.put(SPACE, "alice", "1").await.unwrap();
+        cluster.gateways[0].becomes(manner);
+        for slow in &cluster.gateways[1..] {
+            slow.takes_its_time(Duration::from_millis(crate::limits::NUDGE_MS + 200));
+        }
+        cluster.chain.go_by_the_time_of_day();
+        let fate = fate_of_one_that_is_lost(&client).await;
+        let proved = matches!(fate, Err(ClientError::Expired { .. }));
+        assert!(proved, "{manner:?}: {fate:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_outcome_is_found_out_though_a_liar_and_one_who_lags_answer_first() {
     let cluster = Cluster::honest().await;
