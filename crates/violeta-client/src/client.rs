@@ -14,11 +14,12 @@ use violeta_proof::{ProofError, Trust, TrustedHead};
 use violeta_types::api::{ErrorCode, StatusAnswer};
 use violeta_types::{ChainId, ClientId, ClientPublicKey, Height, TimeMs, ValidatorIndex};
 
+use crate::beginning::Beginning;
 use crate::error::{Attempt, ClientError};
 use crate::http::{Answer, Failure, Http, json};
 use crate::incident::{Incident, Incidents, Part};
 use crate::limits::{ENDPOINTS_MAX, EXPIRY_MS_DEFAULT, READ_MS_MAX};
-use crate::nonces::{Begun, Nonces};
+use crate::nonces::Nonces;
 use crate::read::NoProof;
 use crate::roster::Roster;
 
@@ -96,8 +97,8 @@ pub(crate) struct Inner {
     /// The newest height that this client has seen certified: nothing older is taken for the newest.
     seen: AtomicU64,
     measured: OnceCell<()>,
-    /// The signer's nonces, once it is known where they begin.
-    pub(crate) begun: OnceCell<Begun>,
+    /// Where the signer's nonces begin.
+    pub(crate) beginning: Beginning,
 }
 
 /// A client of a cluster. Cheap to clone; clones share all they know.
@@ -141,7 +142,7 @@ impl Client {
             incidents: Incidents::default(),
             seen: AtomicU64::new(0),
             measured: OnceCell::new(),
-            begun: OnceCell::new(),
+            beginning: Beginning::default(),
         })))
     }
 
@@ -326,7 +327,7 @@ impl Client {
 }
 
 /// The failures of a round of asking, and what they come to.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Failures {
     pub(crate) attempts: Vec<Attempt>,
     answer: Option<(String, violeta_types::api::ErrorDetail)>,

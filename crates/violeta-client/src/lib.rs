@@ -24,6 +24,7 @@
 
 mod account;
 mod asks;
+mod beginning;
 mod client;
 mod error;
 mod events;

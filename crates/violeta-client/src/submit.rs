@@ -310,81 +310,10 @@ impl Client {
         }
     }
 
-    /// The nonces to sign with. Before the first of a new state file: what has the chain seen of this key?
-    async fn begun(&self) -> Result<&Begun, ClientError> {
-        let nonces = &self.signer()?.nonces;
-        self.0
-            .begun
-            .get_or_try_init(|| async {
-                match nonces.begun() {
-                    Some(begun) => Ok(begun),
-                    None => Ok(nonces.begin_above(self.highest_nonce().await?)?),
-                }
-            })
-            .await
-    }
-
-    /// The highest nonce that the chain has seen of this key: the highest of a quorum, each of which answers from the
-    /// newest state that it knows to be certified. Fewer aren't enough: one may lie (that is, have an old state to
-    /// prove), and an honest one may be as far behind as it likes, with nonces above its highest signed and spent. In a
-    /// quorum an honest one has signed the newest certified head: it has executed all of it, and is behind by no more
-    /// than the attestations that it has yet to hear. Nothing is lost by insisting: without a quorum nothing would be
-    /// executed either.
-    ///
-    /// A client that was told of less than a quorum takes the word of all that it was told of.
-    ///
-    /// Whoever can be reached is asked again for as long as the client tries: validators come back. Who reaches nobody is
-    /// told at once.
-    async fn highest_nonce(&self) -> Result<Nonce, ClientError> {
-        let begun = Instant::now();
-        loop {
-            match self.highest_nonce_now().await {
-                Err(ClientError::NoBeginning { .. }) if begun.elapsed() < self.0.expiry => {
-                    tokio::time::sleep(Duration::from_millis(RETRY_MS)).await;
-                }
-                known => return known,
-            }
-        }
-    }
-
-    /// Answers of one round alone: of those of different times it isn't true that one has executed all that was certified.
-    async fn highest_nonce_now(&self) -> Result<Nonce, ClientError> {
-        let committee = self.0.trust.committee();
-        let mut failures = Failures::default();
-        let asks = self.accounts().await;
-        let asked = asks.len();
-        let mut asks = FuturesUnordered::from_iter(asks);
-        let (mut answered, mut highest) = (BTreeSet::new(), Nonce(0));
-        while let Some((at, account)) = asks.next().await {
-            match account {
-                Ok((account, _)) => {
-                    answered.insert(at);
-                    highest = highest.max(account.map_or(Nonce(0), |account| account.highest));
-                }
-                // On a chain without a block nobody has executed anything.
-                Err(no_proof) if has_no_block(&no_proof) => drop(answered.insert(at)),
-                Err(no_proof) => failures.add_no_proof(self, at, "an account", no_proof),
-            }
-            let is_quorum = (self.roster()).is_quorum(answered.iter().copied(), committee);
-            if is_quorum || answered.len() == asked {
-                return Ok(highest);
-            }
-        }
-        if answered.is_empty() {
-            return Err(failures.into_error());
-        }
-        // Before the names: those lock the roster too.
-        let needed = self.roster().quorum_count(committee);
-        Err(ClientError::NoBeginning {
-            needed,
-            asked,
-            answered: answered.into_iter().map(|at| self.name(at)).collect(),
-            others: failures.into_found().map(Box::new),
-        })
-    }
-
     /// This client's account as each validator has it: whom to ask, best first.
-    async fn accounts(&self) -> Vec<impl Future<Output = (usize, Result<Standing, NoProof>)>> {
+    pub(crate) async fn accounts(
+        &self,
+    ) -> Vec<impl Future<Output = (usize, Result<Standing, NoProof>)>> {
         let order = self.order().await.into_iter();
         order
             .map(|at| async move { (at, self.account_from(at).await) })
@@ -442,7 +371,7 @@ impl Client {
 }
 
 /// Whether a validator says that it knows of no certified block yet.
-fn has_no_block(no_proof: &NoProof) -> bool {
+pub(crate) fn has_no_block(no_proof: &NoProof) -> bool {
     matches!(no_proof, NoProof::Failed(Failure::Answer(detail)) if detail.code == ErrorCode::NotYetCertified)
 }
 

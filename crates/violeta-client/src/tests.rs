@@ -298,6 +298,55 @@ async fn the_first_use_of_a_key_waits_for_a_quorum_to_come_back() {
     assert_eq!(pending.unwrap().nonce().0, 772);
 }
 
+/// Twenty that come at once to a key that is new.
+async fn twenty(client: &Client) -> Vec<Result<Nonce, ClientError>> {
+    let submits = (0..20).map(|_| client.submit(Operations::new()));
+    let submitted = futures::future::join_all(submits).await.into_iter();
+    let nonces = submitted.map(|pending| pending.map(|pending| pending.nonce()));
+    nonces.collect()
+}
+
+#[tokio::test]
+async fn without_a_quorum_all_that_use_a_key_for_the_first_time_are_told_so_when_their_time_is_over()
+ {
+    let mut cluster = Cluster::honest().await;
+    let client = soon_at_its_end(&cluster).await;
+    cluster.kill(2);
+    cluster.kill(3);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let begun = Instant::now();
+    for submitted in twenty(&client).await {
+        let error = submitted.unwrap_err();
+        assert!(matches!(error, ClientError::NoBeginning { .. }), "{error}");
+    }
+    let took = begun.elapsed();
+    assert!(
+        took < Duration::from_secs(5),
+        "not one after another: {took:?}"
+    );
+}
+
+#[tokio::test]
+async fn once_a_quorum_is_back_all_that_use_a_key_for_the_first_time_have_nonces_of_their_own() {
+    let mut cluster = Cluster::honest().await;
+    *cluster.chain.space.lock().unwrap() = crate::account::ACCOUNTS;
+    let (client, returning) = (cluster.client().await, cluster.gateways[2].clone());
+    spend(&cluster, &client, 3);
+    cluster.kill(3);
+    returning.becomes(Truncates);
+    let comes_back = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        returning.becomes(Honest);
+    };
+    let (submitted, ()) = tokio::join!(twenty(&client), comes_back);
+    let nonces: BTreeSet<u64> = submitted
+        .into_iter()
+        .map(|nonce| nonce.unwrap().0)
+        .collect();
+    // The lost file may have signed up to 3 + 768.
+    assert_eq!(nonces, (772..792).collect());
+}
+
 #[tokio::test]
 async fn whoever_reaches_nobody_is_told_at_once_and_whoever_reaches_some_who_they_are() {
     let mut cluster = Cluster::honest().await;
