@@ -18,21 +18,27 @@ use crate::error::{CliError, CliResult};
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(50);
+/// How long what a command's asynchronous part has left behind may take to end.
+const LEFT_OVER_MAX: Duration = Duration::from_millis(200);
 /// Bytes of an answer; metrics are the longest.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 /// Bytes of one event.
 const EVENT_BYTES_MAX: usize = 64 << 10;
 
-/// Runs a command's asynchronous part, on the calling thread.
+/// Runs a command's asynchronous part, on the calling thread. Once it has ended, what it left behind has [`LEFT_OVER_MAX`]
+/// to end as well: a thread that resolves a name may be held for as long as the resolver likes, and meanwhile nobody
+/// would be told what the part came to, nor could they interrupt it, since signals that were listened to stay taken.
 ///
 /// # Errors
 /// What the part gives, or if the runtime can't be started.
 pub(crate) fn block_on<T>(part: impl Future<Output = CliResult<T>>) -> CliResult<T> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
-        .build()?
-        .block_on(part)
+        .build()?;
+    let ended = runtime.block_on(part);
+    runtime.shutdown_timeout(LEFT_OVER_MAX);
+    ended
 }
 
 /// One validator's gateway.
@@ -316,6 +322,25 @@ mod tests {
         assert_eq!(buffer, b"id: 7.1\nda");
         assert!(take_event(&mut b"data: {}\n\n".to_vec()).is_err());
         assert!(take_event(&mut vec![b'x'; EVENT_BYTES_MAX + 1]).is_err());
+    }
+
+    /// As resolving a name does, where the resolver doesn't answer: it holds a thread, and can't be cut off.
+    #[test]
+    fn whoever_knows_what_it_has_to_say_doesn_t_wait_for_a_thread_that_is_held() {
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let begun = Instant::now();
+        let said = block_on(async {
+            let hold = move || held.recv_timeout(Duration::from_secs(10));
+            let held = tokio::task::spawn_blocking(hold);
+            tokio::select! {
+                _ = held => Ok("released"),
+                () = tokio::time::sleep(Duration::from_millis(20)) => Ok("interrupted"),
+            }
+        });
+        assert_eq!(said.unwrap(), "interrupted");
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(5), "{took:?}");
+        drop(release);
     }
 
     #[test]
