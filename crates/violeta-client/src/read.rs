@@ -263,8 +263,10 @@ impl Client {
     }
 
     /// What became of a transaction, proved; none if validators of more than f of the stake say that they have no proof
-    /// of it, so an honest one among them hasn't (yet); who says nothing is waited for a short time only then. That is no proof that it wasn't executed: an honest validator may
-    /// lag, and until the transaction expires it may come. [`Client::fate`] finds out for certain.
+    /// of it, so an honest one among them hasn't (yet); who says nothing is waited for a short time only then.
+    ///
+    /// None is no proof that it wasn't executed: an honest validator may lag, and until the transaction expires it may
+    /// come. [`Client::fate`] finds out for certain.
     ///
     /// # Errors
     /// [`ClientError::TooFewSay`] if those who say so may all be faulty; else what those said who gave no answer.

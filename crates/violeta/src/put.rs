@@ -30,8 +30,8 @@ const VALUE_CHARACTERS: usize = 40;
   violeta put greetings hello 'good day' --if-value world
   violeta put pictures logo --file logo.png
 
-Keys and values are text, or hex: and hexadecimal digits; the empty key is hex: alone. The answer comes when a quorum of validators has vouched \
-for the block that holds the transaction; that is verified.")]
+Keys and values are text, or hex: and hexadecimal digits; the empty key is hex: alone. The answer comes when a quorum \
+of validators has vouched for the block that holds the transaction; that is verified.")]
 pub(crate) struct PutArgs {
     /// The namespace.
     namespace: Readable,
