@@ -155,19 +155,30 @@ impl Cursor {
         &mut self,
         shared: &Shared,
         version: Height,
-        mut staged: Staged,
+        staged: Staged,
     ) -> Result<(), StoreError> {
         self.check()?;
-        let state = shared.state.load_full();
-        if !Arc::ptr_eq(&state.latest, &staged.base) {
-            return Err(StoreError::Stale);
-        }
+        let state = shared.state.load();
         if state.count() > 0 && version <= state.latest.version {
             let newest = state.latest.version;
             return Err(StoreError::VersionNotAbove {
                 given: version,
                 newest,
             });
+        }
+        self.append_part(shared, version, staged)
+    }
+
+    /// [`Cursor::append`], or another part of the newest version itself, which comes in its place.
+    pub(crate) fn append_part(
+        &mut self,
+        shared: &Shared,
+        version: Height,
+        mut staged: Staged,
+    ) -> Result<(), StoreError> {
+        self.check()?;
+        if !Arc::ptr_eq(&shared.state.load().latest, &staged.base) {
+            return Err(StoreError::Stale);
         }
         self.make_room(shared)?;
         let (era, durable, link) = (self.log.era(), self.log.durable(), self.log.link());
@@ -503,6 +514,39 @@ impl Cursor {
         }));
         self.seating.clear(&shared.nodes.arena);
         shared.nodes.directory.forget_counts();
+        Ok(())
+    }
+
+    /// Makes the newest version the only one: what is before are parts of it. A checkpoint was made just before.
+    ///
+    /// ```text
+    ///  index  part 0 │ part 1 │ … │ last part          ─▶  last part │ whatever
+    /// ```
+    pub(crate) fn join_parts(&mut self, shared: &Shared) -> Result<(), StoreError> {
+        let state = shared.state.load_full();
+        assert!(self.unindexed.is_empty(), "a checkpoint was made");
+        assert_eq!(state.indexed, self.superblock.versions, "and says so");
+        let Some(last) = state.indexed.checked_sub(1) else {
+            return Ok(());
+        };
+        let last = shared.versions.get(last)?;
+        self.fatal(|cursor| {
+            shared.versions.write(0, &[last])?;
+            shared.versions.sync()?;
+            let superblock = Superblock {
+                versions: 1,
+                ..cursor.superblock
+            };
+            // Both: the older one counts on entries of the index that aren't what they were.
+            cursor.write_superblock(superblock)?;
+            cursor.write_superblock(superblock)
+        })?;
+        shared.state.store(Arc::new(State {
+            era: state.era,
+            latest: Arc::clone(&state.latest),
+            indexed: 1,
+            recent: Vec::new(),
+        }));
         Ok(())
     }
 

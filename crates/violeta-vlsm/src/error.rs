@@ -43,6 +43,14 @@ pub enum StoreError {
         /// What was found.
         what: String,
     },
+    /// The directory holds what of a snapshot was imported so far.
+    #[error(
+        "the import of a snapshot into \"{dir}\" isn't finished: go on with it, or remove the directory and begin again"
+    )]
+    Importing {
+        /// The directory.
+        dir: String,
+    },
     /// The snapshot is of a version that was rolled back since. Nothing is damaged.
     #[error("the version that this snapshot shows was rolled back: take another one")]
     RolledBack,

@@ -20,6 +20,7 @@
 //! | a reader of an older one | the index of versions, pages through a cache, one read of the log |
 //! | a commit | nothing; one write and one sync of the log |
 //! | recovery | the superblock, the index, the page directory, the log from the checkpoint on |
+//! | a peer's new store | chunks of one version: made by a reader, verified, and committed part by part ([`Importer`]) |
 //!
 //! Every value, node and root that is served was checked against the digest that binds it: what rots on the disk is
 //! found and named, never served (vlsm.md §1.5).
@@ -37,6 +38,7 @@ mod cursor;
 mod error;
 mod files;
 mod history;
+mod import;
 pub mod limits;
 mod log;
 mod nodes;
@@ -59,6 +61,7 @@ pub use changes::{Change, SpaceChange};
 pub use cursor::Staged;
 pub use error::StoreError;
 pub use history::History;
+pub use import::{ImportError, Importer};
 pub use limits::Options;
 pub use snapshot::{Page, PageCursor, Snapshot};
 pub use store::{Stats, Store};

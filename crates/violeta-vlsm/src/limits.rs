@@ -15,6 +15,17 @@ pub const PAGE_ENTRIES_MAX: usize = 10_000;
 pub const PAGE_BYTES: usize = 4 << 20;
 /// Bytes of keys and values of a chunk of a snapshot that suit a network and a disk (vlsm.md §6: 1 to 4 MiB).
 pub const CHUNK_BYTES: usize = 2 << 20;
+/// Bytes of chunks that come together in memory before they are imported as one batch; a key counts
+/// [`IMPORT_KEY_BYTES`] more than it has.
+pub(crate) const IMPORT_BATCH_BYTES: usize = 32 << 20;
+/// What a key costs while it is imported, besides its own bytes and its value's.
+pub(crate) const IMPORT_KEY_BYTES: usize = 256;
+/// Spaces of which an import has a part: with more, none are listed before some of these are whole.
+pub(crate) const IMPORT_OPEN_SPACES_MAX: usize = 1 << 14;
+/// Ranges of paths that an import has, in spaces that aren't whole.
+pub(crate) const IMPORT_RANGES_MAX: usize = 1 << 14;
+/// Keys of a space with which an import asks for sixteen parts of it side by side.
+pub(crate) const IMPORT_SPLIT_KEYS: u64 = 1 << 14;
 /// Versions that one call for a key's history looks at.
 pub const HISTORY_VERSIONS_MAX: usize = 4_096;
 

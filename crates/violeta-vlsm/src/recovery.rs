@@ -13,11 +13,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
-use violeta_journal::{Disk, OpenMode};
+use violeta_journal::{DirLock, Disk, OpenMode};
 
 use crate::cursor::{Cursor, Scratch};
 use crate::error::StoreError;
 use crate::files::in_dir;
+use crate::import::MARKER;
 use crate::limits::Options;
 use crate::log::{Log, LogWriter, Record, Scan, Segment};
 use crate::nodes::Nodes;
@@ -28,13 +29,42 @@ use crate::superblock::{Superblock, Superblocks};
 use crate::tree::Seating;
 use crate::versions::Versions;
 
+/// What a directory is opened as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A store.
+    Store,
+    /// A store to be, whose one version is made part by part: records of the log may have the same number.
+    Import,
+}
+
 /// Opens the store in `dir`, or makes it.
 pub(crate) fn open(disk: Arc<dyn Disk>, dir: &str, options: Options) -> Result<Shared, StoreError> {
-    let options = options.within_bounds();
+    let lock = lock(&*disk, dir)?;
+    if disk.list(dir)?.iter().any(|name| name == MARKER) {
+        let dir = dir.to_owned();
+        return Err(StoreError::Importing { dir });
+    }
+    open_locked(disk, dir, options, lock, Purpose::Store)
+}
+
+/// Makes the directory, if it isn't there, and takes it.
+pub(crate) fn lock(disk: &dyn Disk, dir: &str) -> Result<DirLock, StoreError> {
     if !dir.is_empty() {
         disk.create_dir(dir)?;
     }
-    let lock = disk.lock(dir)?;
+    Ok(disk.lock(dir)?)
+}
+
+/// Opens the store in a directory that was taken.
+pub(crate) fn open_locked(
+    disk: Arc<dyn Disk>,
+    dir: &str,
+    options: Options,
+    lock: DirLock,
+    purpose: Purpose,
+) -> Result<Shared, StoreError> {
+    let options = options.within_bounds();
     let names = disk.list(dir)?;
     let mut segments: Vec<_> = names.iter().filter_map(|n| Segment::from_name(n)).collect();
     segments.sort_unstable();
@@ -69,7 +99,7 @@ pub(crate) fn open(disk: Arc<dyn Disk>, dir: &str, options: Options) -> Result<S
     };
     restore_checkpoint(&shared, &superblock)?;
     let pages = restore_pages(&shared.nodes, &superblock)?;
-    let cursor = replay(&shared, superblocks, superblock, pages)?;
+    let cursor = replay(&shared, purpose, superblocks, superblock, pages)?;
     *shared.cursor() = Some(cursor);
     Ok(shared)
 }
@@ -125,6 +155,7 @@ fn restore_pages(nodes: &Nodes, superblock: &Superblock) -> Result<Pages, StoreE
 /// Applies the log from the checkpoint on, and cuts what was never acknowledged.
 fn replay(
     shared: &Shared,
+    purpose: Purpose,
     superblocks: Superblocks,
     superblock: Superblock,
     pages: Pages,
@@ -159,7 +190,7 @@ fn replay(
     let mut scan = Scan::new(&shared.log, log_position, link, Some(era));
     while let Some(record) = scan.next()? {
         let log = writer(scan.position(), scan.link());
-        apply(shared, &mut cursor, &record, log)?;
+        apply(shared, purpose, &mut cursor, &record, log)?;
     }
     scan.require_tail()?;
     let end = scan.position();
@@ -173,14 +204,17 @@ fn replay(
 /// Makes the version of a record again; `log` goes on after it.
 fn apply(
     shared: &Shared,
+    purpose: Purpose,
     cursor: &mut Cursor,
     record: &Record,
     log: LogWriter,
 ) -> Result<(), StoreError> {
     let (position, version) = (record.header.position, record.header.version);
     let state = shared.state.load_full();
-    if state.count() > 0 && version <= state.latest.version {
-        let what = format!("version {version} after {}", state.latest.version);
+    let newest = state.latest.version;
+    let is_part = version == newest && purpose == Purpose::Import;
+    if state.count() > 0 && version <= newest && !is_part {
+        let what = format!("version {version} after {newest}");
         return Err(shared.log.corrupt(position, what));
     }
     let changes = record.changes();

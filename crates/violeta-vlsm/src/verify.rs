@@ -1,13 +1,15 @@
 //! The full check of a store: everything that can be checked without its peers.
 
+use std::sync::Arc;
+
 use violeta_proof::tree::{FANOUT, inner_hash, node_hash, top_hash};
-use violeta_types::{Digest, Height};
+use violeta_types::Digest;
 
 use crate::error::StoreError;
 use crate::log::Scan;
 use crate::nodes::{Anew, Nodes};
 use crate::space::Space;
-use crate::store::{Shared, State, Store};
+use crate::store::{Shared, State, Store, Version};
 use crate::tree::{Entry, Link, Load, Next, Spot, View};
 
 /// What a full check went through.
@@ -43,14 +45,23 @@ impl Store {
 fn verify_log(shared: &Shared, state: &State, verified: &mut Verified) -> Result<(), StoreError> {
     let mut scan = Scan::new(&shared.log, 0, Digest::ZERO, None);
     for index in 0..state.count() {
-        let (version, root) = version_anew(shared, state, index)?;
-        let start = scan.position();
-        let record = scan.next()?;
-        let record = record.ok_or_else(|| shared.log.corrupt(start, "not a record"))?;
-        if record.header.version != version || record.root != root {
-            let found = record.header.version;
-            let what = format!("version {found}, where the index says {version}, or another root");
-            return Err(shared.log.corrupt(start, what));
+        let version = version_anew(shared, state, index)?;
+        // A version that was imported has several records: parts, with its number, and the last one has its root.
+        loop {
+            let start = scan.position();
+            let record = scan.next()?;
+            let record = record.ok_or_else(|| shared.log.corrupt(start, "not a record"))?;
+            let is_last = scan.position() >= version.log_end;
+            let is_root = !is_last || record.root == version.root;
+            if record.header.version != version.version || !is_root {
+                let (found, expected) = (record.header.version, version.version);
+                let what =
+                    format!("version {found}, where the index says {expected}, or another root");
+                return Err(shared.log.corrupt(start, what));
+            }
+            if is_last {
+                break;
+            }
         }
         verified.versions += 1;
     }
@@ -58,19 +69,18 @@ fn verify_log(shared: &Shared, state: &State, verified: &mut Verified) -> Result
     Ok(())
 }
 
-/// A version's number and root: as the index says, if it has the version, and with the root's record read.
-fn version_anew(
-    shared: &Shared,
-    state: &State,
-    index: u64,
-) -> Result<(Height, Digest), StoreError> {
+/// A version: as the index says, if it has the version, with the root's record read.
+fn version_anew(shared: &Shared, state: &State, index: u64) -> Result<Arc<Version>, StoreError> {
     if index >= state.indexed {
-        let version = shared.version_at(state, index)?;
-        return Ok((version.version, version.root));
+        return shared.version_at(state, index);
     }
     let entry = shared.versions.get(index)?;
-    shared.top_tree(entry.at, &entry.root)?;
-    Ok((entry.version, entry.root))
+    Ok(Arc::new(Version {
+        version: entry.version,
+        root: entry.root,
+        top: shared.top_tree(entry.at, &entry.root)?,
+        log_end: entry.log_end,
+    }))
 }
 
 /// Goes through the newest version twice: as it was written, and as it is in memory.
@@ -176,13 +186,12 @@ fn is_node(node: &dyn View<Entry>, digest: &Digest) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::batch::Batch;
     use crate::limits::Options;
     use crate::tree::Child;
     use violeta_journal::MemoryDisk;
+    use violeta_types::Height;
 
     const KEYS: u16 = 200;
 

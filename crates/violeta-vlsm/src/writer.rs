@@ -68,6 +68,26 @@ impl Writer {
         cursor.append(shared, version, staged)
     }
 
+    /// [`Self::commit`] of a part of a version that is made of several: each comes in the place of the one before.
+    pub(crate) fn commit_part(
+        &mut self,
+        version: Height,
+        staged: Staged,
+    ) -> Result<(), StoreError> {
+        let (shared, cursor) = self.cursor()?;
+        cursor.append_part(shared, version, staged)?;
+        self.sync()?;
+        Ok(())
+    }
+
+    /// Makes the version that all parts are of the only one, durably.
+    pub(crate) fn join_parts(&mut self) -> Result<(), StoreError> {
+        let (shared, cursor) = self.cursor()?;
+        cursor.check()?;
+        cursor.checkpoint(shared)?;
+        cursor.join_parts(shared)
+    }
+
     /// Makes all versions appended so far durable, with one sync of the log. Returns the newest.
     ///
     /// # Errors
