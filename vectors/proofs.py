@@ -1,7 +1,8 @@
-"""Checks proofs.json: proofs of many keys, of ranges and of changes in the tree, verified from their description alone.
+"""Checks proofs.json: proofs of many keys, of ranges and of changes in the tree, and chunks of it, verified from their
+description alone.
 
-Run by check.py. The tree and its hashes are described in `violeta-proof/src/tree/mod.rs`, the proofs in `partial.rs` and
-`changes.rs` beside it. This walks them by recursion, half by half, where the library does so slot by slot.
+Run by check.py. The tree and its hashes are described in `violeta-proof/src/tree/mod.rs`, the proofs in `partial.rs`,
+`changes.rs` and `chunk.rs` beside it. This walks them by recursion, half by half, where the library does so slot by slot.
 """
 
 import json
@@ -114,7 +115,23 @@ class Reader:
         return self.number(2), self.number(2)
 
     def leaf(self):
-        return self.blob(4096), self.digest()
+        """(key, digest of the value, digest of the leaf, whether it must be within the window: either may be)"""
+        key, value = self.blob(4096), self.digest()
+        return key, value, leaf_hash(key, value), None
+
+    def chunk_leaf(self):
+        if self.variant(2) == 0:
+            key, value = self.blob(4096), self.blob(16 << 20)
+            return key, value, leaf_hash(key, value_hash(value)), True
+        key, value = self.blob(4096), self.digest()
+        return key, None, leaf_hash(key, value), False
+
+    def listed_space(self):
+        name, record = self.blob(255), self.record()
+        return name, record, space_hash(name, record), None
+
+    def range(self):
+        return int.from_bytes(self.digest(), "big"), int.from_bytes(self.digest(), "big")
 
     def pair(self):
         """(older node, newer node, slots that differ)"""
@@ -201,20 +218,23 @@ class Pieces:
             require(not rest, f"{name} are left")
 
 
-def partial_tree(reader, window):
+def partial_tree(reader, window, read_leaf=Reader.leaf):
     """The root that a partial tree leads to, and the leaves within the window."""
     pieces = Pieces(
-        nodes=reader.sequence(reader.node), leaves=reader.sequence(reader.leaf), digests=reader.sequence(reader.digest)
+        nodes=reader.sequence(reader.node),
+        leaves=reader.sequence(lambda: read_leaf(reader)),
+        digests=reader.sequence(reader.digest),
     )
     found = []
 
     def leaf(prefix, depth):
-        key, value = pieces.next("leaves")
+        key, value, hashed, must_be_within = pieces.next("leaves")
         where = path(key)
         require(where >> 256 - 4 * depth == prefix, "a leaf belongs elsewhere")
+        require(must_be_within in (None, within(window, where)), "a leaf has another form")
         if within(window, where):
             found.append((key, value))
-        return leaf_hash(key, value)
+        return hashed
 
     def node(prefix, depth):
         bitmap, leaves = pieces.next("nodes")
@@ -411,6 +431,24 @@ def change_proof(data, roots, name, asked):
     return proved, found
 
 
+def chunk(data, root, name, asked):
+    """What a chunk shows: of a space keys and values, without one names and records of spaces."""
+    reader = Reader(data)
+    of_keys = reader.variant(2) == 1
+    require((reader.blob(255) if of_keys else None) == name, "of another space")
+    require(reader.range() == asked, "of another range")
+    expected = reader.space(root, name) if of_keys else None
+    through = reader.option(reader.digest)
+    proved = cut(asked, through)
+    found_root, found = partial_tree(reader, [proved], Reader.chunk_leaf if of_keys else Reader.listed_space)
+    reader.end()
+    if not of_keys:
+        found_root, expected = digest("tree top", found_root), root
+    require(found_root == expected, "another root")
+    require(through is None or found and path(found[-1][0]) == proved[1], "the range ends elsewhere")
+    return proved, found
+
+
 def damaged(data):
     """The bytes with one bit flipped, here and there."""
     for place in range(0, len(data), 1 + len(data) // 24):
@@ -462,3 +500,15 @@ def check(same):
         same("changes", found, [(raw(key), hashed(old), hashed(new)) for key, old, new in v["changes"]])
         same("their rest", rest(asked, proved), v["rest"] and ends(v["rest"]))
         refused("changes", lambda bad: change_proof(bad, both, name, asked), data)
+
+    for v in vectors["chunks"]:
+        asked, root, data = ends(v["range"]), roots[v["state"]], raw(v["encoded"])
+        name = None if v["space"] is None else raw(v["space"])
+        proved, found = chunk(data, root, name, asked)
+        if name is None:
+            spaces = [(raw(space), (1, count, raw(root))) for space, count, root in v["spaces"]]
+            same("a list of spaces", found, spaces)
+        else:
+            same("a chunk", found, [(raw(key), raw(value)) for key, value in v["entries"]])
+        same("its rest", rest(asked, proved), v["rest"] and ends(v["rest"]))
+        refused("a chunk", lambda bad: chunk(bad, root, name, asked), data)

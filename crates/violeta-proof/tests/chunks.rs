@@ -8,12 +8,12 @@ mod naive;
 
 use std::collections::BTreeMap;
 
-use built::{Shower, Tree, pool, space_proof};
+use built::{Shower, entries_of, pool, space_proof, top_of};
 use naive::State;
 use proptest::prelude::*;
 use violeta_proof::tree::{
     CHUNK_ENCODED_BYTES_MAX, Chunk, ChunkLeaf, ChunkPlace, KeyPath, Leaf, ListedSpace,
-    PartialTreeError, PathRange, SpaceKind, SpaceRecord, VerifiedChunk, value_hash,
+    PartialTreeError, PathRange, VerifiedChunk, value_hash,
 };
 use violeta_types::Digest;
 
@@ -32,29 +32,11 @@ fn state(seed: u8) -> State {
     ])
 }
 
-fn top(state: &State) -> Tree<ListedSpace> {
-    Tree::of_leaves(state.iter().map(|(name, keys)| ListedSpace {
-        name: name.clone().try_into().unwrap(),
-        record: SpaceRecord {
-            kind: SpaceKind::Hashed,
-            count: keys.len() as u64,
-            root: naive::space_root(keys),
-        },
-    }))
-}
-
-fn entries(keys: &Keys) -> Tree<ChunkLeaf> {
-    Tree::of_leaves(keys.iter().map(|(key, value)| ChunkLeaf::Entry {
-        key: key.clone().try_into().unwrap(),
-        value: value.clone().try_into().unwrap(),
-    }))
-}
-
 fn chunk(state: &State, place: &ChunkPlace, bytes: usize) -> Chunk {
     let Some(name) = &place.space else {
-        return Chunk::of_spaces(&Shower(&top(state)), &place.range, bytes).unwrap();
+        return Chunk::of_spaces(&Shower(&top_of(state)), &place.range, bytes).unwrap();
     };
-    let tree = state.get(&name[..]).map(entries);
+    let tree = state.get(&name[..]).map(entries_of);
     let tree = tree.as_ref().map(Shower);
     let proof = space_proof(state, name);
     Chunk::of_keys(name.clone(), proof, tree.as_ref(), &place.range, bytes).unwrap()

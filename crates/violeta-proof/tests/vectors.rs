@@ -1,4 +1,4 @@
-//! The vectors of proofs of many keys, ranges and changes: `vectors/proofs.json`, which `vectors/check.py` checks with an
+//! The vectors of proofs of many keys, ranges and changes, and of chunks: `vectors/proofs.json`, which `vectors/check.py` checks with an
 //! implementation of its own.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
@@ -10,11 +10,14 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use borsh::BorshSerialize;
-use built::{Shower, Tree, space_proof};
+use built::{Shower, Tree, entries_of, space_proof, top_of};
 use naive::State;
 use serde::Serialize;
 use serde_json::{Value, json};
-use violeta_proof::tree::{Change, ChangeProof, KeyPath, MultiProof, PathRange, RangeProof, Sides};
+use violeta_proof::tree::{
+    Change, ChangeProof, Chunk, KeyPath, ListedSpace, MultiProof, PathRange, RangeProof, Sides,
+    VerifiedChunk,
+};
 use violeta_types::{Digest, encode};
 
 fn hex(bytes: &[u8]) -> String {
@@ -137,6 +140,48 @@ fn changes(
     })
 }
 
+/// A chunk of a space, or of the list of spaces.
+fn chunk(
+    number: usize,
+    state: &State,
+    space: Option<&[u8]>,
+    range: &PathRange,
+    bytes: usize,
+) -> Value {
+    let made = match space {
+        None => Chunk::of_spaces(&Shower(&top_of(state)), range, bytes),
+        Some(name) => {
+            let tree = state.get(name).map(entries_of);
+            let shower = tree.as_ref().map(Shower);
+            let (name, proof) = (name.try_into().unwrap(), space_proof(state, name));
+            Chunk::of_keys(name, proof, shower.as_ref(), range, bytes)
+        }
+    };
+    let made = made.unwrap();
+    let encoded = hex(&made.encode());
+    let verified = made.verify(&naive::root(state)).unwrap();
+    let rest = verified.rest().map(|place| place.range);
+    let space = space.map(hex);
+    match verified {
+        VerifiedChunk::Spaces(chunk) => {
+            let listed = |s: &ListedSpace| json!([hex(&s.name), s.record.count, s.record.root]);
+            let spaces: Vec<_> = chunk.spaces().iter().map(listed).collect();
+            json!({
+                "state": number, "space": space, "range": range, "rest": rest, "spaces": spaces,
+                "encoded": encoded,
+            })
+        }
+        VerifiedChunk::Keys(chunk) => {
+            let entries = chunk.entries().iter();
+            let entries: Vec<_> = entries.map(|(k, v)| json!([hex(k), hex(v)])).collect();
+            json!({
+                "state": number, "space": space, "range": range, "rest": rest, "entries": entries,
+                "encoded": encoded,
+            })
+        }
+    }
+}
+
 /// The JSON form of a small proof.
 fn for_people<T: BorshSerialize + Serialize>(proof: &T) -> Option<&T> {
     (encode(proof).len() < 400).then_some(proof)
@@ -154,7 +199,7 @@ fn vectors() -> Value {
     let states = states();
     let [all, some, point] = ranges();
     let spaces = [&b"a"[..], b"b", b"c"];
-    let mut vectors = [vec![], vec![], vec![]];
+    let mut vectors = [vec![], vec![], vec![], vec![]];
     for (number, state) in states.iter().enumerate() {
         for space in spaces {
             vectors[0].push(multi(number, state, space));
@@ -162,6 +207,13 @@ fn vectors() -> Value {
         for (asked, page) in [(&all, 100), (&some, 3), (&point, 100)] {
             vectors[1].push(range(number, state, b"a", asked, page));
         }
+        for (asked, bytes) in [(&all, 1_000), (&all, 60), (&some, 1_000)] {
+            vectors[3].push(chunk(number, state, None, asked, bytes));
+        }
+        for (asked, bytes) in [(&all, 1_000), (&some, 70), (&point, 1_000)] {
+            vectors[3].push(chunk(number, state, Some(b"a"), asked, bytes));
+        }
+        vectors[3].push(chunk(number, state, Some(b"b"), &all, 1_000));
     }
     for (old, new) in [(0, 1), (1, 2), (2, 3), (3, 4), (4, 1), (2, 2), (4, 0)] {
         for (asked, page) in [(&all, 100), (&some, 2)] {
@@ -184,10 +236,10 @@ fn vectors() -> Value {
             .into()
     };
     let root = |state: &State| -> Digest { naive::root(state) };
-    let [multi, ranges, changes] = vectors;
+    let [multi, ranges, changes, chunks] = vectors;
     json!({
         "states": states.iter().map(|s| json!({ "spaces": contents(s), "root": root(s) })).collect::<Vec<_>>(),
-        "multi": multi, "ranges": ranges, "changes": changes,
+        "multi": multi, "ranges": ranges, "changes": changes, "chunks": chunks,
     })
 }
 

@@ -7,8 +7,8 @@ use std::convert::Infallible;
 
 use violeta_proof::tree::prove::{Shown, Subject};
 use violeta_proof::tree::{
-    Branch, FANOUT, KeyPath, Leaf, SpaceKind, SpacePlace, SpaceProof, SpaceRecord, TreeLeaf,
-    node_hash, slots_root, value_hash,
+    Branch, ChunkLeaf, FANOUT, KeyPath, Leaf, ListedSpace, SpaceKind, SpacePlace, SpaceProof,
+    SpaceRecord, TreeLeaf, node_hash, slots_root, value_hash,
 };
 use violeta_types::Digest;
 
@@ -117,6 +117,26 @@ impl<'a, L: TreeLeaf + Clone> Subject<L> for Shower<'a, L> {
     fn child(&self, node: &&'a Node<L>, slot: usize) -> Result<Shown<&'a Node<L>, L>, Infallible> {
         Ok(node.children[&slot].show())
     }
+}
+
+/// A space's tree, with the values.
+pub(crate) fn entries_of(keys: &BTreeMap<Vec<u8>, Vec<u8>>) -> Tree<ChunkLeaf> {
+    Tree::of_leaves(keys.iter().map(|(key, value)| ChunkLeaf::Entry {
+        key: key.clone().try_into().unwrap(),
+        value: value.clone().try_into().unwrap(),
+    }))
+}
+
+/// The top tree.
+pub(crate) fn top_of(state: &State) -> Tree<ListedSpace> {
+    Tree::of_leaves(state.iter().map(|(name, keys)| ListedSpace {
+        name: name.clone().try_into().unwrap(),
+        record: SpaceRecord {
+            kind: SpaceKind::Hashed,
+            count: keys.len() as u64,
+            root: naive::space_root(keys),
+        },
+    }))
 }
 
 /// The proof of a space in the top tree, by the naive implementation.
