@@ -242,6 +242,7 @@ fn an_unfinished_import_is_no_store_and_a_store_is_no_import() {
     let disk = disk();
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let unfinished = || Importer::unfinished(Arc::clone(&shared), DIR).unwrap();
+    assert_eq!(unfinished(), None, "no directory");
     disk.create_dir(DIR).unwrap();
     assert_eq!(unfinished(), None);
     let mut importer = import(&disk, 4, root);

@@ -31,6 +31,7 @@ mod ranges;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -133,7 +134,7 @@ impl Importer {
         })
     }
 
-    /// The version and the root that are being imported into `dir`; none if nothing is.
+    /// The version and the root that are being imported into `dir`; none if nothing is, or there is no such directory.
     ///
     /// # Errors
     /// If the disk fails, or is damaged.
@@ -141,7 +142,10 @@ impl Importer {
         disk: Arc<dyn Disk>,
         dir: &str,
     ) -> Result<Option<(Height, Digest)>, StoreError> {
-        let names = disk.list(dir)?;
+        let names = match disk.list(dir) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            names => names?,
+        };
         let state = Marker::new(disk, dir).read(&names)?;
         Ok(state.map(|state| (state.version, state.root)))
     }
@@ -160,6 +164,10 @@ impl Importer {
 
     /// Adds a chunk, whether or not it was asked for, or is there already. It stays in memory until enough has come
     /// together, or until [`Importer::sync`].
+    ///
+    /// A chunk can't lie, but it can be of no use, or of little: of one key, say, somewhere. Whoever fetches from peers
+    /// that it doesn't trust compares [`Chunk::place`](violeta_proof::Chunk::place) with what it asked for, and asks
+    /// others if one gives little.
     ///
     /// # Errors
     /// If the chunk is of another version, or nothing of it can be kept yet; if the disk fails as what has come together
