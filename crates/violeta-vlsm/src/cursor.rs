@@ -12,6 +12,7 @@ use crate::limits::{FREEZE_BYTES, RELEASE_STEPS, UNSYNCED_NODE_BYTES, UNWRITTEN_
 use crate::log::{Draft, LogWriter};
 use crate::page::{Noted, Pages, Scribe, Seq, TailWriter, freeze, split};
 use crate::records::RecordWriter;
+use crate::retention::{Floor, Retained};
 use crate::space::Space;
 use crate::spare::Spare;
 use crate::store::{Shared, State, Version};
@@ -20,6 +21,10 @@ use crate::tree::{
     At, Change, Child, Entry, Heap, Made, Seating, SharedNode, Tree, encode_tree, update,
 };
 use crate::versions::VersionEntry;
+
+/// Checkpoints in a row that say which versions are kept, before what others needed may go: as many as there are
+/// superblocks that a recovery may begin with.
+const CONFIRMATIONS: u32 = 2;
 
 /// What the writer has and nobody else.
 #[derive(Debug)]
@@ -37,6 +42,12 @@ pub(crate) struct Cursor {
     pub(crate) superblocks: Superblocks,
     /// The one that counts now.
     pub(crate) superblock: Superblock,
+    /// Which versions are kept, from the next superblock on.
+    pub(crate) retained: Arc<Retained>,
+    /// How many superblocks in a row say so.
+    pub(crate) confirmed: u32,
+    /// Where the records of the page directory began to be made anew, since which versions are kept was said.
+    pub(crate) pages_floor: u64,
     /// Entries that the index on the disk doesn't have yet.
     pub(crate) unindexed: Vec<VersionEntry>,
     /// How far the checkpoint is that is under way, if one is.
@@ -62,7 +73,7 @@ pub(crate) struct Scratch {
 ///  turn ──▶ Freezing ─ pages of the older generation, step by step ─▶ Listed ─ all written ─▶ Written ─ log, records,
 ///                                                                                               index synced ─▶ done
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Checkpoint {
     /// Pages are being frozen. What the superblock will say of the version up to which they are.
     Freezing(Superblock),
@@ -234,6 +245,7 @@ impl Cursor {
             at: staged.at,
             log_end: self.log.end(),
             root,
+            next_page: self.pages.next(),
         });
         let latest = Arc::new(Version {
             version,
@@ -249,6 +261,7 @@ impl Cursor {
             latest,
             indexed: state.indexed,
             recent,
+            retained: Arc::clone(&state.retained),
         }));
     }
 
@@ -304,6 +317,7 @@ impl Cursor {
             latest: Arc::clone(&state.latest),
             indexed: state.count(),
             recent: Vec::new(),
+            retained: Arc::clone(&state.retained),
         }));
         self.unindexed.clear();
         Ok(())
@@ -326,12 +340,13 @@ impl Cursor {
     fn is_due(&self, shared: &Shared) -> bool {
         self.tail.young_bytes() >= shared.options.tail_bytes as u64
             || self.log_since_checkpoint() >= shared.options.checkpoint_bytes / 2
+            || self.pages_floor > 0 && self.confirmed < CONFIRMATIONS
     }
 
     /// Does a part of a checkpoint, if one is due or under way: versions may be appended between the parts. Returns
     /// whether it did something.
     pub(crate) fn checkpoint_step(&mut self, shared: &Shared) -> Result<bool, StoreError> {
-        match self.checkpoint {
+        match self.checkpoint.clone() {
             None if !self.is_due(shared) => return Ok(false),
             None => self.turn(shared)?,
             Some(Checkpoint::Freezing(then)) => {
@@ -342,7 +357,7 @@ impl Cursor {
                 } else {
                     let directory = self.write_directory(shared);
                     let listed = Superblock { directory, ..then };
-                    self.checkpoint = Some(Checkpoint::Listed(listed));
+                    self.checkpoint = Some(Checkpoint::Listed(listed.clone()));
                     self.write_checkpoint(shared, listed)?;
                 }
             }
@@ -368,6 +383,8 @@ impl Cursor {
             link: self.log.link(),
             next_seq: self.next_seq,
             next_page: self.pages.next(),
+            file_bytes: self.superblock.file_bytes,
+            retained: Arc::clone(&self.retained),
             // Known when all is written.
             nodes_end: 0,
             pages_end: 0,
@@ -433,7 +450,7 @@ impl Cursor {
         self.checkpoint = None;
         self.fatal(|cursor| {
             cursor.sync_nodes(shared)?;
-            cursor.write_superblock(superblock)
+            cursor.write_superblock(shared, superblock)
         })
     }
 
@@ -496,13 +513,16 @@ impl Cursor {
                 next_seq: cursor.next_seq,
                 next_page: cursor.pages.next(),
                 directory,
+                file_bytes: cursor.superblock.file_bytes,
+                retained: Arc::clone(&cursor.retained),
                 link,
             };
             cursor.sync_nodes(shared)?;
             // Both: the older one's log is about to be cut.
-            cursor.write_superblock(superblock)?;
-            cursor.write_superblock(superblock)?;
-            cursor.log.cut(log_end, superblock.era, link)
+            cursor.write_superblock(shared, superblock.clone())?;
+            let era = superblock.era;
+            cursor.write_superblock(shared, superblock)?;
+            cursor.log.cut(log_end, era, link)
         })
         .inspect_err(|_| shared.nodes.void.store(before))?;
         shared.durable.store(latest.version.0, Ordering::Release);
@@ -511,6 +531,7 @@ impl Cursor {
             latest: Arc::new(latest),
             indexed: versions,
             recent: Vec::new(),
+            retained: Arc::clone(&self.retained),
         }));
         self.seating.clear(&shared.nodes.arena);
         shared.nodes.directory.forget_counts();
@@ -535,17 +556,18 @@ impl Cursor {
             shared.versions.sync()?;
             let superblock = Superblock {
                 versions: 1,
-                ..cursor.superblock
+                ..cursor.superblock.clone()
             };
             // Both: the older one counts on entries of the index that aren't what they were.
-            cursor.write_superblock(superblock)?;
-            cursor.write_superblock(superblock)
+            cursor.write_superblock(shared, superblock.clone())?;
+            cursor.write_superblock(shared, superblock)
         })?;
         shared.state.store(Arc::new(State {
             era: state.era,
             latest: Arc::clone(&state.latest),
             indexed: 1,
             recent: Vec::new(),
+            retained: Arc::clone(&state.retained),
         }));
         Ok(())
     }
@@ -557,15 +579,46 @@ impl Cursor {
         Ok(shared.disk.sync_dir(&shared.dir)?)
     }
 
-    fn write_superblock(&mut self, superblock: Superblock) -> Result<(), StoreError> {
+    fn write_superblock(
+        &mut self,
+        shared: &Shared,
+        superblock: Superblock,
+    ) -> Result<(), StoreError> {
         let generation = self.superblock.generation + 1;
         let superblock = Superblock {
             generation,
             ..superblock
         };
         self.superblocks.write(&superblock)?;
+        self.confirmed = match Arc::ptr_eq(&superblock.retained, &self.retained) {
+            true => self.confirmed.saturating_add(1),
+            false => 0,
+        };
         self.superblock = superblock;
+        if self.confirmed == CONFIRMATIONS && self.pages_floor > 0 {
+            shared.floor.store(Some(Arc::new(Floor {
+                retained: Arc::clone(&self.retained),
+                pages: self.pages_floor,
+            })));
+        }
         Ok(())
+    }
+
+    /// Keeps these versions from now on, and no others. It isn't durable before [`CONFIRMATIONS`] checkpoints say so,
+    /// the first of which are due.
+    pub(crate) fn retain(&mut self, shared: &Shared, retained: Retained) {
+        self.retained = Arc::new(retained);
+        self.confirmed = 0;
+        // What superblocks lead to of the page directory lies behind here by then.
+        self.pages_floor = self.records.end();
+        self.pages.forget_chunks();
+        shared.state.rcu(|state| State {
+            era: state.era,
+            latest: Arc::clone(&state.latest),
+            indexed: state.indexed,
+            recent: state.recent.clone(),
+            retained: Arc::clone(&self.retained),
+        });
     }
 
     /// Runs what leaves the disk in an unknown state if it fails.

@@ -6,8 +6,8 @@ use violeta_types::Height;
 use violeta_types::codec::TooLong;
 
 use crate::limits::{
-    BATCH_BYTES_MAX, STORE_KEY_BYTES_MAX, STORE_SPACE_BYTES_MAX, STORE_VALUE_BYTES_MAX,
-    VOID_RANGES_MAX,
+    BATCH_BYTES_MAX, PINNED_VERSIONS_MAX, STORE_KEY_BYTES_MAX, STORE_SPACE_BYTES_MAX,
+    STORE_VALUE_BYTES_MAX, VOID_RANGES_MAX,
 };
 
 /// Names of spaces and keys in messages: as text where they are, shortened.
@@ -54,6 +54,17 @@ pub enum StoreError {
     /// The snapshot is of a version that was rolled back since. Nothing is damaged.
     #[error("the version that this snapshot shows was rolled back: take another one")]
     RolledBack,
+    /// The version that the snapshot shows was pruned since, and what it wants with it. Nothing is damaged.
+    #[error(
+        "the version that this snapshot shows was pruned, and what it wants isn't kept any more ({file} from byte \
+         {offset} of its stretch on): take a newer one"
+    )]
+    Pruned {
+        /// The file that has what was kept there.
+        file: String,
+        /// Where in the stretch that it stands for.
+        offset: u64,
+    },
     /// A sync failed before. Nobody knows what of the last writes is durable.
     #[error(
         "an earlier sync failed, so nobody knows what is durable: close the store, check the disk, open it again"
@@ -107,6 +118,9 @@ pub enum StoreError {
          back further, or start again in an empty directory"
     )]
     TooManyRollbacks,
+    /// Too many versions below the window are to be kept.
+    #[error("a store pins at most {PINNED_VERSIONS_MAX} versions, {0} were given: pin fewer")]
+    TooManyPins(usize),
     /// A batch is too large.
     #[error("a batch has at most {BATCH_BYTES_MAX} bytes, this one has more: split it")]
     BatchTooLarge,

@@ -38,8 +38,7 @@ impl Files {
         offset: u64,
         buffer: &mut [u8],
     ) -> Result<(), DiskError> {
-        // Files are numbered by size or by one: both kinds of numbers spread.
-        let slot = &self.slots[((id.0 ^ id.0 >> 26 ^ id.1) % OPEN_FILES_MAX as u64) as usize];
+        let slot = self.slot(id);
         if let Some(open) = &*slot.load()
             && open.id == id
         {
@@ -49,6 +48,19 @@ impl Files {
         let result = file.read_at(offset, buffer);
         slot.store(Some(Arc::new(OpenFile { id, file })));
         result
+    }
+
+    /// Closes the file `id`, which is about to be removed: else it would take its room for as long as it is open.
+    pub(crate) fn forget(&self, id: (u64, u64)) {
+        let slot = self.slot(id);
+        if slot.load().as_ref().is_some_and(|open| open.id == id) {
+            slot.store(None);
+        }
+    }
+
+    fn slot(&self, id: (u64, u64)) -> &ArcSwapOption<OpenFile> {
+        // Files are numbered by size or by one: both kinds of numbers spread.
+        &self.slots[((id.0 ^ id.0 >> 26 ^ id.1) % OPEN_FILES_MAX as u64) as usize]
     }
 }
 

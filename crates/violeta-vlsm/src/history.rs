@@ -20,7 +20,8 @@ pub struct History {
 
 impl Store {
     /// What was written under a key up to version `from` (none: the newest), newest first: at most `limit` changes, and
-    /// as many as looking at [`HISTORY_VERSIONS_MAX`] versions gives.
+    /// as many as looking at [`HISTORY_VERSIONS_MAX`] versions gives. It ends with what the key had at the oldest version
+    /// that is kept, whenever that was written.
     ///
     /// A version that gave a key the value that it had is a change like any other.
     ///
@@ -72,7 +73,9 @@ impl Walk<'_> {
         // The lowest version seen at which the key was absent, with nothing seen below it yet.
         let mut absent: Option<u64> = None;
         for _ in 0..HISTORY_VERSIONS_MAX {
-            let Some(index) = at else { return Ok(None) };
+            let Some(index) = at.filter(|index| *index >= self.state.retained.first) else {
+                return Ok(None);
+            };
             if self.changes.len() >= limit || self.bytes >= PAGE_BYTES {
                 return Ok(absent.or(at));
             }

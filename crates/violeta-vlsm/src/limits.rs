@@ -40,8 +40,8 @@ pub(crate) const RELEASE_STEPS: usize = 4_096;
 /// Bytes of buffers of one kind that are kept for versions to come, and how many there are.
 pub(crate) const SPARE_BYTES_MAX: usize = 8 << 20;
 pub(crate) const SPARE_BUFFERS_MAX: usize = 4;
-/// Bytes of one file of node or page records.
-pub(crate) const RECORD_FILE_BYTES: u64 = 256 << 20;
+/// Versions below the window that are kept.
+pub const PINNED_VERSIONS_MAX: usize = 200;
 /// Items (leaves, and pages below) of a page; with more, it is split. A page has 256 places for pages below.
 pub const PAGE_ITEMS_MAX: usize = 256;
 /// Ranges of versions that were rolled back: what one rollback adds, unless it reaches back to the one before.
@@ -78,12 +78,14 @@ pub const CHECKPOINT_BYTES_MIN: u64 = 1 << 10;
 pub const TAIL_BYTES_MIN: usize = 1 << 10;
 /// The fewest items at which a page is split: its node has two leaves at least.
 pub const PAGE_ITEMS_MIN: usize = 2;
+/// The least that a file of records has: room for one of them.
+pub const RECORD_FILE_BYTES_MIN: u64 = 64 << 10;
 
 const _: () = assert!(CHECKPOINT_BYTES_MIN / 2 > 0 && TAIL_BYTES_MIN > 0);
 const _: () = assert!(PAGE_ITEMS_MIN <= PAGE_ITEMS_MAX && PAGE_ITEMS_MAX <= 256);
+const _: () = assert!(RECORD_FILE_BYTES_MIN >= crate::tree::NODE_RECORD_BYTES_MAX as u64);
 
-/// How a store uses memory and disk. Nothing here is part of the format: a store may be opened with other options
-/// than it was made with. What is out of bounds counts as the nearest that isn't.
+/// How a store uses memory and disk. A store may be opened with other options than it was made with. What is out of bounds counts as the nearest that isn't.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Bytes of one segment of the log, allocated at once; a version with more gets a larger one to itself.
@@ -106,6 +108,9 @@ pub struct Options {
     /// Items at which a page is split: [`PAGE_ITEMS_MAX`] at most, less for tests, which have few keys.
     /// [`PAGE_ITEMS_MIN`] at least.
     pub page_items: usize,
+    /// Bytes of one file of node or page records: the one option that counts only when a store is made.
+    /// [`RECORD_FILE_BYTES_MIN`] at least.
+    pub record_file_bytes: u64,
 }
 
 impl Options {
@@ -116,6 +121,8 @@ impl Options {
             checkpoint_bytes: self.checkpoint_bytes.max(CHECKPOINT_BYTES_MIN),
             tail_bytes: self.tail_bytes.max(TAIL_BYTES_MIN),
             page_items: self.page_items.clamp(PAGE_ITEMS_MIN, PAGE_ITEMS_MAX),
+            // A multiple of it may lie anywhere below 2^48.
+            record_file_bytes: (self.record_file_bytes).clamp(RECORD_FILE_BYTES_MIN, 1 << 40),
             ..self
         }
     }
@@ -130,6 +137,7 @@ impl Default for Options {
             resident_bytes: 256 << 20,
             tail_bytes: 24 << 20,
             page_items: PAGE_ITEMS_MAX,
+            record_file_bytes: 64 << 20,
         }
     }
 }

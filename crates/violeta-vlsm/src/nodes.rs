@@ -9,17 +9,17 @@
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use violeta_journal::Disk;
+use violeta_proof::tree::FANOUT;
 use violeta_types::Digest;
 
 use crate::error::StoreError;
 use crate::limits::Options;
 use crate::page::{Directory, Image, Images, PageAt, Tail, Void};
-use crate::records::{RecordFiles, Stream};
+use crate::records::RecordFiles;
 use crate::space::Space;
 use crate::tree::{
-    Arena, At, CHAIN_MAX, Entry, Leaf, Link, Load, Record, Recorded, Resident, SharedNode, Spot,
-    Tree, View, decode_tree,
+    Arena, At, CHAIN_MAX, Child, Entry, Leaf, Link, Load, Record, Recorded, Resident, SharedNode,
+    Spot, Tree, View, decode_tree,
 };
 
 /// The nodes as readers see them.
@@ -47,13 +47,12 @@ pub(crate) struct Nodes {
 const SPACE_NODE_BYTES: usize = 2 << 10;
 
 impl Nodes {
-    pub(crate) fn new(disk: &Arc<dyn Disk>, dir: &str, options: &Options) -> Self {
-        let files = |stream| RecordFiles::new(Arc::clone(disk), dir, stream);
+    pub(crate) fn new(tops: RecordFiles, pages: RecordFiles, options: &Options) -> Self {
         // An eighth of the cache for the top tree.
         let spaces = options.cache_bytes / 8;
         Nodes {
-            tops: files(Stream::Nodes),
-            pages: files(Stream::Pages),
+            tops,
+            pages,
             tail: Tail::default(),
             directory: Directory::new(),
             void: ArcSwap::default(),
@@ -101,6 +100,31 @@ impl Nodes {
             record = merged.ok_or_else(|| self.tops.corrupt(at, "a delta doesn't fit its base"))?;
         }
         Ok(record.into_node(at))
+    }
+
+    /// The records of the top tree whose root record is at `root`.
+    pub(crate) fn top_records(&self, root: At) -> Result<Vec<At>, StoreError> {
+        let (mut records, mut nodes) = (vec![root], Vec::new());
+        let tree: Tree<Space> = self.top_tree(root)?;
+        if let Some((digest, Child::Node(at))) = tree.root {
+            nodes.push((at, digest));
+        }
+        while let Some((at, digest)) = nodes.pop() {
+            let node = self.space_node(at, &digest)?;
+            for slot in 0..FANOUT {
+                if let Some((digest, Child::Node(at))) = node.slot(slot) {
+                    nodes.push((at, digest));
+                }
+            }
+            let mut next = Some(at);
+            while let Some(at) = next {
+                records.push(at);
+                let record = Record::<Space>::decode(&self.tops.read(at)?);
+                let record = record.ok_or_else(|| self.tops.corrupt(at, "not a node"))?;
+                next = record.base();
+            }
+        }
+        Ok(records)
     }
 
     /// A node of the top tree from its records, if it is the one that its parent names.

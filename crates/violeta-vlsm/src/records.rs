@@ -1,9 +1,11 @@
 //! Files of records, append-only and written off the commit path: those of the top tree's nodes, and those of pages.
 //!
 //! ```text
-//!  offsets   0 ───────────▶ 256 M ──────────▶ 512 M … written │ unwritten: in memory, in pieces
+//!  offsets   0 ───────────▶ 64 M ───────────▶ 128 M … written │ unwritten: in memory, in pieces
 //!            nodes-00000000 │ nodes-00000001 │
 //! ```
+//!
+//! Of files that hold little which is needed any more, [sparse ones](crate::sparse) take the place.
 //!
 //! A record lies in one file. Nothing here is needed to survive a crash: what isn't below the superblock's end is made
 //! again from the log. Nothing here is trusted either: a record is read only if its checksum is right, and what follows
@@ -14,10 +16,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use violeta_journal::{Disk, DiskFile, OpenMode};
 
+use crate::compaction::Sealed;
 use crate::error::StoreError;
 use crate::files::{Files, in_dir};
-use crate::limits::{RECORD_FILE_BYTES, UNWRITTEN_BYTES};
+use crate::limits::UNWRITTEN_BYTES;
 use crate::spare::Spare;
+use crate::sparse::{self, Sparse};
 use crate::tree::{At, NodeSink};
 
 /// Pieces of fewer bytes are written several at a time.
@@ -33,21 +37,40 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    fn path(self, dir: &str, number: u64) -> String {
-        let kind = match self {
+    /// What the names of its files begin with.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
             Stream::Nodes => "nodes",
             Stream::Pages => "pages",
-        };
-        in_dir(dir, &format!("{kind}-{number:08x}"))
+        }
+    }
+
+    fn name(self, number: u64) -> String {
+        format!("{}-{number:08x}", self.kind())
+    }
+
+    fn number(self, name: &str) -> Option<u64> {
+        let number = name.strip_prefix(self.kind())?.strip_prefix('-')?;
+        let number = u64::from_str_radix(number, 16).ok()?;
+        (self.name(number) == name).then_some(number)
+    }
+
+    fn path(self, dir: &str, number: u64) -> String {
+        in_dir(dir, &self.name(number))
     }
 }
 
 /// The files as readers see them.
 #[derive(Debug)]
 pub(crate) struct RecordFiles {
-    stream: Stream,
+    pub(crate) stream: Stream,
+    disk: Arc<dyn Disk>,
     dir: String,
     files: Files,
+    /// Bytes of a file.
+    pub(crate) file_bytes: u64,
+    /// What is left of files that aren't there any more.
+    sparse: ArcSwap<Vec<Arc<Sparse>>>,
     /// Records that aren't in the files yet.
     unwritten: ArcSwap<Vec<Piece>>,
 }
@@ -61,12 +84,94 @@ struct Piece {
 }
 
 impl RecordFiles {
-    pub(crate) fn new(disk: Arc<dyn Disk>, dir: &str, stream: Stream) -> Self {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        dir: &str,
+        stream: Stream,
+        file_bytes: u64,
+        sparse: Vec<Arc<Sparse>>,
+    ) -> Self {
         RecordFiles {
             stream,
+            files: Files::new(Arc::clone(&disk)),
+            disk,
             dir: dir.to_owned(),
-            files: Files::new(disk),
+            file_bytes,
+            sparse: ArcSwap::from_pointee(sparse),
             unwritten: ArcSwap::default(),
+        }
+    }
+
+    /// The sparse files, by rising start.
+    pub(crate) fn sparse(&self) -> Vec<Arc<Sparse>> {
+        self.sparse.load().to_vec()
+    }
+
+    /// The files that end before `offset`, by rising start.
+    pub(crate) fn sealed(&self, offset: u64) -> Result<Vec<Sealed>, StoreError> {
+        let (mut files, mut from) = (Vec::new(), 0);
+        let sparse = self.sparse();
+        while from < offset {
+            let file = match sparse::stretch_of(&sparse, from) {
+                Some(sparse) => sparse.sealed(),
+                None => {
+                    let path = self.stream.path(&self.dir, from / self.file_bytes);
+                    Sealed {
+                        from,
+                        to: from + self.file_bytes,
+                        file_bytes: self.disk.open(&path, OpenMode::Existing)?.len()?,
+                        useful: None,
+                    }
+                }
+            };
+            from = file.to;
+            files.push(file);
+        }
+        files.retain(|file| file.to <= offset);
+        Ok(files)
+    }
+
+    /// Puts a sparse file in the place of what it was made of, and takes that away.
+    pub(crate) fn make_sparse(&self, new: Arc<Sparse>) -> Result<(), StoreError> {
+        let before = self.sparse.rcu(|list| sparse::with(list, &new).0);
+        let gone = sparse::with(&before, &new).1;
+        for number in new.id.from / self.file_bytes..new.id.to / self.file_bytes {
+            let from = number * self.file_bytes;
+            if sparse::stretch_of(&gone, from).is_none() {
+                self.files.forget((number, 0));
+                self.disk.remove(&self.stream.path(&self.dir, number))?;
+            }
+        }
+        for old in gone {
+            old.remove(&*self.disk, &self.files)?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of a sealed file or a sparse one, at an offset.
+    fn fill(&self, offset: u64, buffer: &mut [u8]) -> Result<(), StoreError> {
+        loop {
+            let sparse = self.sparse.load();
+            if let Some(sparse) = sparse::stretch_of(&sparse, offset) {
+                let read = sparse.read_at(&self.files, offset, buffer)?;
+                return read.ok_or_else(|| sparse.missing(offset));
+            }
+            let number = offset / self.file_bytes;
+            let path = || self.stream.path(&self.dir, number);
+            let read = (self.files).read_at((number, 0), path, offset % self.file_bytes, buffer);
+            let Err(error) = read else {
+                return Ok(());
+            };
+            return Err(match error.kind() {
+                // The file went as a sparse one took its place.
+                std::io::ErrorKind::NotFound if !Arc::ptr_eq(&sparse, &self.sparse.load()) => {
+                    continue;
+                }
+                std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::NotFound => {
+                    self.corrupt_at(offset, error.to_string())
+                }
+                _ => StoreError::Disk(error),
+            });
         }
     }
 
@@ -84,6 +189,14 @@ impl RecordFiles {
         Ok(bytes)
     }
 
+    /// The record at `at` with its checksum, which is right.
+    pub(crate) fn read_whole(&self, at: At) -> Result<Vec<u8>, StoreError> {
+        let mut record = self.read(at)?;
+        let crc = crc32fast::hash(&record);
+        record.extend_from_slice(&crc.to_le_bytes());
+        Ok(record)
+    }
+
     /// A record that isn't in the files yet.
     fn unwritten(&self, at: At) -> Option<Vec<u8>> {
         let pieces = self.unwritten.load();
@@ -95,33 +208,43 @@ impl RecordFiles {
     }
 
     fn read_file(&self, at: At) -> Result<Vec<u8>, StoreError> {
-        let number = at.offset() / RECORD_FILE_BYTES;
         let mut bytes = vec![0; at.len()];
-        let path = || self.stream.path(&self.dir, number);
-        self.files
-            .read_at(
-                (number, 0),
-                path,
-                at.offset() % RECORD_FILE_BYTES,
-                &mut bytes,
-            )
-            .map_err(|error| match error.kind() {
-                std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::NotFound => {
-                    self.corrupt(at, error.to_string())
-                }
-                _ => StoreError::Disk(error),
-            })?;
+        self.fill(at.offset(), &mut bytes)?;
         Ok(bytes)
     }
 
     pub(crate) fn corrupt(&self, at: At, what: impl Into<String>) -> StoreError {
-        let number = at.offset() / RECORD_FILE_BYTES;
+        self.corrupt_at(at.offset(), what)
+    }
+
+    fn corrupt_at(&self, offset: u64, what: impl Into<String>) -> StoreError {
+        let number = offset / self.file_bytes;
         StoreError::corrupt(
             self.stream.path(&self.dir, number),
-            at.offset() % RECORD_FILE_BYTES,
+            offset % self.file_bytes,
             what,
         )
     }
+}
+
+/// Opens the sparse files of a stream, and takes away the files that they were made of, if a crash left these.
+///
+/// # Errors
+/// If the disk fails, or a sparse file isn't whole.
+pub(crate) fn open_sparse(
+    disk: &dyn Disk,
+    dir: &str,
+    (stream, file_bytes): (Stream, u64),
+    names: &[String],
+) -> Result<Vec<Arc<Sparse>>, StoreError> {
+    let list = sparse::open_all(disk, dir, stream.kind(), names)?;
+    for name in names {
+        let from = stream.number(name).map(|number| number * file_bytes);
+        if from.is_some_and(|from| sparse::stretch_of(&list, from).is_some()) {
+            disk.remove(&in_dir(dir, name))?;
+        }
+    }
+    Ok(list)
 }
 
 /// The files as the writer sees them.
@@ -130,6 +253,7 @@ pub(crate) struct RecordWriter {
     disk: Arc<dyn Disk>,
     stream: Stream,
     dir: String,
+    file_bytes: u64,
     /// All before it is in the files.
     written: u64,
     /// How much comes after it.
@@ -142,11 +266,13 @@ pub(crate) struct RecordWriter {
 }
 
 impl RecordWriter {
-    pub(crate) fn new(disk: Arc<dyn Disk>, dir: &str, stream: Stream, end: u64) -> Self {
+    /// A writer that goes on at `end`.
+    pub(crate) fn new(files: &RecordFiles, end: u64) -> Self {
         RecordWriter {
-            disk,
-            stream,
-            dir: dir.to_owned(),
+            disk: Arc::clone(&files.disk),
+            stream: files.stream,
+            dir: files.dir.clone(),
+            file_bytes: files.file_bytes,
             written: end,
             unwritten_bytes: 0,
             spare: Spare::default(),
@@ -162,7 +288,7 @@ impl RecordWriter {
 
     /// A sink for the next records.
     pub(crate) fn sink(&self) -> NodeSink {
-        NodeSink::new(self.end(), RECORD_FILE_BYTES, self.spare.take())
+        NodeSink::new(self.end(), self.file_bytes, self.spare.take())
     }
 
     /// All before it can be read.
@@ -231,8 +357,8 @@ impl RecordWriter {
     /// Writes bytes, which may belong to more than one file.
     fn write_at(&mut self, mut at: u64, mut bytes: &[u8]) -> Result<(), StoreError> {
         while !bytes.is_empty() {
-            let (number, offset) = (at / RECORD_FILE_BYTES, at % RECORD_FILE_BYTES);
-            let room = usize::try_from(RECORD_FILE_BYTES - offset).unwrap_or(usize::MAX);
+            let (number, offset) = (at / self.file_bytes, at % self.file_bytes);
+            let room = usize::try_from(self.file_bytes - offset).unwrap_or(usize::MAX);
             let (part, rest) = bytes.split_at(bytes.len().min(room));
             self.file(number)?.write_at(offset, part)?;
             at += part.len() as u64;

@@ -12,7 +12,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use violeta_journal::{DirLock, Disk, OpenMode};
 
 use crate::cursor::{Cursor, Scratch};
@@ -23,7 +23,8 @@ use crate::limits::Options;
 use crate::log::{Log, LogWriter, Record, Scan, Segment};
 use crate::nodes::Nodes;
 use crate::page::{Pages, TailWriter};
-use crate::records::{RecordWriter, Stream};
+use crate::records::{RecordFiles, RecordWriter, Stream, open_sparse};
+use crate::sparse::{self, Sparse};
 use crate::store::{Shared, State, Version};
 use crate::superblock::{Superblock, Superblocks};
 use crate::tree::Seating;
@@ -72,23 +73,34 @@ pub(crate) fn open_locked(
     let versions = disk.open(&in_dir(dir, "versions"), OpenMode::Any)?;
     let superblock = match superblocks.read()? {
         Some(superblock) => superblock,
-        None if segments.is_empty() => create(&*disk, dir, &superblocks)?,
+        None if segments.is_empty() => create(&*disk, dir, &superblocks, &options)?,
         None => {
             let what = "neither superblock is whole, but there is a log".to_owned();
             let file = in_dir(dir, "super-a");
             return Err(StoreError::Format { file, what });
         }
     };
-    let log = Arc::new(Log::new(Arc::clone(&disk), dir, segments));
+    let sparse = sparse::open_all(&*disk, dir, crate::log::SPARSE_KIND, &names)?;
+    remove_replaced(&*disk, dir, &mut segments, &sparse)?;
+    let log = Arc::new(Log::new(Arc::clone(&disk), dir, segments, sparse));
+    let file_bytes = superblock.file_bytes;
+    let files = |stream| {
+        let sparse = open_sparse(&*disk, dir, (stream, file_bytes), &names)?;
+        let disk = Arc::clone(&disk);
+        Ok::<_, StoreError>(RecordFiles::new(disk, dir, stream, file_bytes, sparse))
+    };
     let shared = Shared {
-        nodes: Nodes::new(&disk, dir, &options),
+        nodes: Nodes::new(files(Stream::Nodes)?, files(Stream::Pages)?, &options),
         versions: Versions::new(versions),
         state: ArcSwap::from_pointee(State {
             era: superblock.era,
             latest: Arc::new(Version::empty()),
             indexed: superblock.versions,
             recent: Vec::new(),
+            retained: Arc::clone(&superblock.retained),
         }),
+        floor: ArcSwapOption::empty(),
+        compacting: Arc::default(),
         durable: AtomicU64::new(0),
         cursor: Mutex::new(None),
         log,
@@ -104,9 +116,29 @@ pub(crate) fn open_locked(
     Ok(shared)
 }
 
+/// Takes away the segments of the log in whose place sparse files are: a crash left them.
+fn remove_replaced(
+    disk: &dyn Disk,
+    dir: &str,
+    segments: &mut Vec<Segment>,
+    sparse: &[Arc<Sparse>],
+) -> Result<(), StoreError> {
+    let replaced = |segment: &Segment| sparse::stretch_of(sparse, segment.start).is_some();
+    for segment in segments.iter().filter(|segment| replaced(segment)) {
+        disk.remove(&in_dir(dir, &segment.name()))?;
+    }
+    segments.retain(|segment| !replaced(segment));
+    Ok(())
+}
+
 /// Makes an empty store: both superblocks are there before anything else is.
-fn create(disk: &dyn Disk, dir: &str, superblocks: &Superblocks) -> Result<Superblock, StoreError> {
-    let mut superblock = Superblock::empty();
+fn create(
+    disk: &dyn Disk,
+    dir: &str,
+    superblocks: &Superblocks,
+    options: &Options,
+) -> Result<Superblock, StoreError> {
+    let mut superblock = Superblock::empty(options.record_file_bytes);
     for generation in [1, 2] {
         superblock.generation = generation;
         superblocks.write(&superblock)?;
@@ -141,6 +173,7 @@ fn restore_checkpoint(shared: &Shared, superblock: &Superblock) -> Result<(), St
         latest,
         indexed: superblock.versions,
         recent: Vec::new(),
+        retained: Arc::clone(&superblock.retained),
     }));
     Ok(())
 }
@@ -160,26 +193,23 @@ fn replay(
     superblock: Superblock,
     pages: Pages,
 ) -> Result<Cursor, StoreError> {
-    let Superblock {
-        era,
-        log_position,
-        link,
-        ..
-    } = superblock;
+    let (era, log_position) = (superblock.era, superblock.log_position);
+    let link = superblock.link;
     let writer = |end, link| {
         let bytes = shared.options.log_segment_bytes;
         LogWriter::new(Arc::clone(&shared.log), bytes, end, era, link)
     };
-    let records =
-        |stream, end| RecordWriter::new(Arc::clone(&shared.disk), &shared.dir, stream, end);
     let mut cursor = Cursor {
         log: writer(log_position, link),
-        tops: records(Stream::Nodes, superblock.nodes_end),
-        records: records(Stream::Pages, superblock.pages_end),
+        tops: RecordWriter::new(&shared.nodes.tops, superblock.nodes_end),
+        records: RecordWriter::new(&shared.nodes.pages, superblock.pages_end),
         tail: TailWriter::new(shared.options.tail_bytes),
         pages,
         next_seq: superblock.next_seq,
         superblocks,
+        retained: Arc::clone(&superblock.retained),
+        confirmed: 0,
+        pages_floor: 0,
         superblock,
         unindexed: Vec::new(),
         checkpoint: None,

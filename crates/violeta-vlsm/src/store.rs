@@ -8,10 +8,10 @@
 //!              └── writer ───▶ Cursor (one; lent to the Writer, and given back)
 //! ```
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use violeta_journal::{DirLock, Disk};
 use violeta_proof::tree::{empty_root, leaf_hash};
@@ -22,6 +22,7 @@ use crate::error::StoreError;
 use crate::limits::Options;
 use crate::log::Log;
 use crate::nodes::Nodes;
+use crate::retention::{Floor, Retained};
 use crate::snapshot::Snapshot;
 use crate::space::Space;
 use crate::tree::{At, Entry, Tree};
@@ -68,6 +69,8 @@ pub(crate) struct State {
     pub(crate) indexed: u64,
     /// The versions after those.
     pub(crate) recent: Vec<Arc<Version>>,
+    /// Which versions are kept.
+    pub(crate) retained: Arc<Retained>,
 }
 
 impl State {
@@ -86,6 +89,10 @@ pub(crate) struct Shared {
     pub(crate) nodes: Nodes,
     pub(crate) versions: Versions,
     pub(crate) state: ArcSwap<State>,
+    /// What room may be taken back of; none before anything was pruned.
+    pub(crate) floor: ArcSwapOption<Floor>,
+    /// Held by who takes it back.
+    pub(crate) compacting: Arc<AtomicBool>,
     /// The newest version that is durable.
     pub(crate) durable: AtomicU64,
     /// What the writer needs, while there is no writer.
@@ -122,6 +129,32 @@ impl Shared {
             Some(recent) => Ok(state.recent[recent as usize].version),
             None => Ok(self.versions.get(index)?.version),
         }
+    }
+
+    /// Where the record of a version ends in the log, whether or not the version is kept.
+    pub(crate) fn version_end(&self, state: &State, index: u64) -> Result<u64, StoreError> {
+        match index.checked_sub(state.indexed) {
+            Some(recent) => Ok(state.recent[recent as usize].log_end),
+            None => Ok(self.versions.get(index)?.log_end),
+        }
+    }
+
+    /// The error that there is no version `asked`.
+    pub(crate) fn no_such_version(
+        &self,
+        state: &State,
+        asked: Height,
+    ) -> Result<StoreError, StoreError> {
+        let newest = state.latest.version;
+        let oldest = match state.count() {
+            0 => newest,
+            _ => self.number_at(state, state.retained.first)?,
+        };
+        Ok(StoreError::NoSuchVersion {
+            asked,
+            oldest,
+            newest,
+        })
     }
 
     /// The top tree at `at`, if it is the one that `root` binds.
@@ -171,7 +204,7 @@ impl Shared {
 /// What a store holds, in numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
-    /// How many versions there are.
+    /// How many versions there are that can be read.
     pub versions: u64,
     /// The newest version.
     pub latest: Height,
@@ -216,7 +249,8 @@ impl Store {
     /// The store as it was at `version`: between two versions, as at the lower of them.
     ///
     /// # Errors
-    /// [`StoreError::NoSuchVersion`] if `version` is below the oldest version or above the newest.
+    /// [`StoreError::NoSuchVersion`] if `version` is below the oldest version that is kept and not pinned, or above the
+    /// newest.
     pub fn snapshot(&self, version: Height) -> Result<Snapshot, StoreError> {
         let state = self.shared.state.load_full();
         let newest = state.latest.version;
@@ -224,17 +258,9 @@ impl Store {
             true => self.shared.index_of(&state, version)?,
             false => None,
         };
+        let index = index.filter(|index| state.retained.keeps(*index));
         let Some(index) = index else {
-            let oldest = match state.count() {
-                0 => newest,
-                _ => self.shared.number_at(&state, 0)?,
-            };
-            let asked = version;
-            return Err(StoreError::NoSuchVersion {
-                asked,
-                oldest,
-                newest,
-            });
+            return Err(self.shared.no_such_version(&state, version)?);
         };
         let version = self.shared.version_at(&state, index)?;
         Ok(Snapshot::new(Arc::clone(&self.shared), &state, version))
@@ -249,7 +275,7 @@ impl Store {
     pub fn stats(&self) -> Stats {
         let state = self.shared.state.load();
         Stats {
-            versions: state.count(),
+            versions: (state.count() - state.retained.first) + state.retained.pins.len() as u64,
             latest: state.latest.version,
             durable: self.durable_version(),
             versions_unwritten: state.recent.len(),

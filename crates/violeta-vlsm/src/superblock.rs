@@ -4,13 +4,14 @@
 //!  files "super-a" and "super-b", written in turn: a torn write leaves the other
 //!
 //!  magic 8 │ generation │ era │ versions │ nodes end │ pages end │ log position │ next seq │ next page │ directory │
-//!                                                                    last record's checksum 32 │ checksum 32
+//!     file bytes │ first │ pins │ pin × 200 │ last record's checksum 32 │ checksum 32
 //! ```
 //!
 //! Numbers are little-endian and of 64 bits; `checksum = H_file(all before it)`. The newer of the two that are whole
 //! counts. It says: the first `versions` entries of the index, the node files below `nodes end`, the page files below
 //! `pages end` and the log below `log position` are durable and belong together. `directory` is where the root of the
-//! page directory lies, 0 if there are no pages.
+//! page directory lies, 0 if there are no pages; `file bytes` how large files of records are. Of the versions, those from
+//! entry `first` on are kept, and so many before it as there are `pins` (zeros fill the room of the others).
 
 use std::sync::Arc;
 
@@ -19,18 +20,21 @@ use violeta_types::{Digest, Domain};
 
 use crate::error::StoreError;
 use crate::files::in_dir;
+use crate::limits::PINNED_VERSIONS_MAX;
 use crate::page::Seq;
+use crate::retention::Retained;
 use crate::tree::{At, take};
 
-const MAGIC: [u8; 8] = *b"vlsmsup3";
+const MAGIC: [u8; 8] = *b"vlsmsup4";
 /// What all formats begin with.
 const MAGIC_START: &[u8] = b"vlsmsup";
-const NUMBERS_END: usize = 8 + 9 * 8;
+const NUMBERS: usize = 12;
+const NUMBERS_END: usize = 8 + (NUMBERS + PINNED_VERSIONS_MAX) * 8;
 const CHECKED_BYTES: usize = NUMBERS_END + 32;
 const SUPERBLOCK_BYTES: usize = CHECKED_BYTES + 32;
 
 /// What is durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Superblock {
     /// Rises with every one that is written.
     pub(crate) generation: u64,
@@ -50,13 +54,17 @@ pub(crate) struct Superblock {
     pub(crate) next_page: u32,
     /// Where the root of the page directory lies; none if there are no pages.
     pub(crate) directory: Option<At>,
+    /// Bytes of a file of records: the same as long as the store is there.
+    pub(crate) file_bytes: u64,
+    /// Which versions are kept.
+    pub(crate) retained: Arc<Retained>,
     /// Checksum of the last record before that position, zero if there is none.
     pub(crate) link: Digest,
 }
 
 impl Superblock {
-    /// Of a store that nothing was ever written to.
-    pub(crate) fn empty() -> Self {
+    /// Of a store that nothing was ever written to, with files of records of so many bytes.
+    pub(crate) fn empty(file_bytes: u64) -> Self {
         Superblock {
             generation: 0,
             era: 0,
@@ -68,6 +76,8 @@ impl Superblock {
             next_seq: Seq::FIRST,
             next_page: 1,
             directory: None,
+            file_bytes,
+            retained: Arc::default(),
             link: Digest::ZERO,
         }
     }
@@ -85,7 +95,12 @@ impl Superblock {
             self.next_seq.0,
             u64::from(self.next_page),
             self.directory.map_or(0, |at| at.0),
+            self.file_bytes,
+            self.retained.first,
+            self.retained.pins.len() as u64,
         ];
+        const { assert!(NUMBERS == 12, "as many as here") };
+        let numbers = numbers.iter().chain(&self.retained.pins);
         for (to, number) in out[8..NUMBERS_END].chunks_exact_mut(8).zip(numbers) {
             to.copy_from_slice(&number.to_le_bytes());
         }
@@ -108,7 +123,16 @@ impl Superblock {
             next_seq: Seq(number()?),
             next_page: u32::try_from(number()?).ok()?,
             directory: At::from_word(number()?),
-            link: Digest(take(rest)?),
+            file_bytes: number()?,
+            retained: Arc::new(Retained {
+                first: number()?,
+                pins: {
+                    let count = usize::try_from(number()?).ok()?;
+                    (count <= PINNED_VERSIONS_MAX).then_some(())?;
+                    (0..count).map(|_| number()).collect::<Option<_>>()?
+                },
+            }),
+            link: Digest(bytes[NUMBERS_END..CHECKED_BYTES].try_into().ok()?),
         };
         (superblock.encode() == *bytes).then_some(superblock)
     }
@@ -143,7 +167,7 @@ impl Superblocks {
             let mut bytes = [0; SUPERBLOCK_BYTES];
             file.read_at(0, &mut bytes)?;
             if let Some(found) = Superblock::decode(&bytes)
-                && newest.is_none_or(|newest| newest.generation < found.generation)
+                && (newest.as_ref()).is_none_or(|newest| newest.generation < found.generation)
             {
                 newest = Some(found);
             }
@@ -195,6 +219,11 @@ mod tests {
             next_seq: Seq(7),
             next_page: 8,
             directory: Some(At::new(5, 6)),
+            file_bytes: 9,
+            retained: Arc::new(Retained {
+                first: 10,
+                pins: vec![3, generation],
+            }),
             link: Digest([5; 32]),
         }
     }
@@ -220,11 +249,11 @@ mod tests {
         let blocks = Superblocks::open(&disk, "").unwrap();
         blocks.write(&numbered(1)).unwrap();
         let file = disk.open("super-a", OpenMode::Any).unwrap();
-        file.write_at(0, b"vlsmsup2").unwrap();
+        file.write_at(0, b"vlsmsup3").unwrap();
         let error = blocks.read().unwrap_err().to_string();
         assert!(error.starts_with("super-a isn't a store"), "{error}");
         assert!(
-            error.contains("of format 2, and this software reads format 3"),
+            error.contains("of format 3, and this software reads format 4"),
             "{error}"
         );
     }

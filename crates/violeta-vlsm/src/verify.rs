@@ -5,6 +5,7 @@ use std::sync::Arc;
 use violeta_proof::tree::{FANOUT, inner_hash, node_hash, top_hash};
 use violeta_types::Digest;
 
+use crate::compaction::Turn;
 use crate::error::StoreError;
 use crate::log::Scan;
 use crate::nodes::{Anew, Nodes};
@@ -15,7 +16,7 @@ use crate::tree::{Entry, Link, Load, Next, Spot, View};
 /// What a full check went through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
-    /// Versions: of each the record in the log, its checksum and its place in the chain, the index entry, the root.
+    /// Versions, but for those that are pinned: of each the record in the log, its checksum and its place in the chain, the index entry, the root.
     pub versions: u64,
     /// Bytes of the log.
     pub log_bytes: u64,
@@ -34,6 +35,8 @@ impl Store {
     /// # Errors
     /// The first thing that is wrong, with its file and offset.
     pub fn verify(&self) -> Result<Verified, StoreError> {
+        // A compaction of what is pruned from now on would take what is looked at.
+        let _turn = Turn::take(&self.shared.compacting);
         let state = self.shared.state.load_full();
         let mut verified = Verified::default();
         verify_log(&self.shared, &state, &mut verified)?;
@@ -43,8 +46,17 @@ impl Store {
 }
 
 fn verify_log(shared: &Shared, state: &State, verified: &mut Verified) -> Result<(), StoreError> {
-    let mut scan = Scan::new(&shared.log, 0, Digest::ZERO, None);
-    for index in 0..state.count() {
+    let first = state.retained.first;
+    // What was pruned may be gone, and with it what the first record follows.
+    let (start, link) = match first.checked_sub(1) {
+        None => (0, Digest::ZERO),
+        Some(before) => {
+            let start = shared.version_end(state, before)?;
+            (start, shared.log.link_at(start)?)
+        }
+    };
+    let mut scan = Scan::new(&shared.log, start, link, None);
+    for index in first..state.count() {
         let version = version_anew(shared, state, index)?;
         // A version that was imported has several records: parts, with its number, and the last one has its root.
         loop {
@@ -65,7 +77,7 @@ fn verify_log(shared: &Shared, state: &State, verified: &mut Verified) -> Result
         }
         verified.versions += 1;
     }
-    verified.log_bytes = scan.position();
+    verified.log_bytes = scan.position() - start;
     Ok(())
 }
 

@@ -3,11 +3,11 @@
 //! ```text
 //!  file "versions"   entry 0 │ entry 1 │ …                                          one a version, by rising version
 //!
-//!  entry (72 bytes)  version u64 │ seq u64 │ root record u64 │ log end u64 │ root 32 │ crc32 of what's before │ zeros 4
+//!  entry (72 bytes)  version u64 │ seq u64 │ root record u64 │ log end u64 │ root 32 │ next page u32 │ crc32
 //! ```
 //!
 //! Numbers are little-endian. `seq` is the version's number in the order in which versions were made, `log end` where its
-//! record in the log ends.
+//! record in the log ends, `next page` the number that the next page had then, 0 if there were no more.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::page::Seq;
 use crate::tree::{At, take};
 
 const ENTRY_BYTES: usize = 72;
-const CHECKED_BYTES: usize = 64;
+const CHECKED_BYTES: usize = 68;
 
 /// What the index says of a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub(crate) struct VersionEntry {
     /// Where its record in the log ends.
     pub(crate) log_end: u64,
     pub(crate) root: Digest,
+    /// The number that the next page had, 0 if there were no more.
+    pub(crate) next_page: u32,
 }
 
 impl VersionEntry {
@@ -41,9 +43,10 @@ impl VersionEntry {
         out[8..16].copy_from_slice(&self.seq.0.to_le_bytes());
         out[16..24].copy_from_slice(&self.at.0.to_le_bytes());
         out[24..32].copy_from_slice(&self.log_end.to_le_bytes());
-        out[32..CHECKED_BYTES].copy_from_slice(&self.root.0);
+        out[32..64].copy_from_slice(&self.root.0);
+        out[64..CHECKED_BYTES].copy_from_slice(&self.next_page.to_le_bytes());
         let crc = crc32fast::hash(&out[..CHECKED_BYTES]);
-        out[CHECKED_BYTES..CHECKED_BYTES + 4].copy_from_slice(&crc.to_le_bytes());
+        out[CHECKED_BYTES..].copy_from_slice(&crc.to_le_bytes());
         out
     }
 
@@ -55,6 +58,7 @@ impl VersionEntry {
             at: At(u64::from_le_bytes(take(rest)?)),
             log_end: u64::from_le_bytes(take(rest)?),
             root: Digest(take(rest)?),
+            next_page: u32::from_le_bytes(take(rest)?),
         };
         (entry.encode() == *bytes).then_some(entry)
     }
@@ -121,6 +125,7 @@ mod tests {
             at: At::new(version, 9),
             log_end: 100 * version,
             root: Digest([version as u8; 32]),
+            next_page: 5,
         }
     }
 

@@ -12,6 +12,8 @@ use violeta_types::Height;
 use crate::batch::Batch;
 use crate::cursor::{Cursor, Staged};
 use crate::error::StoreError;
+use crate::limits::PINNED_VERSIONS_MAX;
+use crate::retention::{Retained, Retention};
 use crate::store::{Shared, State};
 
 /// Makes versions. There is one at a time; dropping it lets another be made.
@@ -122,20 +124,49 @@ impl Writer {
         let state: Arc<State> = shared.state.load_full();
         let index = shared.versions.find(state.indexed, version)?;
         let entry = index.map(|index| shared.versions.get(index)).transpose()?;
+        let first = state.retained.first;
         match index.zip(entry) {
-            Some((index, entry)) if entry.version == version => {
+            Some((index, entry)) if entry.version == version && index >= first => {
                 cursor.rollback(shared, Some((index, entry)))
             }
-            _ if version == Height(0) => cursor.rollback(shared, None),
-            _ => Err(StoreError::NoSuchVersion {
-                asked: version,
-                oldest: match state.count() {
-                    0 => state.latest.version,
-                    _ => shared.number_at(&state, 0)?,
-                },
-                newest: state.latest.version,
-            }),
+            _ if version == Height(0) && first == 0 => cursor.rollback(shared, None),
+            _ => Err(shared.no_such_version(&state, version)?),
         }
+    }
+
+    /// Keeps the versions that `retention` says, and no others: these can't be read from now on, though who opens the store
+    /// again may find them until the next checkpoint, for which [`Self::maintain`] finds time. After one more
+    /// [`Store::compaction`](crate::Store::compaction) takes back what room they took. No root changes.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchVersion`] if one of the versions isn't there, [`StoreError::TooManyPins`] if they are too many.
+    pub fn prune(&mut self, retention: &Retention) -> Result<(), StoreError> {
+        let (shared, cursor) = self.cursor()?;
+        cursor.check()?;
+        let state: Arc<State> = shared.state.load_full();
+        if retention.pinned.len() > PINNED_VERSIONS_MAX {
+            return Err(StoreError::TooManyPins(retention.pinned.len()));
+        }
+        let find = |version: Height| {
+            let index = match version <= state.latest.version {
+                true => shared.index_of(&state, version)?,
+                false => None,
+            };
+            let index = index.filter(|index| state.retained.keeps(*index));
+            match index {
+                Some(index) => Ok(index),
+                None => Err(shared.no_such_version(&state, version)?),
+            }
+        };
+        // What went before doesn't come back.
+        let first = find(retention.oldest)?.max(state.retained.first);
+        let pins = retention.pinned.iter().map(|version| find(*version));
+        let mut pins: Vec<u64> = pins.collect::<Result<_, _>>()?;
+        pins.retain(|pin| *pin < first);
+        pins.sort_unstable();
+        pins.dedup();
+        cursor.retain(shared, Retained { first, pins });
+        Ok(())
     }
 
     /// Does a part of the work that is kept off the commit path, if there is any: call it when there is time. What is

@@ -317,9 +317,11 @@ fn options_out_of_bounds_count_as_the_nearest_within() {
         resident_bytes: 0,
         tail_bytes: 0,
         page_items: 0,
+        record_file_bytes: 0,
     };
     let most = Options {
         page_items: usize::MAX,
+        record_file_bytes: u64::MAX,
         ..least.clone()
     };
     for options in [least, most] {

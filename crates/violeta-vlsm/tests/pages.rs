@@ -32,6 +32,7 @@ fn options(page_items: usize, resident_bytes: usize) -> Options {
         resident_bytes,
         tail_bytes: 2_000,
         page_items,
+        record_file_bytes: 64 << 10,
     }
 }
 

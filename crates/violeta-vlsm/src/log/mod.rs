@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A position is a number of bytes from the beginning of time: it never changes, whatever segments there are. A record
-//! lies in one segment; one that is larger than a segment has a segment of its own.
+//! lies in one segment; one that is larger than a segment has a segment of its own. Of segments before the oldest version
+//! that is kept, [sparse files](crate::sparse) hold what newer versions still need.
 //!
 //! The *era* rises with every rollback. It keeps what a rollback cut away from ever being taken for the log again,
 //! and names of files from being used twice.
@@ -25,10 +26,15 @@ use bytes::Bytes;
 use violeta_journal::{Disk, DiskFile, OpenMode};
 use violeta_types::Digest;
 
+use crate::compaction::Sealed;
 use crate::error::StoreError;
 use crate::files::{Files, in_dir};
 use crate::limits::{STEP_BACK_BYTES_MAX, STEPS_BACK_MAX};
 use crate::spare::Spare;
+use crate::sparse::{self, Sparse};
+
+/// What the names of sparse files of the log begin with.
+pub(crate) const SPARSE_KIND: &str = "log";
 
 /// One file of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,24 +66,98 @@ pub(crate) struct Log {
     disk: Arc<dyn Disk>,
     dir: String,
     files: Files,
+    layout: ArcSwap<Layout>,
+}
+
+/// Which files there are.
+#[derive(Clone, Debug, Default)]
+struct Layout {
     /// By rising start.
-    segments: ArcSwap<Vec<Segment>>,
+    segments: Vec<Segment>,
+    /// What is left of others, in whose stretches no segment begins.
+    sparse: Vec<Arc<Sparse>>,
+}
+
+impl Layout {
+    /// The segment that a position lies in, unless it lies in a sparse file's stretch.
+    fn segment_of(&self, position: u64) -> Option<Segment> {
+        if sparse::stretch_of(&self.sparse, position).is_some() {
+            return None;
+        }
+        let after = (self.segments).partition_point(|segment| segment.start <= position);
+        self.segments.get(after.checked_sub(1)?).copied()
+    }
 }
 
 impl Log {
-    pub(crate) fn new(disk: Arc<dyn Disk>, dir: &str, segments: Vec<Segment>) -> Self {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        dir: &str,
+        segments: Vec<Segment>,
+        sparse: Vec<Arc<Sparse>>,
+    ) -> Self {
         assert!(segments.is_sorted(), "segments are found by bisection");
         Log {
             files: Files::new(Arc::clone(&disk)),
             disk,
             dir: dir.to_owned(),
-            segments: ArcSwap::from_pointee(segments),
+            layout: ArcSwap::from_pointee(Layout { segments, sparse }),
         }
     }
 
     /// The segments, by rising start.
-    pub(crate) fn segments(&self) -> Arc<Vec<Segment>> {
-        self.segments.load_full()
+    pub(crate) fn segments(&self) -> Vec<Segment> {
+        self.layout.load().segments.clone()
+    }
+
+    /// The sparse files, by rising start.
+    pub(crate) fn sparse(&self) -> Vec<Arc<Sparse>> {
+        self.layout.load().sparse.clone()
+    }
+
+    /// The files that end before `position`, by rising start.
+    pub(crate) fn sealed(&self, position: u64) -> Result<Vec<Sealed>, StoreError> {
+        let layout = self.layout.load_full();
+        let mut files = Vec::new();
+        for segment in &layout.segments {
+            files.push(Sealed {
+                from: segment.start,
+                to: position,
+                file_bytes: self.open(*segment)?.len()?,
+                useful: None,
+            });
+        }
+        files.extend(layout.sparse.iter().map(|sparse| sparse.sealed()));
+        files.sort_unstable_by_key(|file| file.from);
+        // Each ends where the next one begins.
+        let ends: Vec<_> = files.iter().skip(1).map(|file| file.from).collect();
+        for (file, end) in files.iter_mut().zip(ends) {
+            file.to = end;
+        }
+        files.retain(|file| file.to < position);
+        Ok(files)
+    }
+
+    /// Puts a sparse file in the place of what it was made of, and takes that away.
+    pub(crate) fn make_sparse(&self, new: Arc<Sparse>) -> Result<(), StoreError> {
+        let before = self.layout.rcu(|layout| {
+            let stretch = new.id.from..new.id.to;
+            let segments = layout.segments.iter().copied();
+            Layout {
+                segments: segments.filter(|s| !stretch.contains(&s.start)).collect(),
+                sparse: sparse::with(&layout.sparse, &new).0,
+            }
+        });
+        for segment in &before.segments {
+            if (new.id.from..new.id.to).contains(&segment.start) {
+                self.files.forget((segment.start, segment.era << 1));
+                self.disk.remove(&self.path(*segment))?;
+            }
+        }
+        for old in sparse::with(&before.sparse, &new).1 {
+            old.remove(&*self.disk, &self.files)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn path(&self, segment: Segment) -> String {
@@ -86,31 +166,43 @@ impl Log {
 
     /// The segment that a position lies in, if it is one of the log's.
     pub(crate) fn segment_of(&self, position: u64) -> Option<Segment> {
-        let segments = self.segments.load();
-        let after = segments.partition_point(|segment| segment.start <= position);
-        segments.get(after.checked_sub(1)?).copied()
+        self.layout.load().segment_of(position)
     }
 
     /// The bytes from `position` on.
     pub(crate) fn read(&self, position: u64, len: usize) -> Result<Bytes, StoreError> {
-        let Some(segment) = self.segment_of(position) else {
-            return Err(self.corrupt(position, "no segment of the log has this position"));
-        };
         let mut buffer = vec![0; len];
-        self.files
-            .read_at(
-                (segment.start, segment.era),
+        loop {
+            let layout = self.layout.load();
+            if let Some(sparse) = sparse::stretch_of(&layout.sparse, position) {
+                let read = sparse.read_at(&self.files, position, &mut buffer)?;
+                read.ok_or_else(|| sparse.missing(position))?;
+                return Ok(buffer.into());
+            }
+            let Some(segment) = layout.segment_of(position) else {
+                return Err(self.corrupt(position, "no segment of the log has this position"));
+            };
+            let read = self.files.read_at(
+                // Even, where that of a sparse file is odd.
+                (segment.start, segment.era << 1),
                 || self.path(segment),
                 position - segment.start,
                 &mut buffer,
-            )
-            .map_err(|error| match error.kind() {
+            );
+            let Err(error) = read else {
+                return Ok(buffer.into());
+            };
+            return Err(match error.kind() {
+                // Its file went as a sparse one took its place.
+                std::io::ErrorKind::NotFound if !Arc::ptr_eq(&layout, &self.layout.load()) => {
+                    continue;
+                }
                 std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::NotFound => {
                     self.corrupt(position, error.to_string())
                 }
                 _ => StoreError::Disk(error),
-            })?;
-        Ok(buffer.into())
+            });
+        }
     }
 
     /// The operation at `position`. Whether it is the one asked for, the caller's digest says.
@@ -154,14 +246,12 @@ impl Log {
 
     /// Takes a segment that begins where the others end.
     fn adopt(&self, segment: Segment) {
-        let mut segments = self.segments().to_vec();
-        segments.push(segment);
-        self.set_segments(segments);
-    }
-
-    fn set_segments(&self, segments: Vec<Segment>) {
-        assert!(segments.is_sorted(), "segments are found by bisection");
-        self.segments.store(Arc::new(segments));
+        self.layout.rcu(|layout| {
+            let mut layout = Layout::clone(layout);
+            layout.segments.push(segment);
+            assert!(layout.segments.is_sorted(), "found by bisection");
+            layout
+        });
     }
 }
 
@@ -305,7 +395,11 @@ impl Log {
     pub(crate) fn cut(&self, end: u64) -> Result<(), StoreError> {
         let segments = self.segments();
         let kept = segments.partition_point(|segment| segment.start < end);
-        self.set_segments(segments[..kept].to_vec());
+        self.layout.rcu(|layout| {
+            let mut layout = Layout::clone(layout);
+            layout.segments.retain(|segment| segment.start < end);
+            layout
+        });
         for segment in &segments[kept..] {
             self.disk.remove(&self.path(*segment))?;
         }

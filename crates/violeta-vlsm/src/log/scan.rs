@@ -405,6 +405,16 @@ impl Log {
         Ok(bytes.and_then(|bytes| Record::decode(Bytes::from(bytes))))
     }
 
+    /// What the record at `position` says that the checksum of the record before is.
+    ///
+    /// # Errors
+    /// If there is no record, or the disk fails.
+    pub(crate) fn link_at(&self, position: u64) -> Result<Digest, StoreError> {
+        let header = self.header_at(position)?;
+        let header = header.ok_or_else(|| self.corrupt(position, "not a record"))?;
+        Ok(header.link)
+    }
+
     /// The header at `position`, whether or not its segment has all of the record; none if there is no header of a
     /// record that would lie here.
     fn header_at(&self, position: u64) -> Result<Option<Header>, StoreError> {
@@ -428,7 +438,7 @@ impl Log {
         Ok(Some(bytes))
     }
 
-    fn open(&self, segment: Segment) -> Result<Arc<dyn DiskFile>, StoreError> {
+    pub(super) fn open(&self, segment: Segment) -> Result<Arc<dyn DiskFile>, StoreError> {
         Ok(self.disk.open(&self.path(segment), OpenMode::Existing)?)
     }
 }
@@ -472,7 +482,7 @@ mod tests {
 
         fn with_segments_of(bytes: u64) -> Self {
             let disk = MemoryDisk::new();
-            let log = Arc::new(Log::new(Arc::new(disk.clone()), "", Vec::new()));
+            let log = Arc::new(Log::new(Arc::new(disk.clone()), "", Vec::new(), Vec::new()));
             Written {
                 writer: LogWriter::new(Arc::clone(&log), bytes, 0, 0, Digest::ZERO),
                 log,
@@ -494,8 +504,8 @@ mod tests {
         /// for that.
         fn judged(&self) -> (usize, Result<(), StoreError>, u64) {
             let faulty = FaultyDisk::new(Arc::new(self.disk.clone()));
-            let segments = self.log.segments().to_vec();
-            let log = Log::new(Arc::new(faulty.clone()), "", segments);
+            let segments = self.log.segments();
+            let log = Log::new(Arc::new(faulty.clone()), "", segments, Vec::new());
             let mut scan = Scan::new(&log, 0, Digest::ZERO, Some(0));
             let mut count = 0;
             while scan.next().unwrap().is_some() {

@@ -106,6 +106,16 @@ impl Content {
         }
     }
 
+    /// The leaves.
+    pub(super) fn leaves(&self) -> impl Iterator<Item = &Entry> {
+        self.leaves.values().map(|(_, entry)| entry)
+    }
+
+    /// The pages below, with the slots of the ways to them.
+    pub(super) fn children(&self) -> impl Iterator<Item = (u8, &ChildPage)> {
+        self.children.iter().map(|(slot, child)| (*slot, child))
+    }
+
     /// The nodes; none if what is there doesn't make one.
     pub(super) fn build(&self) -> Option<(Digest, PageNode)> {
         let child = |(slot, child): (&u8, &ChildPage)| {

@@ -229,6 +229,11 @@ impl Pages {
         }
     }
 
+    /// All chunks of the directory are to be written again, at the next checkpoint.
+    pub(crate) fn forget_chunks(&mut self) {
+        self.chunks.fill(None);
+    }
+
     /// How many pages aren't frozen yet.
     pub(crate) fn unfrozen(&self) -> usize {
         self.old.len()

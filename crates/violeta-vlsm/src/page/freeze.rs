@@ -317,9 +317,16 @@ impl Page<'_> {
         let (mut at, mut last, mut base) = self.base_at(below)?;
         let number = base.number.saturating_add(1);
         while base.number > Base::skip_of(number)
-            && let Some((further, _)) = base.skip
+            && let Some((further, seq)) = base.skip
         {
-            (at, last, base) = self.base_at(further)?;
+            match self.base_at(further) {
+                // Who looks for a version that is kept doesn't go there.
+                Err(StoreError::Pruned { .. }) => {
+                    (at, last) = (further, seq);
+                    break;
+                }
+                further => (at, last, base) = further?,
+            }
         }
         Ok(Base {
             number,

@@ -167,6 +167,8 @@ struct Chain {
     last: Option<Seq>,
     /// The version at which the page began, if one got to see that.
     born: Option<Seq>,
+    /// The oldest record that was read.
+    oldest: Option<At>,
 }
 
 impl Nodes {
@@ -202,6 +204,16 @@ impl Nodes {
         depth: usize,
         wanted: Seq,
     ) -> Result<Content, StoreError> {
+        Ok(self.content_and_oldest(page, depth, wanted)?.0)
+    }
+
+    /// What a page held at `wanted`, as [`Self::content`], and the oldest record that had to be read for it.
+    pub(super) fn content_and_oldest(
+        &self,
+        page: PageId,
+        depth: usize,
+        wanted: Seq,
+    ) -> Result<(Content, Option<At>), StoreError> {
         // In this order: see the tail.
         let head = self.directory.head(page);
         let pieces = self.tail.pieces();
@@ -224,7 +236,7 @@ impl Nodes {
             let applied = content.apply_all(Items::new(group.items, group.seq));
             applied.ok_or_else(|| self.wrong(page, "doesn't fit what happened to it since"))?;
         }
-        Ok(content)
+        Ok((content, chain.oldest))
     }
 
     /// What the records of a chain make as of `wanted`.
@@ -303,8 +315,12 @@ impl Nodes {
             };
         }
         let end = chain.base.as_ref().map_or(0, |base| base.at.offset() + 1);
+        chain.oldest = chain.base.as_ref().map(|base| base.at);
         while let Some(at) = next.filter(|at| at.offset() >= end) {
             let record = read(at)?;
+            if end == 0 {
+                chain.oldest = Some(at);
+            }
             next = record.header.prev;
             let (first, last) = (record.header.first, record.header.last);
             match record.header.kind {
@@ -318,6 +334,16 @@ impl Nodes {
             }
         }
         Ok(chain)
+    }
+
+    /// The records of a page, from its newest back to the one at offset `from`, or to its first.
+    pub(super) fn records_from(&self, page: PageId, from: u64) -> Result<Vec<At>, StoreError> {
+        let (mut records, mut next) = (Vec::new(), self.directory.frozen(page));
+        while let Some(at) = next.filter(|at| at.offset() >= from) {
+            records.push(at);
+            next = self.record(page, at)?.header.prev;
+        }
+        Ok(records)
     }
 
     /// A record of a page.

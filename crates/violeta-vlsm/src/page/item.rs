@@ -21,6 +21,7 @@ use violeta_types::Digest;
 
 use super::{PageId, Seq};
 use crate::tree::{Entry, take};
+use crate::varint::{put_varint, take_varint};
 
 /// The beginning of a path, from a page's depth on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,29 +134,6 @@ fn put_head(kind: u8, number: u64, out: &mut Vec<u8>) {
 /// Says that what follows happened so many versions later.
 pub(super) fn put_advance(versions: u64, out: &mut Vec<u8>) {
     put_head(ADVANCE, versions, out);
-}
-
-pub(super) fn put_varint(mut number: u64, out: &mut Vec<u8>) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-/// Reads a varint and moves past it; none if there is none.
-pub(super) fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let [byte] = take(bytes)?;
-        let bits = u64::from(byte & 0x7f);
-        (bits << shift >> shift == bits).then_some(())?;
-        number |= bits << shift;
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
 }
 
 /// Reads items one after the other, each with its version.
@@ -308,14 +286,6 @@ pub(super) mod tests {
         fn bytes_of_any_kind_are_read_or_refused(bytes: Vec<u8>) {
             // As many items as bytes at most: it ends.
             prop_assert!(Items::new(&bytes, Seq(u64::MAX - 9)).count() <= bytes.len());
-        }
-
-        #[test]
-        fn varints_read_as_they_were_written(number: u64) {
-            let mut bytes = Vec::new();
-            put_varint(number, &mut bytes);
-            prop_assert_eq!(take_varint(&mut &bytes[..]), Some(number));
-            prop_assert_eq!(take_varint(&mut &bytes[..bytes.len() - 1]), None);
         }
     }
 

@@ -25,6 +25,7 @@
 //! | [`directory`] | where a page's newest record is, and its newest items |
 //! | [`void`] | which versions were rolled back |
 //! | [`split`] | what happens when a page gets too large |
+//! | [`survey`] | which records a page still needs |
 //!
 //! A page begins with a node at an even depth. With up to [`PAGE_ITEMS_MAX`] items it holds all that is below, however
 //! deep. With more, each node two levels down gets a page of its own: then no more than 256 items are left. Pages are
@@ -41,6 +42,7 @@ mod item;
 mod record;
 mod scribe;
 mod split;
+mod survey;
 mod tail;
 mod void;
 

@@ -15,9 +15,10 @@
 //! base's items make all of the page as of its last version; those of a delta what happened since. `prev` is the record
 //! before of the same page, `below` the base before, 0 for none. A crc32 follows every record, and is part of its length.
 
-use super::item::{Items, put_varint, take_varint};
+use super::item::Items;
 use super::{PageId, Seq};
 use crate::tree::{At, take};
+use crate::varint::{put_varint, take_varint};
 
 const DELTA: u8 = 3;
 const BASE: u8 = 4;

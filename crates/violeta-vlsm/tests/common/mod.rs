@@ -29,6 +29,7 @@ pub(crate) fn small() -> Options {
         resident_bytes: 64 << 10,
         tail_bytes: 3_000,
         page_items: 4,
+        record_file_bytes: 64 << 10,
     }
 }
 

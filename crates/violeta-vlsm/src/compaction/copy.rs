@@ -1,0 +1,144 @@
+//! Copying what is needed of some files into one.
+
+use std::sync::Arc;
+
+use super::plan::{Area, Group};
+use crate::error::StoreError;
+use crate::log::{HEADER_BYTES, Operation, SPARSE_KIND};
+use crate::records::RecordFiles;
+use crate::sparse::{self, Extent, Sparse, SparseId, SparseWriter};
+use crate::store::Shared;
+use crate::tree::At;
+
+/// Bytes that one step copies, or a little more.
+const STEP_BYTES: u64 = 1 << 20;
+
+/// A file that is being made.
+#[derive(Debug)]
+pub(super) struct Copying {
+    group: Group,
+    writer: SparseWriter,
+    /// How many parts were copied.
+    copied: usize,
+    /// Where the last record's header that was copied is.
+    header: Option<u64>,
+    /// Bytes of what is needed.
+    useful: u64,
+}
+
+/// What was copied.
+#[derive(Debug)]
+pub(super) enum Copied {
+    Some,
+    /// A whole file, and so many bytes are free since.
+    File(u64),
+    /// There is nothing left.
+    All,
+}
+
+/// Copies a part of what is needed: of `copying`, or of the last of `groups`. If that fails, there is nothing left of it,
+/// and the next is that of another group.
+pub(super) fn copy_some(
+    shared: &Shared,
+    copying: &mut Option<Copying>,
+    groups: &mut Vec<Group>,
+) -> Result<Copied, StoreError> {
+    let mut now = match copying.take() {
+        Some(now) => now,
+        None => match groups.pop() {
+            Some(group) => Copying::begin(shared, group)?,
+            None => return Ok(Copied::All),
+        },
+    };
+    if now.go_on(shared)? {
+        *copying = Some(now);
+        return Ok(Copied::Some);
+    }
+    Ok(Copied::File(now.finish(shared)?))
+}
+
+impl Copying {
+    fn begin(shared: &Shared, mut group: Group) -> Result<Self, StoreError> {
+        // What several versions have was noted down for each.
+        group.extents.sort_unstable_by_key(|extent| extent.from);
+        group.extents.dedup();
+        let number = sparse::next_number(&sparse_files(shared, group.area));
+        let (from, to) = (group.from, group.to);
+        let kind = match group.area {
+            Area::Log => SPARSE_KIND,
+            Area::Pages => shared.nodes.pages.stream.kind(),
+            Area::Nodes => shared.nodes.tops.stream.kind(),
+        };
+        let disk = Arc::clone(&shared.disk);
+        let writer = SparseWriter::new(disk, &shared.dir, kind, SparseId { number, from, to })?;
+        Ok(Copying {
+            group,
+            writer,
+            copied: 0,
+            header: None,
+            useful: 0,
+        })
+    }
+
+    /// Copies the next few parts. Returns whether there are more.
+    fn go_on(&mut self, shared: &Shared) -> Result<bool, StoreError> {
+        let end = self.useful + STEP_BYTES;
+        while self.useful < end {
+            let Some(extent) = self.group.extents.get(self.copied).copied() else {
+                return Ok(false);
+            };
+            match self.group.area {
+                Area::Log => self.operation(shared, extent)?,
+                Area::Pages => self.record(&shared.nodes.pages, extent)?,
+                Area::Nodes => self.record(&shared.nodes.tops, extent)?,
+            }
+            self.useful += extent.len;
+            self.copied += 1;
+        }
+        Ok(true)
+    }
+
+    /// Copies an operation, and before the first of a record the record's header: who reads the operation asks for the
+    /// version there.
+    fn operation(&mut self, shared: &Shared, extent: Extent) -> Result<(), StoreError> {
+        let log = &shared.log;
+        let bytes = log.read(extent.from, extent.len as usize)?;
+        let operation = Operation::decode_at(extent.from, bytes.clone());
+        let operation = operation
+            .ok_or_else(|| log.corrupt(extent.from, "not the operation that was written there"))?;
+        let header = extent.from.checked_sub(operation.back.into());
+        let header = header.filter(|header| *header >= self.group.from);
+        let header =
+            header.ok_or_else(|| log.corrupt(extent.from, "its record begins in another file"))?;
+        if self.header != Some(header) {
+            self.writer.push(header, &log.read(header, HEADER_BYTES)?)?;
+            self.header = Some(header);
+        }
+        self.writer.push(extent.from, &bytes)
+    }
+
+    fn record(&mut self, files: &RecordFiles, extent: Extent) -> Result<(), StoreError> {
+        let record = files.read_whole(At::new(extent.from, extent.len as usize))?;
+        self.writer.push(extent.from, &record)
+    }
+
+    /// Puts the file in the place of those that it was made of. Returns how many bytes are free since.
+    fn finish(self, shared: &Shared) -> Result<u64, StoreError> {
+        let sparse = Arc::new(self.writer.finish(self.useful)?);
+        let freed = self.group.file_bytes.saturating_sub(sparse.file_bytes);
+        match self.group.area {
+            Area::Log => shared.log.make_sparse(sparse)?,
+            Area::Pages => shared.nodes.pages.make_sparse(sparse)?,
+            Area::Nodes => shared.nodes.tops.make_sparse(sparse)?,
+        }
+        Ok(freed)
+    }
+}
+
+fn sparse_files(shared: &Shared, area: Area) -> Vec<Arc<Sparse>> {
+    match area {
+        Area::Log => shared.log.sparse(),
+        Area::Pages => shared.nodes.pages.sparse(),
+        Area::Nodes => shared.nodes.tops.sparse(),
+    }
+}

@@ -1,0 +1,306 @@
+//! Taking back the room of what no kept version needs.
+//!
+//! ```text
+//!  kept versions ─▶ walk: every page and leaf, once ─▶ how much of each file is needed ─▶ plan: which files to put together
+//!                                                                                            │
+//!  sparse file ◀── copied ◀── what is needed of these files ◀── walk again ◀─────────────────┘
+//!       │
+//!       └─ durable ─▶ in the place of the files that it was made of ─▶ these go
+//! ```
+//!
+//! Positions never change ([`crate::sparse`]), so nothing that leads to one has to: no page, no node, no root. Files to
+//! which something may still be written, or which a recovery may begin with, aren't touched; so neither the writer nor a
+//! reader waits, and a crash on the way costs what was done of one file.
+//!
+//! | files | what is needed of them |
+//! | --- | --- |
+//! | log | operations that a kept version's leaf names, each with its record's header |
+//! | pages | records of a page from its *cut* on: the oldest one that the oldest kept version reads |
+//! | nodes | records of the oldest kept version's top tree; all that came later |
+//!
+//! Of pages and nodes all is kept from the oldest kept version on, also if that is pinned and far below the window.
+
+mod copy;
+mod plan;
+mod walk;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub(crate) use plan::Sealed;
+use plan::{Area, Group, Needs, extent_of, note};
+use walk::{Met, Walk};
+
+use crate::error::StoreError;
+use crate::nodes::Nodes;
+use crate::page::PageId;
+use crate::retention::Floor;
+use crate::sparse::Extent;
+use crate::store::{Shared, Store};
+use crate::tree::{At, Entry};
+use copy::{Copied, Copying, copy_some};
+
+/// Pages that one step looks at.
+const STEP_PAGES: usize = 64;
+/// What is needed is noted down for so many parts of files at once, or for one in so many keys; for more, there is another
+/// walk.
+const NOTED_EXTENTS: u64 = 1 << 20;
+const NOTED_SHARE: u64 = 16;
+
+/// Takes back the room of versions that aren't kept any more, step by step: from any thread, beside the writer and
+/// readers. One at a time. Dropping it loses nothing but the work on one file.
+#[derive(Debug)]
+pub struct Compaction {
+    shared: Arc<Shared>,
+    _turn: Turn,
+    floor: Arc<Floor>,
+    /// Records of the oldest kept version's top tree.
+    tops: Vec<Extent>,
+    /// Pages from the first number on are younger than that version: all of them is needed. There are none from the
+    /// second on.
+    pages: [u64; 2],
+    needs: Needs,
+    phase: Phase,
+    freed_bytes: u64,
+    /// Whether nothing was left out.
+    complete: bool,
+}
+
+/// Held by who compacts, or wants nobody to: nobody else does meanwhile.
+#[derive(Debug)]
+pub(crate) struct Turn(Arc<AtomicBool>);
+
+impl Turn {
+    pub(crate) fn take(taken: &Arc<AtomicBool>) -> Option<Self> {
+        let free = !taken.swap(true, Ordering::Acquire);
+        free.then(|| Turn(Arc::clone(taken)))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// What is being done.
+#[derive(Debug)]
+enum Phase {
+    /// Going through the kept versions, to see how much of each file is needed.
+    Looking(Walk),
+    /// Going through the records of pages, from this number on.
+    LookingAtPages(u64),
+    /// Going through both again, to note down what is needed of some files; of others later.
+    Noting(Walk, Chosen),
+    NotingPages(u64, Chosen),
+    /// Copying what is needed.
+    Copying(Option<Copying>, Chosen),
+    Done,
+}
+
+/// Files that are put together.
+#[derive(Debug, Default)]
+struct Chosen {
+    /// Of which it is noted down what is needed.
+    now: Vec<Group>,
+    later: Vec<Group>,
+}
+
+impl Chosen {
+    /// As many of `groups` as can be noted down at once, when so many extents were met in all.
+    fn of(mut groups: Vec<Group>, met: u64) -> Self {
+        let room = NOTED_EXTENTS.max(met / NOTED_SHARE);
+        let (mut now, mut expected) = (0, 0);
+        while let Some(group) = groups.get(now) {
+            expected += group.expected;
+            if now > 0 && expected > room {
+                break;
+            }
+            now += 1;
+        }
+        let later = groups.split_off(now);
+        Chosen { now: groups, later }
+    }
+}
+
+impl Store {
+    /// Takes back the room of versions that aren't kept any more. None if there is none to take: nothing was pruned since
+    /// the last time ([`Writer::prune`](crate::Writer::prune)), or it hasn't been made durable by two checkpoints yet; or
+    /// it is being taken.
+    ///
+    /// It needs room on the disk for one more file: 64 MiB, or as much as one version that has more.
+    ///
+    /// # Errors
+    /// If the disk fails, or something that is kept is damaged.
+    pub fn compaction(&self) -> Result<Option<Compaction>, StoreError> {
+        let shared = &self.shared;
+        let Some(turn) = Turn::take(&shared.compacting) else {
+            return Ok(None);
+        };
+        let Some(floor) = shared.floor.load_full() else {
+            return Ok(None);
+        };
+        let state = shared.state.load();
+        let oldest = shared.versions.get(floor.retained.oldest())?;
+        let window = shared.versions.get(floor.retained.first)?;
+        let newest = shared.versions.get(state.indexed.saturating_sub(1))?;
+        let nodes = &shared.nodes;
+        let mut needs = Needs::new([
+            shared.log.sealed(window.log_end)?,
+            nodes.pages.sealed(floor.pages)?,
+            nodes.tops.sealed(oldest.at.offset())?,
+        ]);
+        let tops: Vec<_> = nodes
+            .top_records(oldest.at)?
+            .into_iter()
+            .map(extent_of)
+            .collect();
+        (tops.iter()).for_each(|extent| needs.add(Area::Nodes, *extent));
+        Ok(Some(Compaction {
+            shared: Arc::clone(shared),
+            _turn: turn,
+            phase: Phase::Looking(Walk::new(&floor.retained)),
+            floor,
+            tops,
+            pages: [oldest.next_page, newest.next_page].map(page_end),
+            needs,
+            freed_bytes: 0,
+            complete: true,
+        }))
+    }
+}
+
+/// The number that no page below the next one has; all if there is no next one.
+fn page_end(next: u32) -> u64 {
+    match next {
+        0 => 1 << 32,
+        next => next.into(),
+    }
+}
+
+impl Compaction {
+    /// Does a part of it. Returns whether there is more to do.
+    ///
+    /// # Errors
+    /// If the disk fails, or something that is kept is damaged. Nothing is lost: the next step goes on, with other files
+    /// if one of them could not be made, and what was left is done by the next compaction.
+    pub fn step(&mut self) -> Result<bool, StoreError> {
+        let (shared, needs) = (&*self.shared, &mut self.needs);
+        let next = match &mut self.phase {
+            Phase::Looking(walk) => {
+                let more = walk.go(
+                    shared,
+                    &self.floor.retained,
+                    STEP_PAGES,
+                    &mut |met| match met {
+                        Met::Leaf(entry) => needs.add(Area::Log, entry_extent(entry)),
+                        Met::Page(page, cut) => needs.need_page(page.number(), cut),
+                    },
+                )?;
+                (!more).then_some(Phase::LookingAtPages(1))
+            }
+            Phase::LookingAtPages(page) => {
+                let records = some_records(&shared.nodes, needs, self.pages, page)?;
+                (records.iter()).for_each(|at| needs.add(Area::Pages, extent_of(*at)));
+                let done = *page >= self.pages[1];
+                done.then(|| noting(&self.floor, Chosen::of(needs.groups(), needs.met)))
+            }
+            Phase::Noting(walk, chosen) => {
+                let more = walk.go(shared, &self.floor.retained, STEP_PAGES, &mut |met| {
+                    if let Met::Leaf(entry) = met {
+                        note(&mut chosen.now, Area::Log, entry_extent(entry));
+                    }
+                })?;
+                (!more).then(|| Phase::NotingPages(1, std::mem::take(chosen)))
+            }
+            Phase::NotingPages(page, chosen) => {
+                let records = some_records(&shared.nodes, needs, self.pages, page)?;
+                for at in records {
+                    note(&mut chosen.now, Area::Pages, extent_of(at));
+                }
+                let done = *page >= self.pages[1];
+                done.then(|| {
+                    let mut chosen = std::mem::take(chosen);
+                    for extent in &self.tops {
+                        note(&mut chosen.now, Area::Nodes, *extent);
+                    }
+                    Phase::Copying(None, chosen)
+                })
+            }
+            Phase::Copying(copying, chosen) => match copy_some(shared, copying, &mut chosen.now) {
+                Err(error) => {
+                    self.complete = false;
+                    return Err(error);
+                }
+                Ok(Copied::Some) => None,
+                Ok(Copied::File(freed)) => {
+                    self.freed_bytes += freed;
+                    None
+                }
+                Ok(Copied::All) if chosen.later.is_empty() => Some(Phase::Done),
+                Ok(Copied::All) => {
+                    let later = std::mem::take(&mut chosen.later);
+                    Some(noting(&self.floor, Chosen::of(later, needs.met)))
+                }
+            },
+            Phase::Done => None,
+        };
+        if let Some(next) = next {
+            self.phase = next;
+        }
+        if !matches!(self.phase, Phase::Done) {
+            return Ok(true);
+        }
+        if std::mem::take(&mut self.complete) {
+            // Unless more was pruned meanwhile, there is nothing left to do.
+            let floor = Some(Arc::clone(&self.floor));
+            self.shared.floor.compare_and_swap(&floor, None);
+        }
+        Ok(false)
+    }
+
+    /// Bytes on the disk that were freed so far.
+    pub fn freed_bytes(&self) -> u64 {
+        self.freed_bytes
+    }
+}
+
+/// The phase in which it is noted down what is needed of some files.
+fn noting(floor: &Floor, chosen: Chosen) -> Phase {
+    match chosen.now.is_empty() {
+        true => Phase::Done,
+        false => Phase::Noting(Walk::new(&floor.retained), chosen),
+    }
+}
+
+/// The records that are needed of a few pages, from number `page` on.
+fn some_records(
+    nodes: &Nodes,
+    needs: &Needs,
+    [young, end]: [u64; 2],
+    page: &mut u64,
+) -> Result<Vec<At>, StoreError> {
+    let mut records = Vec::new();
+    let next = end.min(*page + STEP_PAGES as u64);
+    for number in *page..next {
+        let Some(id) = u32::try_from(number).ok().and_then(PageId::new) else {
+            break;
+        };
+        let cut = match number < young {
+            true => needs.cut(id.number()),
+            false => Some(0),
+        };
+        if let Some(cut) = cut {
+            records.append(&mut nodes.page_records(id, cut)?);
+        }
+    }
+    *page = next;
+    Ok(records)
+}
+
+fn entry_extent(entry: &Entry) -> Extent {
+    Extent {
+        from: entry.position,
+        len: entry.len.into(),
+    }
+}

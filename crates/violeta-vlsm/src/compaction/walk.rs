@@ -1,0 +1,123 @@
+//! Going through all pages and leaves of the kept versions, a few at a time.
+
+use std::sync::Arc;
+
+use violeta_proof::tree::KeyPath;
+
+use crate::error::StoreError;
+use crate::page::{PageAt, PageId};
+use crate::retention::Retained;
+use crate::space::Space;
+use crate::store::{Shared, Version};
+use crate::tree::{Child, Entry, Next};
+
+/// Spaces that are looked up at once.
+const SPACES: usize = 64;
+
+/// What a walk came by.
+pub(super) enum Met<'a> {
+    /// A leaf of any of the versions.
+    Leaf(&'a Entry),
+    /// A page of the oldest version, and where it begins to be needed.
+    Page(PageId, u64),
+}
+
+/// A walk: the oldest version first.
+#[derive(Debug)]
+pub(super) struct Walk {
+    /// Indexes of the versions to come, the next one last.
+    versions: Vec<u64>,
+    /// The version that one is in, and whether it is the oldest.
+    version: Option<(Arc<Version>, bool)>,
+    /// The space up to which all were looked up.
+    after: Option<KeyPath>,
+    /// Pages to come.
+    pages: Vec<PageAt>,
+}
+
+impl Walk {
+    /// Through the oldest version of the window, and those that are pinned: newer ones need nothing older than they are
+    /// that these don't.
+    pub(super) fn new(retained: &Retained) -> Self {
+        let mut versions = vec![retained.first];
+        versions.extend(retained.pins.iter().rev());
+        Walk {
+            versions,
+            version: None,
+            after: None,
+            pages: Vec::new(),
+        }
+    }
+
+    /// Goes on with so many pages. Returns whether there is more.
+    pub(super) fn go(
+        &mut self,
+        shared: &Shared,
+        retained: &Retained,
+        pages: usize,
+        meet: &mut impl FnMut(Met<'_>),
+    ) -> Result<bool, StoreError> {
+        for _ in 0..pages {
+            if !self.step(shared, retained.oldest(), meet)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Goes on with one page, or a few spaces.
+    fn step(
+        &mut self,
+        shared: &Shared,
+        oldest: u64,
+        meet: &mut impl FnMut(Met<'_>),
+    ) -> Result<bool, StoreError> {
+        let Some((version, is_oldest)) = &self.version else {
+            let Some(index) = self.versions.last() else {
+                return Ok(false);
+            };
+            self.version = Some((
+                shared.version_at(&shared.state.load(), *index)?,
+                *index == oldest,
+            ));
+            self.versions.pop();
+            self.after = None;
+            return Ok(true);
+        };
+        if let Some(at) = self.pages.last() {
+            let page = shared.nodes.survey(at)?;
+            if *is_oldest {
+                meet(Met::Page(at.page, page.cut));
+            }
+            page.leaves.iter().for_each(|entry| meet(Met::Leaf(entry)));
+            self.pages.pop();
+            self.pages.extend(page.below);
+            return Ok(true);
+        }
+        let (mut spaces, mut last) = (0, None);
+        let pages = &mut self.pages;
+        let visit = &mut |_: &_, space: &Space| {
+            match &space.tree().root {
+                Some((_, Child::Leaf(entry))) => meet(Met::Leaf(entry)),
+                Some((digest, Child::Node(link))) => pages.extend(link.page.map(|page| PageAt {
+                    page,
+                    seq: link.seq,
+                    digest: *digest,
+                    depth: 0,
+                })),
+                None => {}
+            }
+            (spaces, last) = (spaces + 1, Some(KeyPath::of(space.name())));
+            Ok(match spaces < SPACES {
+                true => Next::Leaf,
+                false => Next::Stop,
+            })
+        };
+        (version.top).visit(self.after.as_ref(), &shared.nodes, visit)?;
+        match last {
+            Some(last) => self.after = Some(last),
+            None => self.version = None,
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,54 @@
+//! What a page needs of log and page files, for who takes back the room of what nobody needs.
+//!
+//! ```text
+//!  records of a page   base │ delta │ base │ delta │ delta │ base │ delta
+//!                      └─── dead ───┘  ▲                                 the oldest version that is kept is made of
+//!                                      └ cut                             this base and what follows
+//! ```
+//!
+//! A newer version never reads a record before the cut: the base that it begins with isn't older.
+
+use super::image::PageAt;
+use super::{PAGE_LEVELS, PageId};
+use crate::error::StoreError;
+use crate::nodes::Nodes;
+use crate::tree::{At, Entry};
+
+/// A page at a version.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    pub(crate) leaves: Vec<Entry>,
+    /// The pages below.
+    pub(crate) below: Vec<PageAt>,
+    /// Where its oldest record lies that had to be read; 0 if none was.
+    pub(crate) cut: u64,
+}
+
+impl Nodes {
+    /// What a page held, if it is the page that was named: nothing that follows from another would be right.
+    pub(crate) fn survey(&self, at: &PageAt) -> Result<Survey, StoreError> {
+        let (content, oldest) = self.content_and_oldest(at.page, at.depth, at.seq)?;
+        if content
+            .build()
+            .is_none_or(|(digest, _)| digest != at.digest)
+        {
+            return Err(self.unlike(at.page));
+        }
+        let below = content.children().map(|(_, child)| PageAt {
+            page: child.page,
+            seq: child.seq,
+            digest: child.digest,
+            depth: at.depth + PAGE_LEVELS,
+        });
+        Ok(Survey {
+            leaves: content.leaves().copied().collect(),
+            below: below.collect(),
+            cut: oldest.map_or(0, At::offset),
+        })
+    }
+
+    /// The records that a page has in the files, from offset `cut` on.
+    pub(crate) fn page_records(&self, page: PageId, cut: u64) -> Result<Vec<At>, StoreError> {
+        self.records_from(page, cut)
+    }
+}
