@@ -22,6 +22,9 @@
 //! | recovery | the superblock, the index, the page directory, the log from the checkpoint on |
 //! | a peer's new store | chunks of one version: made by a reader, verified, and committed part by part ([`Importer`]) |
 //!
+//! Versions that aren't wanted any more can be let go, all before a window but some that are pinned: what room they took
+//! is taken back beside writer and readers, and nothing that is left changes its place ([`Compaction`]).
+//!
 //! Every value, node and root that is served was checked against the digest that binds it: what rots on the disk is
 //! found and named, never served (vlsm.md §1.5).
 //!
