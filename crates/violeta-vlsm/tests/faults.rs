@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use common::naive::{self, State};
 use common::{Op, append, check, disk, name, open, open_on, small};
 use violeta_journal::{Disk, FaultyDisk, MemoryDisk, Operation};
-use violeta_proof::tree::{KeyPath, PathRange, Sides};
+use violeta_proof::tree::{ChunkPlace, KeyPath, PathRange, Sides};
 use violeta_types::{Digest, Height};
 use violeta_vlsm::{Batch, Options, Snapshot, Store, StoreError};
 
@@ -440,8 +440,8 @@ fn readers_see_whole_versions_while_the_writer_commits() {
     });
 }
 
-/// One proof of all the keys, one of the range that the first begins, and one of what has changed in it: each is what the
-/// root says.
+/// One proof of all the keys, one of the range that the first begins, one of what has changed in it, and chunks of the older
+/// version: each is what the root says.
 fn prove_together(snapshot: &Snapshot, older: &Snapshot, keys: &[[u8; 8]]) {
     let root = snapshot.root();
     let values: Vec<_> = (keys.iter())
@@ -462,6 +462,12 @@ fn prove_together(snapshot: &Snapshot, older: &Snapshot, keys: &[[u8; 8]]) {
     let proof = snapshot.prove_range(b"s", &range, 200).unwrap();
     let proved = proof.read(&root, b"s", &range, |_| count += 1).unwrap();
     assert!(count == 200 || proved.rest.is_none());
+
+    let space = Some(b"s"[..].try_into().unwrap());
+    let chunk = older.chunk(&ChunkPlace { space, range }, 2_000).unwrap();
+    assert!(chunk.verify(&older.root()).is_ok());
+    let list = older.chunk(&ChunkPlace::SPACES, 2_000).unwrap();
+    assert!(list.verify(&older.root()).is_ok());
 
     let roots = Sides {
         old: older.root(),
