@@ -19,7 +19,7 @@ use proptest::prelude::*;
 use violeta_journal::{Disk, FaultyDisk, MemoryDisk};
 use violeta_proof::tree::{Chunk, ChunkPlace, KeyPath, PathRange, VerifiedChunk};
 use violeta_types::{Digest, Height};
-use violeta_vlsm::{Batch, ImportError, Importer, Options, Snapshot, Store, StoreError};
+use violeta_vlsm::{Batch, ImportError, Importer, Options, Retention, Snapshot, Store, StoreError};
 
 const DIR: &str = "db/store";
 
@@ -352,6 +352,102 @@ fn what_was_imported_was_written_at_the_snapshots_version() {
         .get(&name(2), &key(3))
         .unwrap();
     assert_eq!(before.as_deref(), Some(&[3; 40][..]));
+}
+
+/// Takes back all the room that is to be had, and says how much that was.
+fn compact(store: &Store) -> u64 {
+    for _ in 0..2 {
+        store.writer().unwrap().checkpoint().unwrap();
+    }
+    let mut compaction = store.compaction().unwrap().expect("something was pruned");
+    while compaction.step().unwrap() {}
+    compaction.freed_bytes()
+}
+
+#[test]
+fn an_imported_store_is_pruned_like_any_other() {
+    let model = model();
+    let peer = source(&model, 4).latest();
+    let disk = disk();
+    let mut importer = import(&disk, 40, peer.root());
+    run(&mut importer, &peer, 100).unwrap();
+    let store = importer.finish().unwrap();
+    // The parts before the last one are needed: they are what the version consists of.
+    store
+        .writer()
+        .unwrap()
+        .prune(&Retention::from(Height(40)))
+        .unwrap();
+    compact(&store);
+    check(&store.latest(), &model, 30);
+    assert_eq!(store.verify().unwrap().versions, 1);
+
+    // And what newer versions wrote anew.
+    let mut newest = model.clone();
+    let mut writer = store.writer().unwrap();
+    for version in 41..60 {
+        let ops = [
+            Op::Put(2, version % 30, vec![version as u8; 60]),
+            Op::Delete(3, version % 9),
+        ];
+        newest = append(&mut writer, version.into(), &newest, &ops);
+    }
+    writer.sync().unwrap();
+    writer.prune(&Retention::from(Height(59))).unwrap();
+    drop(writer);
+    compact(&store);
+    drop(store);
+    let store = open(&disk);
+    check(&store.latest(), &newest, 30);
+    assert_eq!(store.verify().unwrap().versions, 1);
+    let written = |key: u16| {
+        let history = store
+            .history(&name(2), &common::key(key), None, 10)
+            .unwrap();
+        history
+            .changes
+            .iter()
+            .map(|(version, _)| version.0)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((written(29), written(12)), (vec![59], vec![42]));
+    assert_eq!(
+        written(0),
+        [40],
+        "of what was pruned, when it was written is known still"
+    );
+}
+
+#[test]
+fn any_version_that_a_pruned_store_keeps_is_handed_over() {
+    let disk = disk();
+    let store = open(&disk);
+    let (mut models, mut writer) = (vec![State::new()], store.writer().unwrap());
+    for version in 1..40u16 {
+        let mut ops = vec![Op::Create(1), Op::Delete(1, version)];
+        let put = |i| Op::Put(1, (version * 7 + i) % 40, vec![version as u8; 50]);
+        ops.extend((0..9).map(put));
+        let model = append(
+            &mut writer,
+            version.into(),
+            &models[usize::from(version) - 1],
+            &ops,
+        );
+        models.push(model);
+    }
+    writer.sync().unwrap();
+    let (oldest, pinned) = (Height(30), vec![Height(9)]);
+    writer.prune(&Retention { oldest, pinned }).unwrap();
+    drop(writer);
+    assert!(compact(&store) > 0);
+    for version in [9, 30, 35, 39] {
+        let peer = store.snapshot(Height(version)).unwrap();
+        let disk = common::disk();
+        let mut importer = import(&disk, version, peer.root());
+        run(&mut importer, &peer, 300).unwrap();
+        let store = importer.finish().unwrap();
+        check_imported(&disk, store, version, &models[version as usize], 40);
+    }
 }
 
 /// Places that were acknowledged as kept, by the importer's own word before the crash.

@@ -142,11 +142,15 @@ impl Store {
         };
         let state = shared.state.load();
         let oldest = shared.versions.get(floor.retained.oldest())?;
-        let window = shared.versions.get(floor.retained.first)?;
+        // Not the log from where the window's first version begins: that may be more than a record, where it was imported.
+        let window = match floor.retained.first.checked_sub(1) {
+            None => 0,
+            Some(before) => shared.version_end(&state, before)?,
+        };
         let newest = shared.versions.get(state.indexed.saturating_sub(1))?;
         let nodes = &shared.nodes;
         let mut needs = Needs::new([
-            shared.log.sealed(window.log_end)?,
+            shared.log.sealed(window)?,
             nodes.pages.sealed(floor.pages)?,
             nodes.tops.sealed(oldest.at.offset())?,
         ]);

@@ -115,14 +115,15 @@ impl Log {
         self.layout.load().sparse.clone()
     }
 
-    /// The files that end before `position`, by rising start.
+    /// The files that end where `position` is, or before, by rising start.
     pub(crate) fn sealed(&self, position: u64) -> Result<Vec<Sealed>, StoreError> {
         let layout = self.layout.load_full();
         let mut files = Vec::new();
         for segment in &layout.segments {
             files.push(Sealed {
                 from: segment.start,
-                to: position,
+                // The last one goes on.
+                to: u64::MAX,
                 file_bytes: self.open(*segment)?.len()?,
                 useful: None,
             });
@@ -134,7 +135,7 @@ impl Log {
         for (file, end) in files.iter_mut().zip(ends) {
             file.to = end;
         }
-        files.retain(|file| file.to < position);
+        files.retain(|file| file.to <= position);
         Ok(files)
     }
 
