@@ -35,17 +35,45 @@ impl Store {
     /// # Errors
     /// The first thing that is wrong, with its file and offset.
     pub fn verify(&self) -> Result<Verified, StoreError> {
+        self.verify_watched(|_| ())
+    }
+
+    /// [`Self::verify`], telling `watch` how far it is after each version and each key.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn verify_watched(&self, watch: impl FnMut(&Verified)) -> Result<Verified, StoreError> {
         // A compaction of what is pruned from now on would take what is looked at.
         let _turn = Turn::take(&self.shared.compacting);
         let state = self.shared.state.load_full();
-        let mut verified = Verified::default();
-        verify_log(&self.shared, &state, &mut verified)?;
-        verify_newest(&self.shared, &state, &mut verified)?;
-        Ok(verified)
+        let mut progress = Progress {
+            verified: Verified::default(),
+            watch,
+        };
+        verify_log(&self.shared, &state, &mut progress)?;
+        verify_newest(&self.shared, &state, &mut progress)?;
+        Ok(progress.verified)
     }
 }
 
-fn verify_log(shared: &Shared, state: &State, verified: &mut Verified) -> Result<(), StoreError> {
+/// How far a check is, and who wants to know.
+struct Progress<W> {
+    verified: Verified,
+    watch: W,
+}
+
+impl<W: FnMut(&Verified)> Progress<W> {
+    fn made(&mut self, progress: impl FnOnce(&mut Verified)) {
+        progress(&mut self.verified);
+        (self.watch)(&self.verified);
+    }
+}
+
+fn verify_log(
+    shared: &Shared,
+    state: &State,
+    progress: &mut Progress<impl FnMut(&Verified)>,
+) -> Result<(), StoreError> {
     let first = state.retained.first;
     // What was pruned may be gone, and with it what the first record follows.
     let (start, link) = match first.checked_sub(1) {
@@ -75,9 +103,11 @@ fn verify_log(shared: &Shared, state: &State, verified: &mut Verified) -> Result
                 break;
             }
         }
-        verified.versions += 1;
+        progress.made(|verified| {
+            verified.versions += 1;
+            verified.log_bytes = scan.position() - start;
+        });
     }
-    verified.log_bytes = scan.position() - start;
     Ok(())
 }
 
@@ -99,7 +129,7 @@ fn version_anew(shared: &Shared, state: &State, index: u64) -> Result<Arc<Versio
 fn verify_newest(
     shared: &Shared,
     state: &State,
-    verified: &mut Verified,
+    progress: &mut Progress<impl FnMut(&Verified)>,
 ) -> Result<(), StoreError> {
     let top = &state.latest.top;
     if top_hash(&top.digest()) != state.latest.root {
@@ -115,6 +145,7 @@ fn verify_newest(
             .visit(None, &Anew(&shared.nodes), &mut |digest, entry: &Entry| {
                 shared.key_value(digest, entry)?;
                 keys += 1;
+                progress.made(|verified| verified.keys += 1);
                 Ok(Next::Leaf)
             })?;
         if keys != space.count() {
@@ -126,8 +157,7 @@ fn verify_newest(
             .visit(None, &Hashed(&shared.nodes), &mut |_, _: &Entry| {
                 Ok(Next::Leaf)
             })?;
-        verified.spaces += 1;
-        verified.keys += keys;
+        progress.made(|verified| verified.spaces += 1);
         Ok(Next::Leaf)
     })?;
     Ok(())
@@ -230,9 +260,12 @@ mod tests {
     #[test]
     fn a_sound_store_is_gone_through_whole() {
         let store = store(&MemoryDisk::new());
-        let verified = store.verify().unwrap();
+        let mut told = Vec::new();
+        let verified = store.verify_watched(|so_far| told.push(*so_far)).unwrap();
         assert_eq!((verified.versions, verified.spaces), (1, 1));
         assert_eq!(verified.keys, u64::from(KEYS));
+        assert_eq!(told.last(), Some(&verified));
+        assert_eq!(told.len(), 1 + usize::from(KEYS) + 1);
     }
 
     #[test]

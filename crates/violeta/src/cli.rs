@@ -9,7 +9,7 @@ use crate::error::{CliError, CliResult};
 use crate::terminal::{ColorChoice, Terminal, WIDTH_MAX};
 use crate::{
     bench, completions, demo, get, history, key, load, outcome, prove, provision, put, simulate,
-    start, status, testnet, verify,
+    start, status, store, testnet, verify,
 };
 
 const ABOUT: &str = "A replicated database that can prove what it tells you.
@@ -85,6 +85,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Make and show client keys.
     Key(key::KeyArgs),
+    /// Look into a store's directory: check, measure, list, compare.
+    Store(store::StoreArgs),
     /// Run seeds of the simulated world: faults, liars, a checker of everything.
     Sim(simulate::SimArgs),
     /// Measure throughput, latency and cost.
@@ -133,6 +135,7 @@ impl Cli {
             Command::Load(args) => load::run(args, terminal),
             Command::Status(args) => status::run(args, terminal),
             Command::Key(args) => key::run(args, terminal),
+            Command::Store(args) => store::run(args, terminal),
             Command::Sim(args) => simulate::run(args, terminal),
             Command::Bench(args) => bench::run(args, terminal),
             Command::Completions(args) => completions::run(args),

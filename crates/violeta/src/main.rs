@@ -4,7 +4,7 @@
 //!  main ─▶ cli (what is asked) ─┬─ start                          one validator, in this process
 //!                               ├─ testnet, demo, bench           validators as processes of their own
 //!                               ├─ put get history prove load …   a client: context ─▶ violeta-client
-//!                               ├─ verify, key                    files only, no network
+//!                               ├─ verify, key, store             files only, no network
 //!                               └─ sim                            the simulated world
 //!            terminal (what is said) · error (how it ends) · signals (when it is to end)
 //! ```
@@ -32,6 +32,7 @@ mod signals;
 mod simulate;
 mod start;
 mod status;
+mod store;
 mod table;
 mod terminal;
 mod testnet;

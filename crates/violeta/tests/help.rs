@@ -33,6 +33,11 @@ const COMMANDS: &[&str] = &[
     "sim",
     "start",
     "status",
+    "store",
+    "store check",
+    "store diff",
+    "store dump",
+    "store stats",
     "testnet",
     "testnet down",
     "testnet init",
@@ -84,7 +89,7 @@ fn what_only_the_demo_may_ask_for_isnt_shown() {
 fn a_shell_gets_completions_for_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let script = run(&["completions", shell]).expect(0).out;
-        for command in ["testnet", "demo", "verify"] {
+        for command in ["testnet", "demo", "verify", "store"] {
             assert!(script.contains(command), "{shell}: {command}");
         }
     }

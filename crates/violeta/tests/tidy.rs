@@ -67,6 +67,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "types",
             "crypto",
             "proof",
+            "journal",
+            "vlsm",
             "consensus",
             "replica",
             "db",
