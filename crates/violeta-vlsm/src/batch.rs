@@ -110,9 +110,7 @@ impl Batch {
         }
         let mut drafts = Vec::with_capacity(self.names.len());
         for name in &self.names {
-            if name.len() > STORE_SPACE_BYTES_MAX {
-                return Err(StoreError::SpaceNameTooLong(name.len()));
-            }
+            require_space(name)?;
             drafts.push(Draft::new(name.clone(), exists(name)?));
         }
         let mut start = 0;
@@ -163,12 +161,84 @@ pub(crate) struct KeyChange<'a> {
     pub(crate) value: Option<&'a [u8]>,
 }
 
-/// A space while the operations are gone through.
-struct Draft<'a> {
-    name: Bytes,
+/// Whether a space is there, while operations are gone through.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Presence {
     existed: bool,
     exists: bool,
     reset: bool,
+}
+
+impl Presence {
+    /// Of a space before the first operation.
+    pub(crate) fn new(exists: bool) -> Self {
+        Presence {
+            existed: exists,
+            exists,
+            reset: false,
+        }
+    }
+
+    pub(crate) fn exists(self) -> bool {
+        self.exists
+    }
+
+    /// Whether nothing is left of what it held before.
+    pub(crate) fn is_reset(self) -> bool {
+        self.reset
+    }
+
+    /// Spaces that are made mustn't be there, all others must.
+    pub(crate) fn require_fit(self, create: bool, name: &[u8]) -> Result<(), StoreError> {
+        let name = || Bytes::copy_from_slice(name);
+        match (self.exists, create) {
+            (true, true) => Err(StoreError::SpaceExists(name())),
+            (false, false) => Err(StoreError::NoSuchSpace(name())),
+            (true, false) | (false, true) => Ok(()),
+        }
+    }
+
+    /// It is made, or goes.
+    pub(crate) fn restart(&mut self) {
+        self.exists = !self.exists;
+        self.reset = true;
+    }
+
+    /// What happens to it in all; none if it came and went.
+    pub(crate) fn action(self) -> Option<Action> {
+        match (self.reset, self.exists) {
+            (false, _) => Some(Action::Keep),
+            (true, true) => Some(Action::Reset),
+            (true, false) => self.existed.then_some(Action::Drop),
+        }
+    }
+}
+
+pub(crate) fn require_space(name: &[u8]) -> Result<(), StoreError> {
+    match name.len() > STORE_SPACE_BYTES_MAX {
+        true => Err(StoreError::SpaceNameTooLong(name.len())),
+        false => Ok(()),
+    }
+}
+
+pub(crate) fn require_key(key: &[u8]) -> Result<(), StoreError> {
+    match key.len() > STORE_KEY_BYTES_MAX {
+        true => Err(StoreError::KeyTooLong(key.len())),
+        false => Ok(()),
+    }
+}
+
+pub(crate) fn require_value(value: &[u8]) -> Result<(), StoreError> {
+    match value.len() > STORE_VALUE_BYTES_MAX {
+        true => Err(StoreError::ValueTooLong(value.len())),
+        false => Ok(()),
+    }
+}
+
+/// A space while the operations are gone through.
+struct Draft<'a> {
+    name: Bytes,
+    presence: Presence,
     keys: Vec<KeyChange<'a>>,
 }
 
@@ -176,39 +246,25 @@ impl<'a> Draft<'a> {
     fn new(name: Bytes, exists: bool) -> Self {
         Draft {
             name,
-            existed: exists,
-            exists,
-            reset: false,
+            presence: Presence::new(exists),
             keys: Vec::new(),
         }
     }
 
     fn require_fit(&self, operation: &Operation) -> Result<(), StoreError> {
-        if self.exists == matches!(operation, Operation::Create) {
-            return Err(match self.exists {
-                true => StoreError::SpaceExists(self.name.clone()),
-                false => StoreError::NoSuchSpace(self.name.clone()),
-            });
-        }
-        Ok(())
+        let create = matches!(operation, Operation::Create);
+        self.presence.require_fit(create, &self.name)
     }
 
     /// It is made, or goes.
     fn restart(&mut self) {
-        self.exists = !self.exists;
-        self.reset = true;
+        self.presence.restart();
         self.keys.clear();
     }
 
     fn change(&mut self, key: &'a [u8], value: Option<&'a Bytes>) -> Result<(), StoreError> {
-        if key.len() > STORE_KEY_BYTES_MAX {
-            return Err(StoreError::KeyTooLong(key.len()));
-        }
-        if let Some(value) = value
-            && value.len() > STORE_VALUE_BYTES_MAX
-        {
-            return Err(StoreError::ValueTooLong(value.len()));
-        }
+        require_key(key)?;
+        value.map_or(Ok(()), |value| require_value(value))?;
         self.keys.push(KeyChange {
             path: KeyPath::of(key),
             key,
@@ -219,12 +275,7 @@ impl<'a> Draft<'a> {
 
     /// None if nothing is left to do.
     fn finish(mut self) -> Option<SpaceChanges<'a>> {
-        let action = match (self.reset, self.exists) {
-            (false, _) => Action::Keep,
-            (true, true) => Action::Reset,
-            (true, false) if self.existed => Action::Drop,
-            (true, false) => return None,
-        };
+        let action = self.presence.action()?;
         // Sorting is stable and later changes win: reversed, the last of each path is kept.
         self.keys.reverse();
         self.keys.sort_by_key(|change| change.path);

@@ -100,6 +100,11 @@ pub enum StoreError {
     /// The batch was staged before the newest version was appended.
     #[error("the batch was staged on another version than the newest: stage it again")]
     Stale,
+    /// The savepoint is of another overlay, and not of a fork either.
+    #[error(
+        "the savepoint is of an overlay over another version: an overlay goes back to its own, or a fork's"
+    )]
+    OtherBase,
     /// A space's name is too long.
     #[error("a space's name has at most {STORE_SPACE_BYTES_MAX} bytes, this one has {0}")]
     SpaceNameTooLong(usize),

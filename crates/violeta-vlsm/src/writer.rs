@@ -13,6 +13,7 @@ use crate::batch::Batch;
 use crate::cursor::{Cursor, Staged};
 use crate::error::StoreError;
 use crate::limits::PINNED_VERSIONS_MAX;
+use crate::overlay::Overlay;
 use crate::retention::{Retained, Retention};
 use crate::store::{Shared, State};
 
@@ -57,6 +58,21 @@ impl Writer {
         let exists = |name: &[u8]| Ok(latest.find_space(&self.shared, name)?.is_some());
         let changes = batch.normalise(exists)?;
         cursor.stage(&self.shared, &changes)
+    }
+
+    /// [`Self::stage`], of what an overlay over the newest version changes.
+    ///
+    /// # Errors
+    /// [`StoreError::Stale`] if the overlay isn't over the newest version: what it read there may be otherwise now. Or if
+    /// the disk fails.
+    pub fn stage_overlay(&self, overlay: &Overlay) -> Result<Staged, StoreError> {
+        let cursor = self.cursor.as_ref().ok_or(StoreError::WriterTaken)?;
+        cursor.check()?;
+        let latest = Arc::clone(&self.shared.state.load().latest);
+        if !Arc::ptr_eq(&latest, &overlay.base().version) {
+            return Err(StoreError::Stale);
+        }
+        cursor.stage(&self.shared, &overlay.normalise())
     }
 
     /// Makes what was staged the newest version: written to the log and readable, not durable before [`Self::sync`].
