@@ -14,6 +14,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use violeta_journal::{Disk, DiskFile, OpenMode};
 
 use crate::compaction::Sealed;
@@ -181,20 +182,24 @@ impl RecordFiles {
             Some(bytes) => bytes,
             None => self.read_file(at)?,
         };
-        let record = match bytes.split_last_chunk::<4>() {
-            Some((record, crc)) if crc32fast::hash(record).to_le_bytes() == *crc => record.len(),
-            _ => return Err(self.corrupt(at, "the record's checksum is wrong")),
-        };
+        let record = self.check(at, &bytes)?.len();
         bytes.truncate(record);
         Ok(bytes)
     }
 
-    /// The record at `at` with its checksum, which is right.
-    pub(crate) fn read_whole(&self, at: At) -> Result<Vec<u8>, StoreError> {
-        let mut record = self.read(at)?;
-        let crc = crc32fast::hash(&record);
-        record.extend_from_slice(&crc.to_le_bytes());
-        Ok(record)
+    /// The record at `at` without its checksum, if that is right.
+    pub(crate) fn check<'a>(&self, at: At, bytes: &'a [u8]) -> Result<&'a [u8], StoreError> {
+        match bytes.split_last_chunk::<4>() {
+            Some((record, crc)) if crc32fast::hash(record).to_le_bytes() == *crc => Ok(record),
+            _ => Err(self.corrupt(at, "the record's checksum is wrong")),
+        }
+    }
+
+    /// Bytes of the files, whatever they are.
+    pub(crate) fn bytes(&self, offset: u64, len: usize) -> Result<Bytes, StoreError> {
+        let mut bytes = vec![0; len];
+        self.fill(offset, &mut bytes)?;
+        Ok(bytes.into())
     }
 
     /// A record that isn't in the files yet.

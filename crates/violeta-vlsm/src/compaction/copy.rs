@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::plan::{Area, Group};
 use crate::error::StoreError;
 use crate::log::{HEADER_BYTES, Operation, SPARSE_KIND};
@@ -17,9 +19,10 @@ const STEP_BYTES: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Copying {
     group: Group,
+    /// What is still to be copied.
+    extents: std::vec::IntoIter<Extent>,
     writer: SparseWriter,
-    /// How many parts were copied.
-    copied: usize,
+    ahead: Ahead,
     /// Where the last record's header that was copied is.
     header: Option<u64>,
     /// Bytes of what is needed.
@@ -57,13 +60,49 @@ pub(super) fn copy_some(
     Ok(Copied::File(now.finish(shared)?))
 }
 
+/// Bytes that are read ahead of a file in which there is everything.
+const AHEAD_BYTES: u64 = 256 << 10;
+
+/// What was read ahead.
+#[derive(Debug, Default)]
+struct Ahead {
+    from: u64,
+    bytes: Bytes,
+}
+
+impl Ahead {
+    /// The bytes of an extent of one of the group's files, which `read` reads.
+    fn get(
+        &mut self,
+        group: &Group,
+        extent: Extent,
+        read: impl FnOnce(u64, usize) -> Result<Bytes, StoreError>,
+    ) -> Result<Bytes, StoreError> {
+        let (from, len) = (extent.from, extent.len as usize);
+        let inside = |ahead: &Ahead| {
+            let at = usize::try_from(from.checked_sub(ahead.from)?).ok()?;
+            let end = at.checked_add(len)?;
+            (end <= ahead.bytes.len()).then(|| ahead.bytes.slice(at..end))
+        };
+        if let Some(bytes) = inside(self) {
+            return Ok(bytes);
+        }
+        // Of a sparse file there is nothing between what was kept.
+        let file = group.file_of(from).filter(|file| file.useful.is_none());
+        let room = file.map_or(0, |file| file.to.saturating_sub(from).min(AHEAD_BYTES));
+        if room as usize <= len {
+            return read(from, len);
+        }
+        let bytes = read(from, room as usize)?;
+        *self = Ahead { from, bytes };
+        Ok(self.bytes.slice(..len))
+    }
+}
+
 impl Copying {
     fn begin(shared: &Shared, mut group: Group) -> Result<Self, StoreError> {
-        // What several versions have was noted down for each.
-        group.extents.sort_unstable_by_key(|extent| extent.from);
-        group.extents.dedup();
         let number = sparse::next_number(&sparse_files(shared, group.area));
-        let (from, to) = (group.from, group.to);
+        let (from, to) = (group.from(), group.to());
         let kind = match group.area {
             Area::Log => SPARSE_KIND,
             Area::Pages => shared.nodes.pages.stream.kind(),
@@ -71,10 +110,12 @@ impl Copying {
         };
         let disk = Arc::clone(&shared.disk);
         let writer = SparseWriter::new(disk, &shared.dir, kind, SparseId { number, from, to })?;
+        let extents: Vec<_> = group.extents().collect();
         Ok(Copying {
             group,
+            extents: extents.into_iter(),
             writer,
-            copied: 0,
+            ahead: Ahead::default(),
             header: None,
             useful: 0,
         })
@@ -84,7 +125,7 @@ impl Copying {
     fn go_on(&mut self, shared: &Shared) -> Result<bool, StoreError> {
         let end = self.useful + STEP_BYTES;
         while self.useful < end {
-            let Some(extent) = self.group.extents.get(self.copied).copied() else {
+            let Some(extent) = self.extents.next() else {
                 return Ok(false);
             };
             match self.group.area {
@@ -93,7 +134,6 @@ impl Copying {
                 Area::Nodes => self.record(&shared.nodes.tops, extent)?,
             }
             self.useful += extent.len;
-            self.copied += 1;
         }
         Ok(true)
     }
@@ -102,12 +142,12 @@ impl Copying {
     /// version there.
     fn operation(&mut self, shared: &Shared, extent: Extent) -> Result<(), StoreError> {
         let log = &shared.log;
-        let bytes = log.read(extent.from, extent.len as usize)?;
+        let bytes = (self.ahead).get(&self.group, extent, |from, len| log.read(from, len))?;
         let operation = Operation::decode_at(extent.from, bytes.clone());
         let operation = operation
             .ok_or_else(|| log.corrupt(extent.from, "not the operation that was written there"))?;
         let header = extent.from.checked_sub(operation.back.into());
-        let header = header.filter(|header| *header >= self.group.from);
+        let header = header.filter(|header| *header >= self.group.from());
         let header =
             header.ok_or_else(|| log.corrupt(extent.from, "its record begins in another file"))?;
         if self.header != Some(header) {
@@ -118,14 +158,17 @@ impl Copying {
     }
 
     fn record(&mut self, files: &RecordFiles, extent: Extent) -> Result<(), StoreError> {
-        let record = files.read_whole(At::new(extent.from, extent.len as usize))?;
+        let read = |from, len| files.bytes(from, len);
+        let record = self.ahead.get(&self.group, extent, read)?;
+        files.check(At::new(extent.from, extent.len as usize), &record)?;
         self.writer.push(extent.from, &record)
     }
 
     /// Puts the file in the place of those that it was made of. Returns how many bytes are free since.
     fn finish(self, shared: &Shared) -> Result<u64, StoreError> {
         let sparse = Arc::new(self.writer.finish(self.useful)?);
-        let freed = self.group.file_bytes.saturating_sub(sparse.file_bytes);
+        let before: u64 = self.group.files.iter().map(|file| file.file_bytes).sum();
+        let freed = before.saturating_sub(sparse.file_bytes);
         match self.group.area {
             Area::Log => shared.log.make_sparse(sparse)?,
             Area::Pages => shared.nodes.pages.make_sparse(sparse)?,

@@ -42,9 +42,9 @@ use copy::{Copied, Copying, copy_some};
 
 /// Pages that one step looks at.
 const STEP_PAGES: usize = 64;
-/// What is needed is noted down for so many parts of files at once, or for one in so many keys; for more, there is another
-/// walk.
-const NOTED_EXTENTS: u64 = 1 << 20;
+/// What is needed is noted down (eight bytes each) for so many parts of files at once, or for one in so many. If there are
+/// no more, one walk is enough; else there are others, each for some of the files that are chosen.
+const NOTED_EXTENTS: u64 = 4 << 20;
 const NOTED_SHARE: u64 = 16;
 
 /// Takes back the room of versions that aren't kept any more, step by step: from any thread, beside the writer and
@@ -88,7 +88,7 @@ impl Drop for Turn {
 enum Phase {
     /// Going through the kept versions, to see how much of each file is needed.
     Looking(Walk),
-    /// Going through the records of pages, from this number on.
+    /// Going through the records of younger pages, from this number on.
     LookingAtPages(u64),
     /// Going through both again, to note down what is needed of some files; of others later.
     Noting(Walk, Chosen),
@@ -198,27 +198,44 @@ impl Compaction {
                     STEP_PAGES,
                     &mut |met| match met {
                         Met::Leaf(entry) => needs.add(Area::Log, entry_extent(entry)),
-                        Met::Page(page, cut) => needs.need_page(page.number(), cut),
+                        Met::Page(number, records) => {
+                            needs.add_page(number);
+                            let records = records.iter().map(|at| extent_of(*at));
+                            records.for_each(|extent| needs.add(Area::Pages, extent));
+                        }
                     },
                 )?;
-                (!more).then_some(Phase::LookingAtPages(1))
+                (!more).then_some(Phase::LookingAtPages(self.pages[0]))
             }
             Phase::LookingAtPages(page) => {
-                let records = some_records(&shared.nodes, needs, self.pages, page)?;
+                let records = some_records(&shared.nodes, needs, page, self.pages[1])?;
                 (records.iter()).for_each(|at| needs.add(Area::Pages, extent_of(*at)));
                 let done = *page >= self.pages[1];
-                done.then(|| noting(&self.floor, Chosen::of(needs.groups(), needs.met)))
+                done.then(|| match needs.groups() {
+                    (now, true) => {
+                        let later = Vec::new();
+                        Phase::Copying(None, Chosen { now, later })
+                    }
+                    (groups, false) => noting(&self.floor, Chosen::of(groups, needs.met)),
+                })
             }
             Phase::Noting(walk, chosen) => {
-                let more = walk.go(shared, &self.floor.retained, STEP_PAGES, &mut |met| {
-                    if let Met::Leaf(entry) = met {
-                        note(&mut chosen.now, Area::Log, entry_extent(entry));
-                    }
-                })?;
-                (!more).then(|| Phase::NotingPages(1, std::mem::take(chosen)))
+                let more = walk.go(
+                    shared,
+                    &self.floor.retained,
+                    STEP_PAGES,
+                    &mut |met| match met {
+                        Met::Leaf(entry) => note(&mut chosen.now, Area::Log, entry_extent(entry)),
+                        Met::Page(_, records) => {
+                            let records = records.iter().map(|at| extent_of(*at));
+                            records.for_each(|extent| note(&mut chosen.now, Area::Pages, extent));
+                        }
+                    },
+                )?;
+                (!more).then(|| Phase::NotingPages(self.pages[0], std::mem::take(chosen)))
             }
             Phase::NotingPages(page, chosen) => {
-                let records = some_records(&shared.nodes, needs, self.pages, page)?;
+                let records = some_records(&shared.nodes, needs, page, self.pages[1])?;
                 for at in records {
                     note(&mut chosen.now, Area::Pages, extent_of(at));
                 }
@@ -277,25 +294,19 @@ fn noting(floor: &Floor, chosen: Chosen) -> Phase {
     }
 }
 
-/// The records that are needed of a few pages, from number `page` on.
+/// All records of a few pages that weren't met, from number `page` on.
 fn some_records(
     nodes: &Nodes,
     needs: &Needs,
-    [young, end]: [u64; 2],
     page: &mut u64,
+    end: u64,
 ) -> Result<Vec<At>, StoreError> {
     let mut records = Vec::new();
     let next = end.min(*page + STEP_PAGES as u64);
     for number in *page..next {
-        let Some(id) = u32::try_from(number).ok().and_then(PageId::new) else {
-            break;
-        };
-        let cut = match number < young {
-            true => needs.cut(id.number()),
-            false => Some(0),
-        };
-        if let Some(cut) = cut {
-            records.append(&mut nodes.page_records(id, cut)?);
+        let id = u32::try_from(number).ok().and_then(PageId::new);
+        if let Some(id) = id.filter(|id| !needs.has_page(id.number())) {
+            records.append(&mut nodes.page_records(id)?);
         }
     }
     *page = next;

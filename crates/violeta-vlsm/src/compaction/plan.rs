@@ -1,5 +1,7 @@
 //! Which files are worth being put together, and what of them is needed.
 
+use super::NOTED_EXTENTS;
+use crate::limits::{STORE_KEY_BYTES_MAX, STORE_VALUE_BYTES_MAX};
 use crate::sparse::Extent;
 use crate::tree::At;
 
@@ -27,11 +29,37 @@ pub(crate) struct Sealed {
 }
 
 /// How much of a file is needed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Needed {
     file: Sealed,
     bytes: u64,
     extents: u64,
+    /// These, if they were noted down.
+    noted: Vec<Part>,
+}
+
+/// A part of a stretch: how far from its beginning, and how long. Eight bytes, since there are many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Part(u64);
+
+/// Bits of a part's length: the longest operation has fewer.
+const PART_LEN_BITS: u32 = 25;
+/// Bytes of a stretch that parts can be told of.
+const STRETCH_BYTES_MAX: u64 = 1 << (64 - PART_LEN_BITS);
+
+const _: () = assert!(STORE_KEY_BYTES_MAX + STORE_VALUE_BYTES_MAX + 64 < 1 << PART_LEN_BITS);
+
+impl Part {
+    fn new(from: u64, extent: Extent) -> Self {
+        Part((extent.from - from) << PART_LEN_BITS | extent.len)
+    }
+
+    fn extent(self, from: u64) -> Extent {
+        Extent {
+            from: from + (self.0 >> PART_LEN_BITS),
+            len: self.0 & ((1 << PART_LEN_BITS) - 1),
+        }
+    }
 }
 
 impl Needed {
@@ -49,6 +77,15 @@ impl Needed {
     fn is_small(&self) -> bool {
         self.file.file_bytes < GROUP_BYTES / GROUP_FILES as u64
     }
+
+    /// Counts what was noted down for several versions once.
+    fn settle(&mut self) {
+        self.noted.sort_unstable();
+        self.noted.dedup();
+        let lens = self.noted.iter().map(|part| part.extent(0).len);
+        self.bytes = lens.sum();
+        self.extents = self.noted.len() as u64;
+    }
 }
 
 /// What is needed that is put into one file, at most; a file that has more has one to itself.
@@ -60,27 +97,49 @@ const GROUP_FILES: usize = 8;
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) area: Area,
-    pub(super) from: u64,
-    pub(super) to: u64,
-    pub(super) file_bytes: u64,
+    pub(super) files: Vec<Sealed>,
     /// How many parts of them are needed, about.
     pub(super) expected: u64,
     /// These parts, once they were noted down.
-    pub(super) extents: Vec<Extent>,
+    noted: Vec<Part>,
 }
 
-/// How much is needed of each sealed file, and which pages are.
-#[derive(Debug, Default)]
+impl Group {
+    pub(super) fn from(&self) -> u64 {
+        self.files.first().map_or(0, |file| file.from)
+    }
+
+    pub(super) fn to(&self) -> u64 {
+        self.files.last().map_or(0, |file| file.to)
+    }
+
+    /// Which file a position lies in.
+    pub(super) fn file_of(&self, position: u64) -> Option<&Sealed> {
+        let after = self.files.partition_point(|file| file.from <= position);
+        self.files.get(after.checked_sub(1)?)
+    }
+
+    /// What was noted down, in order, each part once.
+    pub(super) fn extents(&mut self) -> impl Iterator<Item = Extent> + use<> {
+        let from = self.from();
+        self.noted.sort_unstable();
+        self.noted.dedup();
+        let noted = std::mem::take(&mut self.noted).into_iter();
+        noted.map(move |part| part.extent(from))
+    }
+}
+
+/// How much is needed of each sealed file.
+#[derive(Debug)]
 pub(super) struct Needs {
     files: [Vec<Needed>; 3],
-    /// Of each page number where the page begins to be needed.
-    cuts: Vec<u64>,
+    /// Whether all of it is noted down.
+    notes: bool,
     /// Leaves and records that were met.
     pub(super) met: u64,
+    /// Numbers of pages that were, a bit each.
+    pages: Vec<u64>,
 }
-
-/// The cut of a page that isn't needed, for all that is known.
-const NOT_NEEDED: u64 = u64::MAX;
 
 impl Needs {
     pub(super) fn new(files: [Vec<Sealed>; 3]) -> Self {
@@ -88,17 +147,25 @@ impl Needs {
             file,
             bytes: 0,
             extents: 0,
+            noted: Vec::new(),
         };
         Needs {
             files: files.map(|files| files.into_iter().map(unknown).collect()),
-            cuts: Vec::new(),
+            notes: true,
             met: 0,
+            pages: Vec::new(),
         }
     }
 
     /// Something is needed.
     pub(super) fn add(&mut self, area: Area, extent: Extent) {
         self.met += 1;
+        if self.notes && self.met > NOTED_EXTENTS {
+            // Too much: it is only counted, and noted down file by file.
+            self.notes = false;
+            let all = self.files.iter_mut().flatten();
+            all.for_each(|needed| needed.noted = Vec::new());
+        }
         let files = &mut self.files[area as usize];
         let after = files.partition_point(|needed| needed.file.from <= extent.from);
         if let Some(needed) = after.checked_sub(1).map(|i| &mut files[i])
@@ -106,67 +173,82 @@ impl Needs {
         {
             needed.bytes += extent.len;
             needed.extents += 1;
+            if self.notes {
+                needed.noted.push(Part::new(needed.file.from, extent));
+            }
         }
     }
 
-    /// A page is needed from `cut` on.
-    pub(super) fn need_page(&mut self, number: u32, cut: u64) {
-        let number = number as usize;
-        if self.cuts.len() <= number {
-            self.cuts.resize(number + 1, NOT_NEEDED);
+    /// A page was met.
+    pub(super) fn add_page(&mut self, number: u32) {
+        let (word, bit) = (number as usize / 64, 1 << (number % 64));
+        if self.pages.len() <= word {
+            self.pages.resize(word + 1, 0);
         }
-        self.cuts[number] = self.cuts[number].min(cut);
+        self.pages[word] |= bit;
     }
 
-    /// From where on a page is needed, if it is.
-    pub(super) fn cut(&self, number: u32) -> Option<u64> {
-        let cut = self.cuts.get(number as usize).copied();
-        cut.filter(|cut| *cut != NOT_NEEDED)
+    /// Whether a page was met.
+    pub(super) fn has_page(&self, number: u32) -> bool {
+        let word = self.pages.get(number as usize / 64);
+        word.is_some_and(|word| word >> (number % 64) & 1 == 1)
     }
 
-    /// The files that are worth it, put together.
-    pub(super) fn groups(&self) -> Vec<Group> {
+    /// The files that are worth it, put together; and whether what is needed of them was noted down.
+    pub(super) fn groups(&mut self) -> (Vec<Group>, bool) {
         let mut groups = Vec::new();
         for area in AREAS {
             let mut run: Vec<Needed> = Vec::new();
-            for needed in &self.files[area as usize] {
+            for mut needed in std::mem::take(&mut self.files[area as usize]) {
+                if self.notes {
+                    needed.settle();
+                }
                 let fits = run.iter().map(|n| n.bytes).sum::<u64>() + needed.bytes <= GROUP_BYTES;
+                let from = run
+                    .first()
+                    .map_or(needed.file.from, |first| first.file.from);
                 let follows = run
                     .last()
-                    .is_none_or(|last| last.file.to == needed.file.from);
-                if !(fits && follows && (needed.is_stale() || needed.is_small())) {
-                    groups.extend(group(area, &std::mem::take(&mut run)));
+                    .is_none_or(|last| last.file.to == needed.file.from)
+                    && needed.file.to - from <= STRETCH_BYTES_MAX;
+                let good = needed.is_stale() || needed.is_small();
+                if !(fits && follows && good) {
+                    groups.extend(group(area, std::mem::take(&mut run)));
                 }
-                if needed.is_stale() || needed.is_small() {
-                    run.push(*needed);
+                if good {
+                    run.push(needed);
                 }
             }
-            groups.extend(group(area, &run));
+            groups.extend(group(area, run));
         }
-        groups
+        (groups, self.notes)
     }
 }
 
 /// The group that some adjacent files make, if that is worth it.
-fn group(area: Area, files: &[Needed]) -> Option<Group> {
-    let (first, last) = (files.first()?, files.last()?);
+fn group(area: Area, files: Vec<Needed>) -> Option<Group> {
+    let from = files.first()?.file.from;
     let worth = files.iter().any(Needed::is_stale) || files.len() >= GROUP_FILES;
     worth.then(|| Group {
         area,
-        from: first.file.from,
-        to: last.file.to,
-        file_bytes: files.iter().map(|needed| needed.file.file_bytes).sum(),
+        files: files.iter().map(|needed| needed.file).collect(),
         expected: files.iter().map(|needed| needed.extents).sum(),
-        extents: Vec::new(),
+        noted: (files.iter())
+            .flat_map(|needed| {
+                let parts = needed.noted.iter();
+                parts.map(|part| Part::new(from, part.extent(needed.file.from)))
+            })
+            .collect(),
     })
 }
 
 /// Notes down what is needed of the groups' files.
 pub(super) fn note(groups: &mut [Group], area: Area, extent: Extent) {
-    let is_in =
-        |group: &&mut Group| group.area == area && (group.from..group.to).contains(&extent.from);
+    let is_in = |group: &&mut Group| {
+        group.area == area && (group.from()..group.to()).contains(&extent.from)
+    };
     if let Some(group) = groups.iter_mut().find(is_in) {
-        group.extents.push(extent);
+        group.noted.push(Part::new(group.from(), extent));
     }
 }
 

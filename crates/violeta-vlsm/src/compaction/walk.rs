@@ -5,11 +5,11 @@ use std::sync::Arc;
 use violeta_proof::tree::KeyPath;
 
 use crate::error::StoreError;
-use crate::page::{PageAt, PageId};
+use crate::page::PageAt;
 use crate::retention::Retained;
 use crate::space::Space;
 use crate::store::{Shared, Version};
-use crate::tree::{Child, Entry, Next};
+use crate::tree::{At, Child, Entry, Next};
 
 /// Spaces that are looked up at once.
 const SPACES: usize = 64;
@@ -18,8 +18,8 @@ const SPACES: usize = 64;
 pub(super) enum Met<'a> {
     /// A leaf of any of the versions.
     Leaf(&'a Entry),
-    /// A page of the oldest version, and where it begins to be needed.
-    Page(PageId, u64),
+    /// A page of the oldest version, by its number, and the records of it that are needed.
+    Page(u32, &'a [At]),
 }
 
 /// A walk: the oldest version first.
@@ -87,7 +87,7 @@ impl Walk {
         if let Some(at) = self.pages.last() {
             let page = shared.nodes.survey(at)?;
             if *is_oldest {
-                meet(Met::Page(at.page, page.cut));
+                meet(Met::Page(at.page.number(), &page.records));
             }
             page.leaves.iter().for_each(|entry| meet(Met::Leaf(entry)));
             self.pages.pop();

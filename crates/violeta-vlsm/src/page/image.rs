@@ -23,7 +23,7 @@ use violeta_types::Digest;
 
 use super::content::{Content, PageNode};
 use super::item::Items;
-use super::record::{Kind, Record};
+use super::record::{Header, Kind, Record};
 use super::tail::Group;
 use super::{PageId, Seq};
 use crate::error::StoreError;
@@ -167,8 +167,6 @@ struct Chain {
     last: Option<Seq>,
     /// The version at which the page began, if one got to see that.
     born: Option<Seq>,
-    /// The oldest record that was read.
-    oldest: Option<At>,
 }
 
 impl Nodes {
@@ -204,16 +202,6 @@ impl Nodes {
         depth: usize,
         wanted: Seq,
     ) -> Result<Content, StoreError> {
-        Ok(self.content_and_oldest(page, depth, wanted)?.0)
-    }
-
-    /// What a page held at `wanted`, as [`Self::content`], and the oldest record that had to be read for it.
-    pub(super) fn content_and_oldest(
-        &self,
-        page: PageId,
-        depth: usize,
-        wanted: Seq,
-    ) -> Result<(Content, Option<At>), StoreError> {
         // In this order: see the tail.
         let head = self.directory.head(page);
         let pieces = self.tail.pieces();
@@ -236,7 +224,7 @@ impl Nodes {
             let applied = content.apply_all(Items::new(group.items, group.seq));
             applied.ok_or_else(|| self.wrong(page, "doesn't fit what happened to it since"))?;
         }
-        Ok((content, chain.oldest))
+        Ok(content)
     }
 
     /// What the records of a chain make as of `wanted`.
@@ -315,12 +303,8 @@ impl Nodes {
             };
         }
         let end = chain.base.as_ref().map_or(0, |base| base.at.offset() + 1);
-        chain.oldest = chain.base.as_ref().map(|base| base.at);
         while let Some(at) = next.filter(|at| at.offset() >= end) {
             let record = read(at)?;
-            if end == 0 {
-                chain.oldest = Some(at);
-            }
             next = record.header.prev;
             let (first, last) = (record.header.first, record.header.last);
             match record.header.kind {
@@ -336,14 +320,38 @@ impl Nodes {
         Ok(chain)
     }
 
-    /// The records of a page, from its newest back to the one at offset `from`, or to its first.
-    pub(super) fn records_from(&self, page: PageId, from: u64) -> Result<Vec<At>, StoreError> {
-        let (mut records, mut next) = (Vec::new(), self.directory.frozen(page));
-        while let Some(at) = next.filter(|at| at.offset() >= from) {
+    /// What a page held at `wanted`, as [`Self::content`], from records alone; and all of these from the base on that it
+    /// begins with, newest first.
+    pub(super) fn content_by_records(
+        &self,
+        page: PageId,
+        depth: usize,
+        wanted: Seq,
+    ) -> Result<(Content, Vec<At>), StoreError> {
+        let (mut chain, mut records, void) = (Chain::default(), Vec::new(), self.void.load());
+        let (mut next, mut born) = (self.directory.frozen(page), wanted);
+        while let Some(at) = next {
+            let record = self.record(page, at)?;
             records.push(at);
-            next = self.record(page, at)?.header.prev;
+            let Header {
+                first, last, prev, ..
+            } = record.header;
+            next = prev;
+            let is_base = matches!(record.header.kind, Kind::Base(_));
+            if next.is_none() {
+                born = if is_base { last } else { first };
+            }
+            // The first record counts, though the page be younger than it is wanted.
+            if is_base && (last <= wanted && !void.contains(last) || next.is_none()) {
+                chain.base = Some(record);
+                break;
+            }
+            if !is_base {
+                chain.deltas.push(record);
+            }
         }
-        Ok(records)
+        let content = self.thaw(&chain, depth, wanted.max(born))?;
+        Ok((content, records))
     }
 
     /// A record of a page.

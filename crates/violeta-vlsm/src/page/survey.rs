@@ -6,7 +6,8 @@
 //!                                      └ cut                             this base and what follows
 //! ```
 //!
-//! A newer version never reads a record before the cut: the base that it begins with isn't older.
+//! A newer version never reads a record before the cut: the base that it begins with isn't older. Records are read one
+//! after the other, each once, where a reader would leave many out.
 
 use super::image::PageAt;
 use super::{PAGE_LEVELS, PageId};
@@ -20,14 +21,15 @@ pub(crate) struct Survey {
     pub(crate) leaves: Vec<Entry>,
     /// The pages below.
     pub(crate) below: Vec<PageAt>,
-    /// Where its oldest record lies that had to be read; 0 if none was.
-    pub(crate) cut: u64,
+    /// Its records from the cut on.
+    pub(crate) records: Vec<At>,
 }
 
 impl Nodes {
-    /// What a page held, if it is the page that was named: nothing that follows from another would be right.
+    /// What a page held, if it is the page that was named: nothing that follows from another would be right. Nothing of
+    /// it may be in memory only.
     pub(crate) fn survey(&self, at: &PageAt) -> Result<Survey, StoreError> {
-        let (content, oldest) = self.content_and_oldest(at.page, at.depth, at.seq)?;
+        let (content, records) = self.content_by_records(at.page, at.depth, at.seq)?;
         if content
             .build()
             .is_none_or(|(digest, _)| digest != at.digest)
@@ -43,12 +45,17 @@ impl Nodes {
         Ok(Survey {
             leaves: content.leaves().copied().collect(),
             below: below.collect(),
-            cut: oldest.map_or(0, At::offset),
+            records,
         })
     }
 
-    /// The records that a page has in the files, from offset `cut` on.
-    pub(crate) fn page_records(&self, page: PageId, cut: u64) -> Result<Vec<At>, StoreError> {
-        self.records_from(page, cut)
+    /// All records that a page has in the files.
+    pub(crate) fn page_records(&self, page: PageId) -> Result<Vec<At>, StoreError> {
+        let (mut records, mut next) = (Vec::new(), self.directory.frozen(page));
+        while let Some(at) = next {
+            records.push(at);
+            next = self.record(page, at)?.header.prev;
+        }
+        Ok(records)
     }
 }

@@ -23,6 +23,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use violeta_journal::{Disk, DiskFile, OpenMode};
 
 use crate::compaction::Sealed;
@@ -94,6 +95,16 @@ pub(crate) struct Sparse {
     pub(crate) file_bytes: u64,
     /// How many of them were needed when it was made.
     pub(crate) useful: u64,
+    /// The index page that was read last.
+    last: ArcSwapOption<IndexPage>,
+}
+
+/// An index page as it was read.
+#[derive(Debug)]
+struct IndexPage {
+    place: u64,
+    /// The extents, and where they lie in the file.
+    extents: Vec<(Extent, u64)>,
 }
 
 /// A part of a stretch that was kept.
@@ -136,6 +147,7 @@ impl Sparse {
             directory,
             file_bytes,
             useful,
+            last: ArcSwapOption::empty(),
         })
     }
 
@@ -151,9 +163,11 @@ impl Sparse {
         let Some(entry) = self.directory.get(page).filter(|entry| entry.from <= from) else {
             return Ok(None);
         };
-        let found = self.extents_of(files, entry)?;
-        let found = found.iter().find(|(extent, _)| extent.end() > from);
-        match found {
+        let page = self.index_page(files, entry)?;
+        let after = page
+            .extents
+            .partition_point(|(extent, _)| extent.end() <= from);
+        match page.extents.get(after) {
             Some((extent, place)) if extent.from <= from && end <= extent.end() => {
                 self.read_file(files, place + (from - extent.from), buffer)?;
                 Ok(Some(()))
@@ -162,12 +176,21 @@ impl Sparse {
         }
     }
 
-    /// The extents of an index page, and where they lie in the file.
-    fn extents_of(&self, files: &Files, entry: &Entry) -> Result<Vec<(Extent, u64)>, StoreError> {
+    fn index_page(&self, files: &Files, entry: &Entry) -> Result<Arc<IndexPage>, StoreError> {
+        if let Some(page) = &*self.last.load()
+            && page.place == entry.place
+        {
+            return Ok(Arc::clone(page));
+        }
         let mut bytes = vec![0; entry.bytes as usize];
         self.read_file(files, entry.place, &mut bytes)?;
-        read_page(&bytes, entry)
-            .ok_or_else(|| StoreError::corrupt(&*self.path, entry.place, "not an index page"))
+        let extents = read_page(&bytes, entry);
+        let extents = extents
+            .ok_or_else(|| StoreError::corrupt(&*self.path, entry.place, "not an index page"))?;
+        let place = entry.place;
+        let page = Arc::new(IndexPage { place, extents });
+        self.last.store(Some(Arc::clone(&page)));
+        Ok(page)
     }
 
     /// Takes the file away.
