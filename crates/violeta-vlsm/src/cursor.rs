@@ -22,9 +22,8 @@ use crate::tree::{
 };
 use crate::versions::VersionEntry;
 
-/// Checkpoints in a row that say which versions are kept, before what others needed may go: as many as there are
-/// superblocks that a recovery may begin with.
-const CONFIRMATIONS: u32 = 2;
+/// How much sooner a checkpoint is due that says which versions are kept.
+const RETENTION_SHARE: u64 = 4;
 
 /// What the writer has and nobody else.
 #[derive(Debug)]
@@ -44,10 +43,9 @@ pub(crate) struct Cursor {
     pub(crate) superblock: Superblock,
     /// Which versions are kept, from the next superblock on.
     pub(crate) retained: Arc<Retained>,
-    /// How many superblocks in a row say so.
-    pub(crate) confirmed: u32,
-    /// Where the records of the page directory began to be made anew, since which versions are kept was said.
-    pub(crate) pages_floor: u64,
+    /// Where the records of the page directory began to be made anew, since that was said; none if both superblocks say
+    /// it.
+    pub(crate) pages_floor: Option<u64>,
     /// Entries that the index on the disk doesn't have yet.
     pub(crate) unindexed: Vec<VersionEntry>,
     /// How far the checkpoint is that is under way, if one is.
@@ -338,9 +336,12 @@ impl Cursor {
 
     /// Whether a checkpoint is due, if there is time.
     fn is_due(&self, shared: &Shared) -> bool {
-        self.tail.young_bytes() >= shared.options.tail_bytes as u64
-            || self.log_since_checkpoint() >= shared.options.checkpoint_bytes / 2
-            || self.pages_floor > 0 && self.confirmed < CONFIRMATIONS
+        let (tail, log) = (self.tail.young_bytes(), self.log_since_checkpoint());
+        let log_due = shared.options.checkpoint_bytes / 2;
+        // Each checkpoint that comes early makes records of fewer items.
+        let says_more =
+            self.pages_floor.is_some() && (log == 0 || log >= log_due / RETENTION_SHARE);
+        tail >= shared.options.tail_bytes as u64 || log >= log_due || says_more
     }
 
     /// Does a part of a checkpoint, if one is due or under way: versions may be appended between the parts. Returns
@@ -450,7 +451,7 @@ impl Cursor {
         self.checkpoint = None;
         self.fatal(|cursor| {
             cursor.sync_nodes(shared)?;
-            cursor.write_superblock(shared, superblock)
+            cursor.say_checkpoint(shared, superblock)
         })
     }
 
@@ -519,9 +520,9 @@ impl Cursor {
             };
             cursor.sync_nodes(shared)?;
             // Both: the older one's log is about to be cut.
-            cursor.write_superblock(shared, superblock.clone())?;
+            cursor.write_superblock(superblock.clone())?;
             let era = superblock.era;
-            cursor.write_superblock(shared, superblock)?;
+            cursor.write_superblock(superblock)?;
             cursor.log.cut(log_end, era, link)
         })
         .inspect_err(|_| shared.nodes.void.store(before))?;
@@ -559,8 +560,8 @@ impl Cursor {
                 ..cursor.superblock.clone()
             };
             // Both: the older one counts on entries of the index that aren't what they were.
-            cursor.write_superblock(shared, superblock.clone())?;
-            cursor.write_superblock(shared, superblock)
+            cursor.write_superblock(superblock.clone())?;
+            cursor.write_superblock(superblock)
         })?;
         shared.state.store(Arc::new(State {
             era: state.era,
@@ -579,38 +580,41 @@ impl Cursor {
         Ok(shared.disk.sync_dir(&shared.dir)?)
     }
 
-    fn write_superblock(
-        &mut self,
-        shared: &Shared,
-        superblock: Superblock,
-    ) -> Result<(), StoreError> {
+    fn write_superblock(&mut self, superblock: Superblock) -> Result<(), StoreError> {
         let generation = self.superblock.generation + 1;
         let superblock = Superblock {
             generation,
             ..superblock
         };
         self.superblocks.write(&superblock)?;
-        self.confirmed = match Arc::ptr_eq(&superblock.retained, &self.retained) {
-            true => self.confirmed.saturating_add(1),
-            false => 0,
-        };
         self.superblock = superblock;
-        if self.confirmed == CONFIRMATIONS && self.pages_floor > 0 {
-            shared.floor.store(Some(Arc::new(Floor {
-                retained: Arc::clone(&self.retained),
-                pages: self.pages_floor,
-            })));
-        }
         Ok(())
     }
 
-    /// Keeps these versions from now on, and no others. It isn't durable before [`CONFIRMATIONS`] checkpoints say so,
-    /// the first of which are due.
+    /// Writes a superblock; over both, if it is the first to say which versions are kept: what others needed may go then.
+    fn say_checkpoint(
+        &mut self,
+        shared: &Shared,
+        superblock: Superblock,
+    ) -> Result<(), StoreError> {
+        let says_more = Arc::ptr_eq(&superblock.retained, &self.retained);
+        let Some(pages) = self.pages_floor.filter(|_| says_more) else {
+            return self.write_superblock(superblock);
+        };
+        self.write_superblock(superblock.clone())?;
+        self.write_superblock(superblock)?;
+        self.pages_floor = None;
+        let retained = Arc::clone(&self.retained);
+        let floor = Floor { retained, pages };
+        shared.floor.store(Some(Arc::new(floor)));
+        Ok(())
+    }
+
+    /// Keeps these versions from now on, and no others. It isn't durable before the next checkpoint that begins.
     pub(crate) fn retain(&mut self, shared: &Shared, retained: Retained) {
         self.retained = Arc::new(retained);
-        self.confirmed = 0;
         // What superblocks lead to of the page directory lies behind here by then.
-        self.pages_floor = self.records.end();
+        self.pages_floor = Some(self.records.end());
         self.pages.forget_chunks();
         shared.state.rcu(|state| State {
             era: state.era,

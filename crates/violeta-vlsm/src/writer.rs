@@ -151,7 +151,7 @@ impl Writer {
     }
 
     /// Keeps the versions that `retention` says, and no others: these can't be read from now on, though who opens the store
-    /// again may find them until the next checkpoint, for which [`Self::maintain`] finds time. After one more
+    /// again may find them until the next checkpoint ([`Self::checkpoint`], or when it is due). After that
     /// [`Store::compaction`](crate::Store::compaction) takes back what room they took. No root changes.
     ///
     /// # Errors

@@ -121,11 +121,9 @@ impl World {
             .retain(|v, _| *v >= oldest || pinned.contains(v));
     }
 
-    /// Two checkpoints, and all the room that there is to take back.
+    /// A checkpoint, and all the room that there is to take back.
     fn compact(&mut self) -> u64 {
-        for _ in 0..2 {
-            self.writer.checkpoint().unwrap();
-        }
+        self.writer.checkpoint().unwrap();
         self.take_room().unwrap()
     }
 
@@ -370,9 +368,7 @@ fn prune_on(faulty: &FaultyDisk, models: &[State]) -> Result<(), StoreError> {
             oldest: Height(10 * round + 5),
             pinned: vec![Height(3)],
         })?;
-        for _ in 0..2 {
-            writer.checkpoint()?;
-        }
+        writer.checkpoint()?;
         if let Some(mut compaction) = store.compaction()? {
             while compaction.step()? {}
         }
@@ -430,7 +426,6 @@ fn a_crash_at_any_operation_of_the_disk_while_pruning_loses_nothing_that_is_kept
             let mut writer = store.writer().unwrap();
             writer.prune(&Retention::from(Height(30))).unwrap();
             writer.checkpoint().unwrap();
-            writer.checkpoint().unwrap();
             let mut compaction = store.compaction().unwrap().unwrap();
             while compaction.step().unwrap() {}
             check(&store.latest(), &models[40], &mut some, 40);
@@ -449,7 +444,6 @@ fn a_full_disk_ends_a_compaction_and_loses_nothing() {
     let mut world = World::new(8, 300);
     world.append(120, 60);
     world.prune(world.newest() - 20, &[]);
-    world.writer.checkpoint().unwrap();
     world.writer.checkpoint().unwrap();
     let used = world.disk.used_bytes();
     world.disk.set_capacity(Some(used + 3_000));
@@ -523,7 +517,6 @@ fn writer_and_readers_go_on_beside_a_compaction() {
     let mut world = World::new(10, 300);
     world.append(120, 60);
     world.prune(world.newest() - 20, &[]);
-    world.writer.checkpoint().unwrap();
     world.writer.checkpoint().unwrap();
     let (oldest, newest) = (world.newest() - 20, world.newest());
     let (stop, store) = (Arc::new(AtomicBool::new(false)), world.store.clone());

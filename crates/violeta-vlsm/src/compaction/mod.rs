@@ -125,8 +125,8 @@ impl Chosen {
 
 impl Store {
     /// Takes back the room of versions that aren't kept any more. None if there is none to take: nothing was pruned since
-    /// the last time ([`Writer::prune`](crate::Writer::prune)), or it hasn't been made durable by two checkpoints yet; or
-    /// it is being taken.
+    /// the last time ([`Writer::prune`](crate::Writer::prune)), or that hasn't been made durable by a checkpoint yet; or it
+    /// is being taken.
     ///
     /// It needs room on the disk for one more file: 64 MiB, or as much as one version that has more.
     ///
