@@ -2,7 +2,7 @@
 
 use violeta_types::{ChainId, DecodeError, Digest, HeadId, Height, Stake, ValidatorIndex};
 
-use crate::tree::TreeProofError;
+use crate::tree::{PartialTreeError, TreeProofError};
 
 /// The part of a proof that failed. Nothing that such a proof says may be believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,6 +86,23 @@ pub enum ProofError {
     /// The path in the tree is wrong.
     #[error("the path in the state tree is wrong: {0}")]
     Tree(#[from] TreeProofError),
+    /// The part of the tree that shows many keys is wrong, or isn't what is claimed.
+    #[error("the proof of many keys in the state tree is wrong: {0}")]
+    Many(#[from] PartialTreeError),
+    /// The tree has a key that no namespace can have.
+    #[error("the tree has a key of {bytes} bytes: no namespace has such a key")]
+    LongKey {
+        /// Its length.
+        bytes: usize,
+    },
+    /// A proof of what changed must be about two heights in their order.
+    #[error("the older head is of height {older}, the newer one of height {newer}")]
+    HeadsOutOfOrder {
+        /// Of the head that is said to be older.
+        older: Height,
+        /// Of the other one.
+        newer: Height,
+    },
     /// The stored value can't have been written by this chain.
     #[error(
         "the value says that it was written at height {written_at}, after the head's height {height}"

@@ -2,7 +2,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
-use violeta_types::Head;
+use violeta_types::{Head, Height};
 
 use crate::error::ProofError;
 use crate::head::{TrustedHead, Vouch, Vouchers};
@@ -18,7 +18,32 @@ pub struct HeadProof {
     pub vouch: Vouch,
 }
 
+/// A head that was proved, and by whose word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vouched {
+    /// The head.
+    pub head: TrustedHead,
+    /// Whose word was taken for it.
+    pub vouchers: Vouchers,
+    /// The height that their word was given for: the head's own, or a newer one whose history leads to it.
+    pub vouched_height: Height,
+}
+
 impl HeadProof {
+    /// Checks the whole proof; says whose word was taken, and at which height it was given.
+    ///
+    /// # Errors
+    /// The part that failed.
+    pub fn vouched(&self, trust: &Trust) -> Result<Vouched, ProofError> {
+        let (head, vouchers) = self.verify(trust)?;
+        let vouched_height = self.vouch.height(&self.head);
+        Ok(Vouched {
+            head,
+            vouchers,
+            vouched_height,
+        })
+    }
+
     /// Checks the whole proof; says whose word was taken.
     ///
     /// # Errors

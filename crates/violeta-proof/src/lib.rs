@@ -2,7 +2,7 @@
 //! verifies them, and makes proofs of many keys from trees that others hold and show.
 //!
 //! ```text
-//!   key, value or absence ── tree ──▶ state root ┐
+//!   key, value or absence ── tree ──▶ state root ┐         of one key, of many, of a range, of what changed
 //!   transaction's result ── path ─▶ results root ┼── head ──▶ certificate or seal ──▶ trust: a committee,
 //!   older head ──────────── path ─▶ history root ┘                                     or a group's key
 //! ```
@@ -12,6 +12,8 @@
 //! (replica.md §7, vlsm.md §6). What was verified has a type of its own ([`TrustedHead`], …) that nothing else makes.
 //! What fails is named: see [`ProofError`].
 
+pub mod changes_proof;
+pub mod entries_proof;
 pub mod error;
 pub mod head;
 pub mod head_proof;
@@ -24,13 +26,16 @@ pub mod stored_value;
 mod testing;
 pub mod tree;
 pub mod trust;
+pub mod values_proof;
 
+pub use changes_proof::{ChangedEntry, ChangesProof, VerifiedChanges};
+pub use entries_proof::{EntriesProof, Entry, VerifiedEntries};
 pub use error::ProofError;
 pub use head::{
     TrustedHead, Vouch, Vouchers, check_attestation, check_certificate, check_seal,
     check_seal_with_key,
 };
-pub use head_proof::HeadProof;
+pub use head_proof::{HeadProof, Vouched};
 pub use history::{HistoryPath, Successor, Word};
 pub use key_proof::{KeyProof, VerifiedAnswer};
 pub use outcome_proof::{OutcomeProof, VerifiedOutcome};
@@ -40,3 +45,4 @@ pub use tree::{
     VerifiedChunk,
 };
 pub use trust::Trust;
+pub use values_proof::{KeyClaim, ValuesProof};
