@@ -11,7 +11,7 @@ use reqwest::Url;
 use tokio::sync::OnceCell;
 use violeta_crypto::ClientSecretKey;
 use violeta_proof::{ProofError, Trust, TrustedHead};
-use violeta_types::api::{ErrorCode, StatusAnswer};
+use violeta_types::api::{BINARY, ErrorCode, StatusAnswer};
 use violeta_types::{ChainId, ClientId, ClientPublicKey, Height, TimeMs, ValidatorIndex};
 
 use crate::beginning::Beginning;
@@ -20,7 +20,7 @@ use crate::http::{Answer, Failure, Http, json};
 use crate::incident::{Incident, Incidents, Part};
 use crate::limits::{ENDPOINTS_MAX, EXPIRY_MS_DEFAULT, READ_MS_MAX};
 use crate::nonces::Nonces;
-use crate::read::NoProof;
+use crate::read::{NoProof, Request};
 use crate::roster::Roster;
 
 /// Where a validator's gateway is.
@@ -247,6 +247,19 @@ impl Client {
             false => self.0.http.get(url, path, at_most).await,
         };
         self.note(at, &result, true);
+        result
+    }
+
+    /// Asks one endpoint for a proof, in borsh.
+    pub(crate) async fn fetch(&self, at: usize, request: &Request) -> Result<Answer, Failure> {
+        let (url, path) = (&self.0.endpoints[at].url, &request.path);
+        let at_most = Duration::from_millis(READ_MS_MAX);
+        let http = &self.0.http;
+        let result = match &request.body {
+            None => http.get_binary(url, path, at_most).await,
+            Some(body) => http.post(url, path, body.clone(), BINARY, at_most).await,
+        };
+        self.note(at, &result, request.small);
         result
     }
 

@@ -19,8 +19,8 @@
 //! transaction comes to nothing, that is *proved* before the client says so: [`ClientError::Expired`] means that a
 //! certified state after its expiry shows its nonce unspent; [`ClientError::Unresolved`] that it isn't known yet.
 //!
-//! **What is not proved.** Statuses, lists of keys and events are a validator's word; the module and method docs say
-//! which answers are proved.
+//! **What is not proved.** Statuses, events and [`Client::keys`] are a validator's word; the module and method docs say
+//! which answers are proved. [`Client::entries`] lists a namespace with proof.
 
 mod account;
 mod asks;
@@ -34,6 +34,7 @@ mod incident;
 pub mod keys;
 mod latency;
 pub mod limits;
+mod many;
 pub mod nonces;
 mod read;
 mod roster;
@@ -49,6 +50,7 @@ pub use error::{Attempt, ClientError};
 pub use events::EventStream;
 pub use history::Entry;
 pub use incident::{Incident, Part};
+pub use many::{ProvedChanges, ProvedEntries, ProvedValues};
 pub use read::{At, Proved};
 pub use submit::{Pending, Receipt};
 pub use transaction::Operations;

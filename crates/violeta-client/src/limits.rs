@@ -36,7 +36,7 @@ pub const INCIDENTS_MAX: usize = 256;
 /// Endpoints of a client.
 pub const ENDPOINTS_MAX: usize = violeta_types::limits::VALIDATORS_MAX;
 /// Bytes of an answer, JSON and proofs alike.
-pub const ANSWER_BYTES_MAX: usize = 4 * VALUE_BYTES_MAX + (4 << 20);
+pub const ANSWER_BYTES_MAX: usize = 4 * VALUE_BYTES_MAX + (6 << 20);
 /// Bytes of an event.
 pub const EVENT_BYTES_MAX: usize = 64 << 10;
 /// Weight of a new observation in the latency's moving average, in eighths.

@@ -15,7 +15,7 @@ use violeta_proof::{
 };
 use violeta_types::api::{ErrorCode, ErrorDetail, KeysAnswer, NamespaceAnswer};
 use violeta_types::limits::{KEY_BYTES_MAX, NAMESPACE_BYTES_MAX};
-use violeta_types::{ClientId, Height, TxId};
+use violeta_types::{Blob, ClientId, Height, TxId};
 
 use crate::account::{ACCOUNTS, KEYS, Standing};
 use crate::asks::Asks;
@@ -69,7 +69,7 @@ pub(crate) enum Wanted {
 }
 
 impl Wanted {
-    fn check(self, head: &TrustedHead) -> Result<(), Part> {
+    pub(crate) fn check(self, head: &TrustedHead) -> Result<(), Part> {
         let found = head.head().height;
         match self {
             Wanted::Exactly(height) if found != height => Err(Part::OtherQuestion {
@@ -122,15 +122,20 @@ impl Client {
         at: At,
     ) -> Result<Proved, ClientError> {
         let question = Question::new(namespace.as_ref(), key.as_ref())?;
-        let wanted = match at {
+        let wanted = self.wanted(at).await?;
+        self.answer(&question, wanted).await
+    }
+
+    /// What the height of an answer must be, so that it is of that version.
+    pub(crate) async fn wanted(&self, at: At) -> Result<Wanted, ClientError> {
+        Ok(match at {
             At::Certified => Wanted::AtLeast(self.seen()),
             At::Height(height) => Wanted::Exactly(height),
             At::Linearizable => {
                 let barrier = self.transaction(Operations::new()).await?;
                 Wanted::AtLeast(barrier.outcome.height)
             }
-        };
-        self.answer(&question, wanted).await
+        })
     }
 
     /// An answer to a question that may be believed, from whoever has one.
@@ -139,10 +144,10 @@ impl Client {
         question: &Question,
         wanted: Wanted,
     ) -> Result<Proved, ClientError> {
-        let path = self.path(question, wanted);
+        let request = Request::get(self.path(question, wanted));
         let asked = question.to_string();
         let check = |bytes: &[u8]| self.check(question, wanted, bytes);
-        let (at, (proof, verified)) = self.ask(&asked, &path, wanted, check).await?;
+        let (at, (proof, verified)) = self.ask(&asked, &request, wanted, check).await?;
         self.has_seen(&verified.head);
         Ok(Proved {
             value: verified.value,
@@ -156,16 +161,16 @@ impl Client {
 
     /// Asks everybody until an answer passes `check`, and says whose it is. While all that answer are behind what is
     /// wanted, asks again.
-    async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &self,
         asked: &str,
-        path: &str,
+        request: &Request,
         wanted: Wanted,
         check: impl Fn(&[u8]) -> Result<T, Part>,
     ) -> Result<(usize, T), ClientError> {
         let (Wanted::AtLeast(height) | Wanted::Exactly(height)) = wanted;
         for _ in 0..FRESHNESS_TRIES_MAX {
-            match self.ask_everybody(asked, path, height, &check).await {
+            match self.ask_everybody(asked, request, height, &check).await {
                 Asked::Answered(at, answer) => return Ok((at, answer)),
                 Asked::Failed(error) => return Err(error),
                 Asked::AllOld => tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await,
@@ -178,14 +183,14 @@ impl Client {
     async fn ask_everybody<T>(
         &self,
         asked: &str,
-        path: &str,
+        request: &Request,
         height: Height,
         check: impl Fn(&[u8]) -> Result<T, Part>,
     ) -> Asked<T> {
         let mut failures = Failures::default();
         let mut old = false;
         for at in self.order().await {
-            match self.get_from(at, path, true).await {
+            match self.fetch(at, request).await {
                 Ok(answer) => match check(&answer.bytes) {
                     Ok(answer) => return Asked::Answered(at, answer),
                     Err(Part::Old { .. }) => old = true,
@@ -251,13 +256,13 @@ impl Client {
             Wanted::AtLeast(_) => ("the newest head".to_owned(), "/v1/head".to_owned()),
             Wanted::Exactly(height) => (format!("head {height}"), format!("/v1/heads/{height}")),
         };
-        let path = format!("{path}?{}", self.proof_query());
+        let request = Request::get(format!("{path}?{}", self.proof_query()));
         let check = |bytes: &[u8]| {
             let good = HeadProof::decode(bytes)?.verify(&self.0.trust)?;
             wanted.check(&good.0)?;
             Ok(good)
         };
-        let (_, good) = self.ask(&asked, &path, wanted, check).await?;
+        let (_, good) = self.ask(&asked, &request, wanted, check).await?;
         self.has_seen(&good.0);
         Ok(good)
     }
@@ -367,7 +372,7 @@ impl Client {
         self.ask_json(&path).await
     }
 
-    /// A page of a namespace's keys. A validator's word: each key can be read with proof, that none is left out can't.
+    /// A page of a namespace's keys. A validator's word: with proof, and values, [`Client::entries`] has them.
     ///
     /// # Errors
     /// If no validator answers.
@@ -492,8 +497,50 @@ enum Asked<T> {
     Failed(ClientError),
 }
 
-fn readable(bytes: &[u8]) -> String {
+pub(crate) fn readable(bytes: &[u8]) -> String {
     violeta_types::api::Readable::from(bytes).to_string()
+}
+
+/// What a gateway is asked for a proof with.
+pub(crate) struct Request {
+    pub(crate) path: String,
+    /// What doesn't fit a path.
+    pub(crate) body: Option<Bytes>,
+    /// The answer is: the time that it takes tells the distance.
+    pub(crate) small: bool,
+}
+
+impl Request {
+    /// For a small answer.
+    pub(crate) fn get(path: String) -> Self {
+        Request {
+            path,
+            body: None,
+            small: true,
+        }
+    }
+
+    /// For a large answer.
+    pub(crate) fn large(path: String, body: Option<Bytes>) -> Self {
+        Request {
+            path,
+            body,
+            small: false,
+        }
+    }
+}
+
+/// A name or key within its bound.
+pub(crate) fn bounded<const MAX: usize>(
+    what: &str,
+    bytes: &[u8],
+) -> Result<Blob<MAX>, ClientError> {
+    Blob::try_from(bytes).map_err(|error| {
+        let (len, max) = (error.len, error.max);
+        ClientError::Invalid(format!(
+            "a {what} of {len} bytes, at most {max} are allowed"
+        ))
+    })
 }
 
 /// A namespace and a key, within their bounds.

@@ -4,7 +4,9 @@
 //! by hand from the tree's hash rules: no code of a server is needed to have its true answers.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,12 +19,19 @@ use axum::routing::{get, post};
 use violeta_crypto::{
     BlsThreshold, Dealing, ShareSigner, Threshold, ThresholdMessage, ValidatorSecretKey,
 };
+use violeta_proof::entries_proof::range_after;
+use violeta_proof::tree::prove::{self, Subject};
 use violeta_proof::tree::{
-    Branch, End, FANOUT, KeyPath, Place, SpaceRecord, leaf_hash, node_hash, slots_root, top_hash,
+    Branch, End, FANOUT, KeyPath, Leaf, Place, Sides, SpacePlace, SpaceProof, SpaceRecord,
+    leaf_hash, node_hash, slots_root, top_hash, value_hash,
 };
-use violeta_proof::{HeadProof, KeyProof, OutcomeProof, StoredValue, TreeProof, Trust, Vouch};
+use violeta_proof::{
+    ChangeProof, ChangesProof, EntriesProof, HeadProof, KeyClaim, KeyProof, MultiProof,
+    OutcomeProof, RangeProof, StoredValue, TreeProof, Trust, ValuesProof, Vouch,
+};
 use violeta_types::api::*;
 use violeta_types::merkle::RESULTS;
+use violeta_types::transaction::Key;
 use violeta_types::*;
 
 pub(crate) const SPACE: &[u8] = b"bank";
@@ -60,6 +69,8 @@ pub(crate) enum Manner {
     ProvesAnotherKey,
     /// Says of every key that there is none.
     DeniesKeys,
+    /// Of many keys, leaves the last one out, with its leaf.
+    LeavesOut,
     /// Says of keys that have no value that they lost one just now.
     InventsDeletions,
     /// Says that a key has a version that lies far ahead.
@@ -285,6 +296,152 @@ impl Chain {
             head: block.head.clone(),
         })
     }
+}
+
+/// The tree of the one space, as a prover is shown it.
+struct Shown<'a>(&'a State_);
+
+impl Shown<'_> {
+    fn leaf(&self, (key, value): (&Vec<u8>, &StoredValue)) -> Leaf {
+        Leaf {
+            key: key[..].try_into().unwrap(),
+            value_hash: value_hash(&value.to_stored()),
+        }
+    }
+}
+
+impl Subject for Shown<'_> {
+    type Node = ();
+    type Error = Infallible;
+
+    fn root(&self) -> Result<Option<prove::Shown<()>>, Infallible> {
+        Ok(match self.0.len() {
+            0 | 1 => self
+                .0
+                .iter()
+                .next()
+                .map(|entry| prove::Shown::Leaf(self.leaf(entry))),
+            _ => Some(prove::Shown::Node(())),
+        })
+    }
+
+    fn bitmap(&self, (): &()) -> u16 {
+        bitmap(self.0)
+    }
+
+    fn half(&self, (): &(), first: usize, width: usize) -> Result<Digest, Infallible> {
+        let (mut half, slots) = ([None; FANOUT], slots(self.0));
+        half[first..first + width].copy_from_slice(&slots[first..first + width]);
+        Ok(slots_root(&half).unwrap())
+    }
+
+    fn child(&self, (): &(), slot: usize) -> Result<prove::Shown<()>, Infallible> {
+        let mut entries = self.0.iter();
+        let entry = entries.find(|(key, _)| KeyPath::of(key).slot(0) == slot);
+        Ok(prove::Shown::Leaf(self.leaf(entry.unwrap())))
+    }
+}
+
+/// Says yes so many times less one.
+fn up_to(limit: usize) -> impl FnMut() -> ControlFlow<()> {
+    let mut left = limit;
+    move || {
+        left -= 1;
+        match left {
+            0 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// True proofs of many keys.
+impl Chain {
+    /// The state of a height, its head with a certificate, and the place of the one space.
+    fn version(&self, height: u64) -> Option<(State_, HeadProof, SpaceProof)> {
+        let blocks = self.blocks.lock().unwrap();
+        let block = blocks.get(height.checked_sub(1)? as usize)?;
+        let head = HeadProof {
+            vouch: Vouch::Certificate(certificate(&block.head, secret)),
+            head: block.head.clone(),
+        };
+        let record = record(&block.state);
+        let place = SpacePlace::Present { record };
+        let top = Branch::default();
+        Some((block.state.clone(), head, SpaceProof { top, place }))
+    }
+
+    fn entries(&self, height: u64, after: Option<Key>, limit: usize) -> Option<EntriesProof> {
+        let (state, head, space) = self.version(height)?;
+        let range = range_after(after.as_ref()).unwrap();
+        let (mut values, mut more) = (Vec::new(), up_to(limit));
+        let tree = RangeProof::prove(space, Some(&Shown(&state)), &range, |leaf: &Leaf| {
+            values.push(state[&leaf.key[..]].clone());
+            more()
+        });
+        Some(EntriesProof {
+            namespace: SPACE.try_into().unwrap(),
+            after,
+            values: values.try_into().unwrap(),
+            tree: tree.unwrap(),
+            head,
+        })
+    }
+
+    fn changes(&self, heights: [u64; 2], after: Option<Key>, limit: usize) -> Option<ChangesProof> {
+        let [old, new] = heights.map(|height| self.version(height));
+        let ((old, old_head, old_space), (new, new_head, new_space)) = (old?, new?);
+        let range = range_after(after.as_ref()).unwrap();
+        let (mut values, mut more) = (Vec::new(), up_to(limit));
+        let spaces = Sides {
+            old: old_space,
+            new: new_space,
+        };
+        let trees = Sides {
+            old: Some(&Shown(&old)),
+            new: Some(&Shown(&new)),
+        };
+        let tree = ChangeProof::prove(spaces, trees, &range, |change| {
+            values.push(Sides {
+                old: old.get(change.key).cloned(),
+                new: new.get(change.key).cloned(),
+            });
+            more()
+        });
+        Some(ChangesProof {
+            namespace: SPACE.try_into().unwrap(),
+            after,
+            values: values.try_into().unwrap(),
+            tree: tree.unwrap(),
+            heads: Sides {
+                old: old_head,
+                new: new_head,
+            },
+        })
+    }
+
+    fn values(&self, height: u64, keys: &[Key]) -> Option<ValuesProof> {
+        let (state, head, space) = self.version(height)?;
+        let claim = |key: &Key| KeyClaim {
+            key: key.clone(),
+            value: state.get(&key[..]).cloned(),
+        };
+        let claims: Vec<_> = keys.iter().map(claim).collect();
+        let keys: Vec<_> = keys.iter().map(|key| &key[..]).collect();
+        Some(ValuesProof {
+            namespace: SPACE.try_into().unwrap(),
+            claims: claims.try_into().unwrap(),
+            tree: MultiProof::prove(space, Some(&Shown(&state)), &keys).unwrap(),
+            head,
+        })
+    }
+}
+
+/// So many keys that all hang from the one node.
+pub(crate) fn keys_of_one_node(count: usize) -> Vec<String> {
+    let mut slots = std::collections::BTreeSet::new();
+    let keys = (0..).map(|i| format!("key {i}"));
+    let apart = keys.filter(|key| slots.insert(KeyPath::of(key.as_bytes()).slot(0)));
+    apart.take(count).collect()
 }
 
 fn head(height: Height, chain: ChainId, committee: &Committee, time: TimeMs) -> Head {
@@ -588,6 +745,101 @@ async fn key(
     bytes.into_response()
 }
 
+/// The part that a question about many keys is about, and its newest height.
+fn part(gateway: &Gateway, query: &Asked) -> (Option<Key>, usize, u64) {
+    let limit = query
+        .get("limit")
+        .map_or(100, |limit| limit.parse().unwrap());
+    let key = |text: &String| text.parse::<Readable>().unwrap().0.try_into().unwrap();
+    let after = match gateway.manner() {
+        Manner::ProvesAnotherKey => Some(b"another"[..].try_into().unwrap()),
+        _ => query.get("after").map(key),
+    };
+    let at = query.get("at").or(query.get("to"));
+    let newest = gateway.chain.height();
+    let height = at.map_or(newest, |at| at.parse().unwrap());
+    match gateway.manner() {
+        Manner::ServesOldHeads => (after, limit, height.min(newest - 1)),
+        _ => (after, limit, height),
+    }
+}
+
+fn without_last<T: Clone, const MAX: usize>(items: &Bounded<T, MAX>) -> Bounded<T, MAX> {
+    items[..items.len() - 1].to_vec().try_into().unwrap()
+}
+
+fn lie() -> StoredValue {
+    StoredValue {
+        written_at: Height(1),
+        value: b"9999"[..].try_into().unwrap(),
+    }
+}
+
+type Asked = BTreeMap<String, String>;
+
+async fn entries(State(gateway): Shared, Query(query): Query<Asked>) -> Response {
+    let (after, limit, height) = part(&gateway, &query);
+    let Some(mut proof) = gateway.chain.entries(height, after, limit) else {
+        return error(ErrorCode::NotYetCertified);
+    };
+    match gateway.manner() {
+        Manner::LeavesOut => {
+            proof.values = without_last(&proof.values);
+            proof.tree.tree.leaves = without_last(&proof.tree.tree.leaves);
+        }
+        Manner::ForgesValue => {
+            let mut values = proof.values.into_inner();
+            values[0] = lie();
+            proof.values = values.try_into().unwrap();
+        }
+        _ => {}
+    }
+    violeta_types::encode(&proof).into_response()
+}
+
+async fn changes(State(gateway): Shared, Query(query): Query<Asked>) -> Response {
+    let (after, limit, height) = part(&gateway, &query);
+    let from = query["from"].parse().unwrap();
+    let Some(mut proof) = gateway.chain.changes([from, height], after, limit) else {
+        return error(ErrorCode::NotYetCertified);
+    };
+    match gateway.manner() {
+        Manner::LeavesOut => {
+            proof.values = without_last(&proof.values);
+            proof.tree.tree.leaves = without_last(&proof.tree.tree.leaves);
+        }
+        Manner::ForgesValue => {
+            let mut values = proof.values.into_inner();
+            values[0].new = Some(lie());
+            proof.values = values.try_into().unwrap();
+        }
+        _ => {}
+    }
+    violeta_types::encode(&proof).into_response()
+}
+
+async fn values(State(gateway): Shared, Query(query): Query<Asked>, body: Bytes) -> Response {
+    let mut keys: Vec<Key> = violeta_types::decode(&body).unwrap();
+    let (_, _, height) = part(&gateway, &query);
+    match gateway.manner() {
+        Manner::ProvesAnotherKey => keys.reverse(),
+        // Answers are about two keys at most, and that is no lie.
+        _ => keys.truncate(2),
+    }
+    let Some(mut proof) = gateway.chain.values(height, &keys) else {
+        return error(ErrorCode::NotYetCertified);
+    };
+    let mut claims = proof.claims.into_inner();
+    match gateway.manner() {
+        Manner::LeavesOut => claims.clear(),
+        Manner::ForgesValue => claims[0].value = Some(lie()),
+        Manner::DeniesKeys => claims[0].value = None,
+        _ => {}
+    }
+    proof.claims = claims.try_into().unwrap();
+    violeta_types::encode(&proof).into_response()
+}
+
 /// Where a key got or lost a value, from a height down.
 async fn history(
     State(gateway): Shared,
@@ -720,6 +972,9 @@ impl Cluster {
                 .route("/v1/batch", post(take_batch))
                 .route("/v1/transactions/{id}", get(outcome))
                 .route("/v1/namespaces/{namespace}/keys/{key}", get(key))
+                .route("/v1/namespaces/{namespace}/entries", get(entries))
+                .route("/v1/namespaces/{namespace}/changes", get(changes))
+                .route("/v1/namespaces/{namespace}/values", post(values))
                 .route(
                     "/v1/namespaces/{namespace}/keys/{key}/history",
                     get(history),

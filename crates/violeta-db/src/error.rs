@@ -1,6 +1,7 @@
 //! What can go wrong in the Database machine, apart from refusals, which are results.
 
 use violeta_journal::DiskError;
+use violeta_proof::tree::prove::ProveError;
 use violeta_types::{ChainId, CommitIndex, Height};
 use violeta_vlsm::StoreError;
 
@@ -49,6 +50,9 @@ pub enum DbError {
     /// The state of height 0 has no head, so nothing in it can be proved.
     #[error("there is no block yet: the state of height 0 has no head to prove anything with")]
     NoHead,
+    /// No proof is made of what was asked for.
+    #[error("this can't be proved: {0}")]
+    Question(String),
     /// A height above the newest block.
     #[error("height {asked} hasn't been reached; the newest block is {latest}")]
     Future {
@@ -66,6 +70,17 @@ fn advice(error: &StoreError) -> &'static str {
             ". Remove the store's directory and start again: it is rebuilt from the journal"
         }
         _ => "",
+    }
+}
+
+impl From<ProveError<StoreError>> for DbError {
+    fn from(error: ProveError<StoreError>) -> Self {
+        match error {
+            ProveError::Subject(error) => DbError::Store(error),
+            ProveError::Question(_) | ProveError::TooLarge { .. } => {
+                DbError::Question(error.to_string())
+            }
+        }
     }
 }
 

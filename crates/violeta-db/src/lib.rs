@@ -24,6 +24,7 @@ pub mod machine;
 pub mod nonce;
 pub mod null;
 mod overlay;
+pub mod proved;
 pub mod reader;
 pub mod records;
 pub mod rules;

@@ -281,7 +281,7 @@ impl DbReader {
         }))
     }
 
-    fn head_of(&self, snapshot: &Snapshot) -> Result<Head, DbError> {
+    pub(crate) fn head_of(&self, snapshot: &Snapshot) -> Result<Head, DbError> {
         let record = block_record(snapshot)?;
         Ok(record.head(self.chain, snapshot.version(), snapshot.root()))
     }
@@ -305,7 +305,7 @@ impl DbReader {
         }
     }
 
-    fn proving(&self, at: At) -> Result<Snapshot, DbError> {
+    pub(crate) fn proving(&self, at: At) -> Result<Snapshot, DbError> {
         let view = self.view(at)?;
         view.snapshot().cloned().ok_or(DbError::NoHead)
     }

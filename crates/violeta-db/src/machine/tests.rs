@@ -5,10 +5,14 @@ use crate::reader::At;
 use crate::records::ACCOUNTS;
 use crate::testing::*;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use violeta_crypto::ValidatorSecretKey;
 use violeta_journal::{FaultyDisk, MemoryDisk};
-use violeta_proof::{KeyProof, Trust, Vouch};
+use violeta_proof::tree::Sides;
+use violeta_proof::{
+    ChangesProof, EntriesProof, HeadProof, KeyClaim, KeyProof, Trust, ValuesProof, Vouch,
+};
 use violeta_replica::Block;
 use violeta_types::merkle::{HISTORY as HISTORY_TREE, RESULTS, TRANSACTIONS};
 use violeta_types::{
@@ -260,6 +264,155 @@ fn every_key_of_every_height_is_proved_to_who_has_the_genesis_alone() {
     let there = Some((2, b"1".to_vec()));
     let expected = [None, there.clone(), there.clone(), there, None, None];
     assert_eq!(proved, expected);
+}
+
+fn vouched(head: Head) -> HeadProof {
+    let vouch = certificate(&head);
+    HeadProof { head, vouch }
+}
+
+/// All that a namespace has at a height, in parts of one entry, as who has the genesis alone believes it.
+fn listed(reader: &DbReader, namespace: &[u8], height: Height) -> BTreeMap<String, u64> {
+    let trust = Trust::in_genesis(&genesis(Admission::Closed));
+    let (mut entries, mut after) = (BTreeMap::new(), None);
+    loop {
+        let at = At::Height(height);
+        let part = reader.prove_entries(namespace, after.as_ref(), 1, at);
+        let part = part.unwrap();
+        let proof = EntriesProof {
+            namespace: namespace.try_into().unwrap(),
+            after,
+            values: part.values.try_into().unwrap(),
+            tree: part.tree,
+            head: vouched(part.head),
+        };
+        let verified = proof.verify(&trust).unwrap();
+        for entry in verified.entries {
+            let key = String::from_utf8(entry.key.to_vec()).unwrap();
+            entries.insert(key, entry.value.written_at.0);
+        }
+        after = verified.next;
+        if after.is_none() {
+            return entries;
+        }
+    }
+}
+
+#[test]
+fn all_that_a_namespace_has_is_proved_at_every_height() {
+    let log = busy_log();
+    let mut machine = open(&disk());
+    let reader = machine.reader();
+    for commit in &log.commits {
+        execute(&mut machine, commit);
+    }
+    // Of `busy_log`: pear is put at height 2, fig at 3, pear taken away at 5; at 6 the shop is gone.
+    let both = [("fig", 3), ("pear", 2)];
+    let expected: [&[(&str, u64)]; 6] = [&[], &both[1..], &both, &both, &both[..1], &[]];
+    for (height, expected) in (1..=6).map(Height).zip(expected) {
+        let expected = expected.iter().map(|(k, at)| ((*k).to_owned(), *at));
+        let found = listed(&reader, b"shop", height);
+        assert_eq!(found, expected.collect(), "{height}");
+    }
+    assert!(
+        reader
+            .prove_entries(b"shop", None, 1, At::Height(Height(0)))
+            .is_err()
+    );
+    assert!(
+        reader
+            .prove_entries(b"shop", None, 1, At::Height(Height(7)))
+            .is_err()
+    );
+}
+
+#[test]
+fn many_keys_and_what_changed_are_proved_between_any_two_heights() {
+    let log = busy_log();
+    let mut machine = open(&disk());
+    let reader = machine.reader();
+    for commit in &log.commits {
+        execute(&mut machine, commit);
+    }
+    let trust = Trust::in_genesis(&genesis(Admission::Closed));
+    let keys = [key("pear"), key("fig"), key("never")];
+    let of = |height| {
+        let read = reader.prove_values(b"shop", &keys, At::Height(height));
+        let read = read.unwrap();
+        let claims = keys.iter().cloned().zip(read.values.clone());
+        let claims = claims.map(|(key, value)| KeyClaim { key, value });
+        let proof = ValuesProof {
+            namespace: name("shop"),
+            claims: claims.collect::<Vec<_>>().try_into().unwrap(),
+            tree: read.tree,
+            head: vouched(read.head),
+        };
+        proof.verify(&trust).unwrap();
+        read.values
+    };
+    for (old, new) in [(1, 2), (2, 3), (2, 5), (4, 5), (5, 6), (1, 6)] {
+        let heights = Sides {
+            old: Height(old),
+            new: Height(new),
+        };
+        let read = reader.prove_changes(b"shop", None, 100, heights).unwrap();
+        let proof = ChangesProof {
+            namespace: name("shop"),
+            after: None,
+            values: read.values.try_into().unwrap(),
+            tree: read.tree,
+            heads: Sides {
+                old: vouched(read.heads.old),
+                new: vouched(read.heads.new),
+            },
+        };
+        let verified = proof.verify(&trust).unwrap();
+        let found = verified.changes.into_iter();
+        let found: BTreeMap<_, _> = found
+            .map(|change| (change.key, (change.values.old, change.values.new)))
+            .collect();
+        let pairs = of(heights.old).into_iter().zip(of(heights.new));
+        let expected = keys.iter().cloned().zip(pairs);
+        let expected: BTreeMap<_, _> = expected.filter(|(_, (old, new))| old != new).collect();
+        assert_eq!(found, expected, "from {old} to {new}");
+    }
+    let same = Sides {
+        old: Height(2),
+        new: Height(2),
+    };
+    let error = reader.prove_changes(b"shop", None, 100, same).unwrap_err();
+    assert!(matches!(error, DbError::Question(_)), "{error}");
+    let error = reader.prove_values(b"shop", &[], At::Latest).unwrap_err();
+    assert!(matches!(error, DbError::Question(_)), "{error}");
+}
+
+#[test]
+fn an_answer_about_many_large_values_is_about_the_first_of_them() {
+    let mut log = Log::default();
+    log.push(1, &[transaction(ADMIN, 1, vec![register(ALICE)])]);
+    log.push(2, &[transaction(ALICE, 1, vec![create("shop")])]);
+    let large = "v".repeat(violeta_types::limits::VALUE_BYTES_MAX);
+    let keys: Vec<_> = (0..12).map(|i| key(&format!("k{i}"))).collect();
+    for (key, nonce) in keys.iter().zip(2..) {
+        let key = std::str::from_utf8(key).unwrap();
+        log.push(
+            nonce + 1,
+            &[transaction(ALICE, nonce, vec![put("shop", key, &large)])],
+        );
+    }
+    let mut machine = open(&disk());
+    let reader = machine.reader();
+    for commit in &log.commits {
+        execute(&mut machine, commit);
+    }
+    // Eight values of half a mebibyte are four.
+    let read = reader.prove_values(b"shop", &keys, At::Latest).unwrap();
+    assert_eq!(read.values.len(), 8);
+    let read = reader
+        .prove_entries(b"shop", None, 100, At::Latest)
+        .unwrap();
+    assert_eq!(read.values.len(), 8);
+    assert!(read.tree.through.is_some());
 }
 
 fn value_of(text: &str) -> violeta_types::transaction::Value {

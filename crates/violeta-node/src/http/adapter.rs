@@ -12,7 +12,11 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use violeta_db::reader::{At, DbReader};
 use violeta_db::{DbError, records};
-use violeta_proof::{HeadProof, KeyProof, OutcomeProof, Successor, Vouch, Word};
+use violeta_proof::tree::Sides;
+use violeta_proof::{
+    ChangesProof, EntriesProof, HeadProof, KeyClaim, KeyProof, OutcomeProof, Successor,
+    ValuesProof, Vouch, Word,
+};
 use violeta_replica::SubmitError;
 use violeta_types::api::{
     AccountAnswer, BatchVerdict, BlockSummary, Cursor, ErrorCode, ErrorDetail, GrantEntry,
@@ -21,8 +25,8 @@ use violeta_types::api::{
 };
 use violeta_types::transaction::{Key, NamespaceName};
 use violeta_types::{
-    ClientId, Committee, Genesis, Head, Height, Nonce, StakeTally, TimeMs, TxId, ValidatorIndex,
-    merkle,
+    Bounded, ClientId, Committee, Genesis, Head, Height, Nonce, StakeTally, TimeMs, TxId,
+    ValidatorIndex, merkle,
 };
 use violeta_vlsm::StoreError;
 
@@ -164,9 +168,21 @@ impl From<DbError> for SourceError {
                     oldest,
                 }
             }
+            DbError::Question(_) => SourceError::Question(error.to_string()),
             error => SourceError::Failed(error.to_string()),
         }
     }
+}
+
+/// The database gives no more than a proof holds.
+fn fits<T, const MAX: usize>(items: Vec<T>) -> Result<Bounded<T, MAX>, SourceError> {
+    Bounded::try_from(items).map_err(|error| SourceError::Failed(error.to_string()))
+}
+
+/// A head with somebody's word for it.
+fn vouched(handle: &Handle, head: Head, kind: VouchKind) -> Result<HeadProof, SourceError> {
+    let vouch = vouch(handle, &head, kind)?;
+    Ok(HeadProof { head, vouch })
 }
 
 fn verdict(verdict: Result<TxId, SubmitError>) -> BatchVerdict {
@@ -390,6 +406,64 @@ impl Source for Handle {
             tree: read.tree,
             head: read.head,
             vouch,
+        })
+    }
+
+    fn prove_values(
+        &self,
+        namespace: &NamespaceName,
+        keys: &[Key],
+        at: Height,
+        kind: VouchKind,
+    ) -> Result<ValuesProof, SourceError> {
+        let read = reader(self)?.prove_values(namespace, keys, At::Height(at))?;
+        let claims = keys.iter().cloned().zip(read.values);
+        let claims = claims.map(|(key, value)| KeyClaim { key, value });
+        Ok(ValuesProof {
+            namespace: namespace.clone(),
+            claims: fits(claims.collect())?,
+            tree: read.tree,
+            head: vouched(self, read.head, kind)?,
+        })
+    }
+
+    fn prove_entries(
+        &self,
+        namespace: &NamespaceName,
+        after: Option<Key>,
+        limit: usize,
+        at: Height,
+        kind: VouchKind,
+    ) -> Result<EntriesProof, SourceError> {
+        let reader = reader(self)?;
+        let read = reader.prove_entries(namespace, after.as_ref(), limit, At::Height(at))?;
+        Ok(EntriesProof {
+            namespace: namespace.clone(),
+            after,
+            values: fits(read.values)?,
+            tree: read.tree,
+            head: vouched(self, read.head, kind)?,
+        })
+    }
+
+    fn prove_changes(
+        &self,
+        namespace: &NamespaceName,
+        after: Option<Key>,
+        limit: usize,
+        heights: Sides<Height>,
+        kind: VouchKind,
+    ) -> Result<ChangesProof, SourceError> {
+        let read = reader(self)?.prove_changes(namespace, after.as_ref(), limit, heights)?;
+        Ok(ChangesProof {
+            namespace: namespace.clone(),
+            after,
+            values: fits(read.values)?,
+            tree: read.tree,
+            heads: Sides {
+                old: vouched(self, read.heads.old, kind)?,
+                new: vouched(self, read.heads.new, kind)?,
+            },
         })
     }
 

@@ -103,6 +103,9 @@ impl From<SourceError> for ApiError {
                 message,
                 "check the spelling; if it is new, wait until it is certified",
             ),
+            SourceError::Question(_) => {
+                ApiError::invalid(message, "see /docs for what this route takes")
+            }
             SourceError::NotRetained { oldest, .. } => ApiError::new(
                 ErrorCode::NotRetained,
                 message,

@@ -5,12 +5,13 @@
 //! path stay true, since nobody can forge those.
 
 use bytes::Bytes;
-use violeta_proof::{KeyProof, StoredValue};
+use violeta_proof::{KeyProof, StoredValue, ValuesProof};
+use violeta_types::Height;
 use violeta_types::api::{KeyAnswer, Readable, WrittenValue};
 
 use crate::handle::Forge;
 
-/// Says that one key has another value than it has, everywhere it is asked.
+/// Says that one key has another value than it has, wherever it is asked for by its name.
 #[derive(Clone, Debug)]
 pub struct ForgedValue {
     /// The namespace.
@@ -46,21 +47,39 @@ pub(crate) fn forge_answer(forge: &dyn Forge, answer: &mut KeyAnswer) {
 
 /// Forges the claim of a proof. What is longer than any value is left unsaid.
 pub(crate) fn forge_proof(forge: &dyn Forge, proof: &mut KeyProof) {
-    let told = proof.value.as_ref().map(|v| v.value.bytes().clone());
-    let written_at = proof.value.as_ref().map(|v| v.written_at);
-    let forged = forge.value(&proof.namespace, &proof.key, told);
-    proof.value = forged.and_then(|value| {
-        Some(StoredValue {
-            written_at: written_at.unwrap_or(proof.head.height),
-            value: value.try_into().ok()?,
-        })
-    });
+    let (name, key, height) = (&proof.namespace, &proof.key, proof.head.height);
+    proof.value = forged(forge, (name, key), height, proof.value.take());
+}
+
+/// Forges the claims of a proof of many keys.
+pub(crate) fn forge_values(forge: &dyn Forge, proof: &mut ValuesProof) {
+    let (name, height) = (&proof.namespace, proof.head.head.height);
+    let mut claims = std::mem::take(&mut proof.claims).into_inner();
+    for claim in &mut claims {
+        claim.value = forged(forge, (name, &claim.key), height, claim.value.take());
+    }
+    // They are as many as before.
+    proof.claims = claims.try_into().unwrap_or_default();
+}
+
+fn forged(
+    forge: &dyn Forge,
+    (namespace, key): (&[u8], &[u8]),
+    height: Height,
+    value: Option<StoredValue>,
+) -> Option<StoredValue> {
+    let written_at = value.as_ref().map_or(height, |value| value.written_at);
+    let told = value.map(|value| value.value.into_inner());
+    let value = forge.value(namespace, key, told)?;
+    Some(StoredValue {
+        written_at,
+        value: value.try_into().ok()?,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use violeta_types::Height;
 
     #[test]
     fn a_forged_value_is_told_of_its_key_alone() {

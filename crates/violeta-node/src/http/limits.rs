@@ -1,7 +1,8 @@
 //! Bounds of the gateway. Those of what it is told to keep come with the configuration.
 
+use violeta_proof::values_proof::VALUES_MAX;
 use violeta_types::api::{BATCH_BYTES_MAX, PAGE_MAX};
-use violeta_types::limits::TRANSACTION_BYTES_MAX;
+use violeta_types::limits::{KEY_BYTES_MAX, TRANSACTION_BYTES_MAX};
 
 /// Bytes of a request's first line and headers.
 pub const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -31,6 +32,8 @@ pub const BODIES_KIB_MAX: usize = 64 << 10;
 pub const ANSWERS_KIB_MAX: usize = 128 << 10;
 /// Bytes of an answer that are handed to the connection at once. An answer that isn't longer isn't counted.
 pub const ANSWER_PIECE_BYTES: usize = 16 << 10;
+/// Bytes of a body that names keys: as many as one proof is about, each as long as it may be.
+pub const KEYS_BODY_BYTES_MAX: usize = 4 + VALUES_MAX * (4 + KEY_BYTES_MAX);
 /// Bytes of a body where the route takes none to speak of.
 pub const NO_BODY_BYTES_MAX: usize = 1 << 10;
 /// The share of connections and requests that one address may hold: the others are for others.
@@ -51,6 +54,7 @@ const _: () = assert!(
     2 * BATCH_BYTES_MAX <= (ANSWERS_KIB_MAX << 10) / ADDRESS_SHARE,
     "in hexadecimal"
 );
+const _: () = assert!(KEYS_BODY_BYTES_MAX <= (BODIES_KIB_MAX << 10) / ADDRESS_SHARE);
 const _: () = assert!(TRANSACTION_BYTES_MAX <= BATCH_BYTES_MAX);
 const _: () = assert!(HEAD_BYTES_MAX >= 8 << 10, "hyper's smallest buffer");
 const _: () = assert!(PAGE_MAX >= 1);

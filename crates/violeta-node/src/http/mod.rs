@@ -5,6 +5,7 @@
 //!          ─▶ routes     one table: router, OpenAPI, /docs
 //!          ─▶ submit     POST /v1/transactions · /v1/batch     decoded, bounded, given to the mempool
 //!             read       GET  /v1/namespaces/… · accounts      from an immutable snapshot, proved on request
+//!             many       GET  /v1/namespaces/…/entries · …    the same of many keys: always proved
 //!             chain      GET  /v1/head · heads · blocks · …    what the chain is made of
 //!             events     GET  /v1/events                       resumable stream
 //!             pages      GET  / · /docs · /openapi.json        for people
@@ -28,6 +29,7 @@ mod events;
 mod expiry;
 pub mod forge;
 pub mod limits;
+mod many;
 mod metrics;
 mod pages;
 mod read;

@@ -213,6 +213,7 @@ fn document(out: &mut String, route: &Route) -> fmt::Result {
     }
     let answer = match &route.answer {
         Answer::Json(json) => json.name(),
+        Answer::Proof(name) => (*name).into(),
         Answer::Text(media_type) => (*media_type).into(),
     };
     write!(out, "<tr><td>answer<td>{}", Escaped(answer))?;

@@ -49,7 +49,7 @@ struct KeysQuery {
 }
 
 /// The height that a request is about: certified, always; and sealed, or below one that is, if a seal is to vouch.
-async fn version(app: &App, at: At, vouch: VouchKind) -> Result<Height, ApiError> {
+pub(super) async fn version(app: &App, at: At, vouch: VouchKind) -> Result<Height, ApiError> {
     if vouch == VouchKind::Seal {
         return sealed_version(app, at);
     }

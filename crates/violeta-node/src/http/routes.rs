@@ -26,7 +26,7 @@ use violeta_types::api::{self, BINARY, ErrorBody, ErrorCode, VALIDATOR_HEADER};
 
 use super::answer::{self, Cut};
 use super::error::ApiError;
-use super::{App, Peer, chain, events, pages, read, submit};
+use super::{App, Peer, chain, events, many, pages, read, submit};
 
 /// A parameter in the query.
 pub(crate) struct Parameter {
@@ -38,6 +38,8 @@ pub(crate) struct Parameter {
 pub(crate) enum Answer {
     /// JSON of this type.
     Json(JsonOf),
+    /// A proof, by its name: there is no answer that isn't one.
+    Proof(&'static str),
     /// A text of this media type.
     Text(&'static str),
 }
@@ -102,6 +104,10 @@ const PLAIN: Route = Route {
 const AT: Parameter = Parameter {
     name: "at",
     what: "latest-certified (the default) or a certified height",
+};
+const AFTER: Parameter = Parameter {
+    name: "after",
+    what: "the key after which the part begins: the last one of the part before",
 };
 const LIMIT: Parameter = Parameter {
     name: "limit",
@@ -209,14 +215,7 @@ pub(crate) const ROUTES: &[Route] = &[
     Route {
         path: "/v1/namespaces/{namespace}/keys",
         what: "A page of a namespace's keys, in the store's order.",
-        query: &[
-            AT,
-            Parameter {
-                name: "after",
-                what: "the key after which the page begins",
-            },
-            LIMIT,
-        ],
+        query: &[AT, AFTER, LIMIT],
         answer: Answer::Json(JsonOf::of::<api::KeysAnswer>()),
         errors: &[
             InvalidRequest,
@@ -261,6 +260,63 @@ pub(crate) const ROUTES: &[Route] = &[
         answer: Answer::Json(JsonOf::of::<api::HistoryAnswer>()),
         errors: READ,
         handler: || get(read::history),
+        ..PLAIN
+    },
+    Route {
+        path: "/v1/namespaces/{namespace}/entries",
+        what: "A part of all that a namespace has, keys with values, proved: nothing is left out, nor made up. As many \
+               as limit says, or as an answer of some 4 MiB holds; whoever goes on with after, at the same height, \
+               until a proof says that nothing is left, has all of it.",
+        query: &[AT, AFTER, LIMIT, VOUCH],
+        answer: Answer::Proof("EntriesProof"),
+        binary: true,
+        errors: READ,
+        handler: || get(many::entries),
+        ..PLAIN
+    },
+    Route {
+        path: "/v1/namespaces/{namespace}/changes",
+        what: "A part of all that differs in a namespace between two heights, keys with both values, proved, as \
+               entries are. It costs what has changed, however much there is besides.",
+        query: &[
+            Parameter {
+                name: "from",
+                what: "the older height",
+            },
+            Parameter {
+                name: "to",
+                what: "the newer height; latest-certified if not given",
+            },
+            AFTER,
+            LIMIT,
+            VOUCH,
+        ],
+        answer: Answer::Proof("ChangesProof"),
+        binary: true,
+        errors: READ,
+        handler: || get(many::changes),
+        ..PLAIN
+    },
+    Route {
+        method: "POST",
+        path: "/v1/namespaces/{namespace}/values",
+        what: "The values of many keys, or that they have none, in one proof. It is about the first of them, one at \
+               least, if an answer of some 4 MiB doesn't hold all: ask for the others next. Nothing is changed.",
+        query: &[AT, VOUCH],
+        body: Some("1 to 1000 keys: count: u32 LE, then for each its length: u32 LE and its bytes"),
+        answer: Answer::Proof("ValuesProof"),
+        binary: true,
+        errors: &[
+            InvalidRequest,
+            TooLarge,
+            TooSlow,
+            UnsupportedMediaType,
+            NotYetCertified,
+            NotRetained,
+            Unavailable,
+            Overloaded,
+        ],
+        handler: || post(many::values),
         ..PLAIN
     },
     Route {
@@ -477,7 +533,7 @@ pub(crate) fn openapi() -> OpenApi {
     let error = JsonOf::of::<ErrorBody>();
     let answers = ROUTES.iter().filter_map(|route| match &route.answer {
         Answer::Json(json) => Some(json),
-        Answer::Text(_) => None,
+        Answer::Proof(_) | Answer::Text(_) => None,
     });
     for json in answers.chain([&error]) {
         parts.push((json.name().into_owned(), (json.schema)()));
@@ -558,6 +614,11 @@ fn answer_of(route: &Route) -> ResponseBuilder {
                 .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
                 .build(),
         ),
+        Answer::Proof(name) => {
+            let proof = ObjectBuilder::new().title(Some(*name));
+            let content = ContentBuilder::new().schema(Some(proof));
+            response.content("application/json", content.build())
+        }
         Answer::Json(json) => match route.proof {
             None => response.content("application/json", json_content(&json.name())),
             Some(proof) => {

@@ -14,7 +14,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use violeta_proof::{HeadProof, KeyProof, OutcomeProof};
+use violeta_proof::tree::Sides;
+use violeta_proof::{ChangesProof, EntriesProof, HeadProof, KeyProof, OutcomeProof, ValuesProof};
 use violeta_types::api::{
     AccountAnswer, BatchVerdict, BlockSummary, ChainEvent, Cursor, HeadAnswer, HealthAnswer,
     HistoryAnswer, KeysAnswer, NamespaceAnswer, StatusAnswer, TransactionStatus, VouchKind, Wait,
@@ -32,6 +33,9 @@ pub enum SourceError {
     /// There is no such thing here.
     #[error("there is no {0}")]
     NotFound(String),
+    /// Nothing can be proved of what was asked for.
+    #[error("{0}")]
+    Question(String),
     /// The version is too old.
     #[error("height {height} is no longer retained")]
     NotRetained {
@@ -185,6 +189,42 @@ pub trait Source: Send + Sync + 'static {
         at: Height,
         vouch: VouchKind,
     ) -> Result<KeyProof, SourceError>;
+    /// What the first of many keys have, as many as an answer holds, one at least; with what convinces of it.
+    ///
+    /// # Errors
+    /// As [`Self::prove`]; also if there is no key.
+    fn prove_values(
+        &self,
+        namespace: &NamespaceName,
+        keys: &[Key],
+        at: Height,
+        vouch: VouchKind,
+    ) -> Result<ValuesProof, SourceError>;
+    /// All that a namespace has after a key, up to `limit` entries and to what an answer holds, with what convinces of
+    /// it. One that isn't there has nothing.
+    ///
+    /// # Errors
+    /// As [`Self::prove`].
+    fn prove_entries(
+        &self,
+        namespace: &NamespaceName,
+        after: Option<Key>,
+        limit: usize,
+        at: Height,
+        vouch: VouchKind,
+    ) -> Result<EntriesProof, SourceError>;
+    /// All that differs in a namespace between two heights, as [`Self::prove_entries`].
+    ///
+    /// # Errors
+    /// As [`Self::prove`]; also if the heights are out of order.
+    fn prove_changes(
+        &self,
+        namespace: &NamespaceName,
+        after: Option<Key>,
+        limit: usize,
+        heights: Sides<Height>,
+        vouch: VouchKind,
+    ) -> Result<ChangesProof, SourceError>;
     /// A key's versions at and below a height, newest first.
     ///
     /// # Errors

@@ -11,7 +11,7 @@
 //! or decodes a large block, holds up the round.
 //!
 //! *Costly* is what keeps a processor busy: a key's history walks thousands of versions, an outcome's proof hashes a whole
-//! block. Asked for without end, they would have all processors, and the validator's own threads would wait for theirs.
+//! block, a proof of many keys reads all of their values. Asked for without end, they would have all processors, and the validator's own threads would wait for theirs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,7 +85,7 @@ pub(crate) fn costly_at_once() -> usize {
 mod tests {
     use super::super::limits::ADDRESS_SHARE;
     use super::super::testing::Chain;
-    use super::super::{App, GatewayConfig, read, submit};
+    use super::super::{App, GatewayConfig, many, read, submit};
     use super::*;
     use axum::Extension;
     use axum::extract::{Path, State};
@@ -160,7 +160,14 @@ mod tests {
             let id = Path(put.id().to_string());
             submit::status(state(), peer(), id, query.parse().unwrap(), headers())
         };
-        for answer in [history.await, of("/?proof=true").await] {
+        let entries = many::entries(
+            state(),
+            peer(),
+            Path("bank".to_owned()),
+            "/".parse().unwrap(),
+            headers(),
+        );
+        for answer in [history.await, of("/?proof=true").await, entries.await] {
             assert_eq!(answer.unwrap_err().detail.code, ErrorCode::Overloaded);
         }
         of("/").await.expect("a status costs little");

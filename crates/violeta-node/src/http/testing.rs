@@ -14,8 +14,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use violeta_crypto::signing::ClientSecretKey;
-use violeta_proof::tree::Place;
-use violeta_proof::{HeadProof, KeyProof, OutcomeProof, StoredValue, TreeProof, Vouch};
+use violeta_proof::tree::{Place, Sides, SpacePlace, SpaceProof};
+use violeta_proof::{
+    ChangeProof, ChangesProof, EntriesProof, HeadProof, KeyClaim, KeyProof, MultiProof,
+    OutcomeProof, RangeProof, StoredValue, TreeProof, ValuesProof, Vouch,
+};
 use violeta_types::api::*;
 use violeta_types::merkle;
 use violeta_types::transaction::{Key, NamespaceName};
@@ -531,6 +534,100 @@ impl Source for Arc<Chain> {
         })
     }
 
+    fn prove_values(
+        &self,
+        namespace: &NamespaceName,
+        keys: &[Key],
+        at: Height,
+        kind: VouchKind,
+    ) -> Result<ValuesProof, SourceError> {
+        let head = self.head_at(at)?;
+        let claim = |key: &Key| {
+            let value = self.prove(namespace, key, at, kind)?.value;
+            let key = key.clone();
+            Ok(KeyClaim { key, value })
+        };
+        let claims: Result<Vec<_>, SourceError> = keys.iter().map(claim).collect();
+        Ok(ValuesProof {
+            namespace: namespace.clone(),
+            claims: claims?.try_into().unwrap(),
+            tree: MultiProof {
+                space: no_space(),
+                tree: Default::default(),
+            },
+            head: HeadProof {
+                vouch: self.vouch(&head, kind)?,
+                head,
+            },
+        })
+    }
+
+    fn prove_entries(
+        &self,
+        namespace: &NamespaceName,
+        after: Option<Key>,
+        limit: usize,
+        at: Height,
+        kind: VouchKind,
+    ) -> Result<EntriesProof, SourceError> {
+        let keys = self.keys(namespace, after.as_ref(), limit, at)?;
+        let value = |key: &Readable| {
+            let key = key.0.clone().try_into().unwrap();
+            self.prove(namespace, &key, at, kind)
+                .unwrap()
+                .value
+                .unwrap()
+        };
+        let head = self.head_at(at)?;
+        Ok(EntriesProof {
+            namespace: namespace.clone(),
+            values: keys
+                .keys
+                .iter()
+                .map(value)
+                .collect::<Vec<_>>()
+                .try_into()
+                .unwrap(),
+            after,
+            tree: RangeProof {
+                space: no_space(),
+                through: None,
+                tree: Default::default(),
+            },
+            head: HeadProof {
+                vouch: self.vouch(&head, kind)?,
+                head,
+            },
+        })
+    }
+
+    fn prove_changes(
+        &self,
+        namespace: &NamespaceName,
+        after: Option<Key>,
+        _: usize,
+        heights: Sides<Height>,
+        kind: VouchKind,
+    ) -> Result<ChangesProof, SourceError> {
+        Ok(ChangesProof {
+            namespace: namespace.clone(),
+            after,
+            values: Default::default(),
+            tree: ChangeProof {
+                spaces: Sides {
+                    old: no_space(),
+                    new: no_space(),
+                },
+                through: None,
+                tree: Default::default(),
+            },
+            heads: Sides {
+                old: self.head_proof(heights.old, kind)?,
+                new: self.head_proof(heights.new, kind)?,
+            },
+        })
+    }
+
     fn history(
         &self,
         namespace: &NamespaceName,
@@ -606,6 +703,13 @@ impl Source for Arc<Chain> {
     }
 }
 
+fn no_space() -> SpaceProof {
+    SpaceProof {
+        top: Default::default(),
+        place: SpacePlace::Empty,
+    }
+}
+
 fn no_tree() -> TreeProof {
     TreeProof {
         top: Default::default(),
@@ -648,6 +752,12 @@ impl Fixture {
         let response = self.get(path).await;
         assert!(response.status().is_success(), "{path}: {response:?}");
         response.json().await.unwrap()
+    }
+
+    /// An answer in borsh.
+    pub(super) async fn binary(&self, path: &str) -> Bytes {
+        let request = self.http.get(self.url(path)).header("accept", BINARY);
+        request.send().await.unwrap().bytes().await.unwrap()
     }
 
     pub(super) async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Response {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use violeta_proof::{HeadProof, KeyProof, OutcomeProof, Vouch};
+use violeta_proof::{
+    ChangesProof, EntriesProof, HeadProof, KeyProof, OutcomeProof, ValuesProof, Vouch,
+};
 use violeta_types::api::*;
 use violeta_types::{Genesis, Height, Nonce, Operation, TxId};
 
@@ -748,6 +750,7 @@ async fn the_openapi_document_has_every_route_and_every_schema_that_it_names() {
 async fn every_route_answers() {
     let f = Fixture::new().await;
     let id = f.put(1, b"k", b"v").await.transaction;
+    f.put(2, b"k", b"v").await;
     for route in ROUTES.iter().filter(|route| route.method == "GET") {
         let path = route
             .path
@@ -759,8 +762,88 @@ async fn every_route_answers() {
                 "{client}",
                 &client_key().public_key().client_id().to_string(),
             );
+        // Between two heights there is no default.
+        let path = match path.ends_with("/changes") {
+            true => path + "?from=1",
+            false => path,
+        };
         assert_eq!(f.get(&path).await.status(), 200, "{path}");
     }
+}
+
+#[tokio::test]
+async fn proofs_of_many_keys_come_as_json_and_as_borsh_and_say_where_they_begin() {
+    let f = Fixture::new().await;
+    for (nonce, key) in (1..).zip([b"a", b"b", b"c"]) {
+        f.put(nonce, key, b"v").await;
+    }
+    let path = "/v1/namespaces/bank/entries?after=a&limit=1";
+    let json: EntriesProof = f.json(path).await;
+    assert_eq!(
+        (json.values.len(), json.after.as_deref()),
+        (1, Some(&b"a"[..]))
+    );
+    assert_eq!(json.head.head.height, Height(3));
+    assert_eq!(EntriesProof::decode(&f.binary(path).await).unwrap(), json);
+    let path = "/v1/namespaces/bank/changes?from=1&to=2";
+    let json: ChangesProof = f.json(path).await;
+    let heights = (json.heads.old.head.height, json.heads.new.head.height);
+    assert_eq!(heights, (Height(1), Height(2)));
+    assert_eq!(ChangesProof::decode(&f.binary(path).await).unwrap(), json);
+    let path = "/v1/namespaces/bank/values?at=2";
+    let keys: Vec<Vec<u8>> = vec![b"c".to_vec(), b"b".to_vec()];
+    let answer = f.post(path, violeta_types::encode(&keys)).await;
+    assert_eq!(answer.status(), 200);
+    let proof: ValuesProof = answer.json().await.unwrap();
+    let has = proof.claims.iter().map(|claim| claim.value.is_some());
+    assert_eq!(proof.head.head.height, Height(2));
+    assert_eq!(has.collect::<Vec<_>>().len(), 2);
+    let sealed = f.get("/v1/namespaces/bank/entries?vouch=seal").await;
+    assert_eq!(
+        Fixture::error(sealed).await.1.code,
+        ErrorCode::NotYetCertified
+    );
+}
+
+#[tokio::test]
+async fn questions_about_many_keys_that_make_no_sense_are_refused_with_what_does() {
+    let f = Fixture::new().await;
+    f.put(1, b"a", b"v").await;
+    f.put(2, b"b", b"v").await;
+    use ErrorCode::*;
+    for (query, code) in [
+        ("entries?limit=0", InvalidRequest),
+        ("entries?limit=1001", InvalidRequest),
+        ("entries?at=9", NotYetCertified),
+        ("entries?proof=true", InvalidRequest),
+        ("changes", InvalidRequest),
+        ("changes?from=x", InvalidRequest),
+        ("changes?from=0", NotFound),
+        ("changes?from=2", InvalidRequest),
+        ("changes?from=2&to=1", InvalidRequest),
+        ("changes?from=1&to=9", NotYetCertified),
+    ] {
+        let answer = f.get(&format!("/v1/namespaces/bank/{query}")).await;
+        assert_eq!(Fixture::error(answer).await.1.code, code, "{query}");
+    }
+    let ask = |body: Vec<u8>| f.post("/v1/namespaces/bank/values", body);
+    let code = async |answer| Fixture::error(answer).await.1.code;
+    let none: Vec<Vec<u8>> = vec![];
+    assert_eq!(
+        code(ask(violeta_types::encode(&none)).await).await,
+        InvalidRequest
+    );
+    let many = vec![b"k".to_vec(); 1_001];
+    assert_eq!(
+        code(ask(violeta_types::encode(&many)).await).await,
+        InvalidRequest
+    );
+    let long = vec![vec![0; 1_025]];
+    assert_eq!(
+        code(ask(violeta_types::encode(&long)).await).await,
+        InvalidRequest
+    );
+    assert_eq!(code(ask(vec![0; 2 << 20]).await).await, TooLarge);
 }
 
 #[tokio::test]
