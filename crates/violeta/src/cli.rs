@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::error::{CliError, CliResult};
 use crate::terminal::{ColorChoice, Terminal, WIDTH_MAX};
 use crate::{
-    bench, completions, demo, get, history, key, load, outcome, prove, provision, put, simulate,
-    start, status, store, testnet, verify,
+    bench, completions, demo, diff, get, history, key, list, load, outcome, prove, provision, put,
+    simulate, start, status, store, testnet, verify,
 };
 
 const ABOUT: &str = "A replicated database that can prove what it tells you.
@@ -73,6 +73,10 @@ enum Command {
     Get(get::GetArgs),
     /// List all versions of a key.
     History(history::HistoryArgs),
+    /// List all keys and values of a namespace, verified.
+    List(list::ListArgs),
+    /// Show what changed in a namespace between two heights, verified.
+    Diff(diff::DiffArgs),
     /// Fetch the proof of a value, or of its absence, into a file.
     Prove(prove::ProveArgs),
     /// Tell what became of a transaction, verified.
@@ -129,6 +133,8 @@ impl Cli {
             Command::Delete(args) => put::delete(args, terminal),
             Command::Get(args) => get::run(args, terminal),
             Command::History(args) => history::run(args, terminal),
+            Command::List(args) => list::run(args, terminal),
+            Command::Diff(args) => diff::run(args, terminal),
             Command::Prove(args) => prove::run(args, terminal),
             Command::Outcome(args) => outcome::run(args, terminal),
             Command::Verify(args) => verify::run(args, terminal),

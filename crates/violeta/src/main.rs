@@ -3,7 +3,7 @@
 //! ```text
 //!  main ─▶ cli (what is asked) ─┬─ start                          one validator, in this process
 //!                               ├─ testnet, demo, bench           validators as processes of their own
-//!                               ├─ put get history prove load …   a client: context ─▶ violeta-client
+//!                               ├─ put get list diff prove load … a client: context ─▶ violeta-client
 //!                               ├─ verify, key, store             files only, no network
 //!                               └─ sim                            the simulated world
 //!            terminal (what is said) · error (how it ends) · signals (when it is to end)
@@ -16,11 +16,13 @@ mod completions;
 mod connect;
 mod context;
 mod demo;
+mod diff;
 mod error;
 mod gateway;
 mod get;
 mod history;
 mod key;
+mod list;
 mod load;
 mod outcome;
 mod proof_view;

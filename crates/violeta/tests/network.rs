@@ -186,6 +186,62 @@ fn what_is_written_is_read_proved_and_verified_offline_and_a_changed_proof_is_re
 }
 
 #[test]
+fn a_namespace_is_listed_whole_and_what_changed_between_two_heights_is_shown() {
+    let net = Net::up();
+    let first = net.written(&["put", "n", "a", "1", "--create"]);
+    net.run(&["put", "n", "b", "2"]).expect(0);
+    net.run(&["put", "n", "c", "3"]).expect(0);
+    let last = net.written(&["put", "n", "a", "4"]);
+    let value_of = |entry: &Value, key: &str| entry[key]["value"].as_str().map(str::to_owned);
+    let list = |args: &[&str]| {
+        let listed = net
+            .run(&[&["list", "n", "--json"], args].concat())
+            .expect(0);
+        let entries = listed.objects();
+        assert!(entries.iter().all(|entry| entry["proved"] == true));
+        let pair = |entry: &Value| {
+            let text = |field: &str| entry[field].as_str().unwrap().to_owned();
+            (text("key"), text("value"))
+        };
+        let mut pairs: Vec<_> = entries.iter().map(pair).collect();
+        pairs.sort();
+        pairs
+    };
+    let pairs = |pairs: &[(&str, &str)]| -> Vec<_> {
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        pairs.iter().map(owned).collect()
+    };
+    assert_eq!(list(&[]), pairs(&[("a", "4"), ("b", "2"), ("c", "3")]));
+    let first = first.to_string();
+    assert_eq!(list(&["--at", &first]), pairs(&[("a", "1")]));
+    assert_eq!(list(&["--limit", "2"]).len(), 2);
+    let said = net.run(&["list", "n"]).expect(0);
+    assert!(said.err.contains("all 3 keys"), "{}", said.err);
+    let none = net.run(&["list", "nowhere"]).expect(1);
+    assert!(none.err.contains("there is no namespace"), "{}", none.err);
+
+    let last = last.to_string();
+    let diff = net.run(&["diff", "n", &first, &last, "--json"]).expect(0);
+    let mut changes: Vec<_> = (diff.objects().iter())
+        .map(|change| {
+            let key = change["key"].as_str().unwrap().to_owned();
+            (key, value_of(change, "old"), value_of(change, "new"))
+        })
+        .collect();
+    changes.sort();
+    let text = |text: &str| Some(text.to_owned());
+    let expected = [
+        ("a".to_owned(), text("1"), text("4")),
+        ("b".to_owned(), None, text("2")),
+        ("c".to_owned(), None, text("3")),
+    ];
+    assert_eq!(changes, expected);
+    let said = net.run(&["diff", "n", &first]).expect(0);
+    assert!(said.err.contains("3 changes"), "{}", said.err);
+    net.run(&["diff", "n", &last, &first]).expect(2);
+}
+
+#[test]
 fn heights_that_a_validator_caught_up_with_are_proved_by_the_history_of_newer_ones() {
     let net = Net::up();
     net.run(&["put", "n", "k", "0", "--create"]).expect(0);
