@@ -22,7 +22,7 @@ use crate::error::StoreError;
 use crate::limits::Options;
 use crate::log::Log;
 use crate::nodes::Nodes;
-use crate::retention::{Floor, Retained};
+use crate::retention::{Floor, Retained, Retention};
 use crate::snapshot::Snapshot;
 use crate::space::Space;
 use crate::tree::{At, Entry, Tree};
@@ -264,6 +264,24 @@ impl Store {
         };
         let version = self.shared.version_at(&state, index)?;
         Ok(Snapshot::new(Arc::clone(&self.shared), &state, version))
+    }
+
+    /// Which versions are kept: the oldest of the window, and those before it that are pinned. None of a store that nothing
+    /// was ever written to.
+    ///
+    /// # Errors
+    /// If the disk fails, or doesn't hold what was written.
+    pub fn retention(&self) -> Result<Option<Retention>, StoreError> {
+        let state = self.shared.state.load_full();
+        if state.count() == 0 {
+            return Ok(None);
+        }
+        let number = |index: u64| self.shared.number_at(&state, index);
+        let pins = state.retained.pins.iter();
+        Ok(Some(Retention {
+            oldest: number(state.retained.first)?,
+            pinned: pins.map(|pin| number(*pin)).collect::<Result<_, _>>()?,
+        }))
     }
 
     /// The newest version that is durable; 0 if there is none.

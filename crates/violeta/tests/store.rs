@@ -298,3 +298,61 @@ fn a_validators_store_is_looked_into_once_it_is_stopped() {
         "there\n"
     );
 }
+
+#[test]
+fn old_versions_are_let_go_and_what_stays_is_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    library_store(dir.path());
+    let dir_name = dir.path().to_str().unwrap();
+    let store = |args: &[&str]| run(&[&["store"], args, &["--json"]].concat());
+    let dump = |at: &str| store(&["dump", dir_name, "--space", "fruit", "--at", at]);
+    let before = dump("4").expect(0).out;
+
+    // Versions 1, 2 and 4: of the numbers 3 and 4, version 2 is what the store was at 3.
+    let pruned = store(&["prune", dir_name, "--keep", "2", "--pin", "1"]);
+    let pruned = pruned.expect(0).objects().remove(0);
+    assert_eq!(
+        (
+            &pruned["oldest"],
+            &pruned["newest"],
+            &pruned["pinned"],
+            &pruned["versions_gone"]
+        ),
+        (&json!(2), &json!(4), &json!([1]), &json!(0))
+    );
+    let pruned = store(&["prune", dir_name, "--oldest", "4"]);
+    let pruned = pruned.expect(0).objects().remove(0);
+    assert_eq!(
+        (
+            &pruned["oldest"],
+            &pruned["pinned"],
+            &pruned["versions_gone"]
+        ),
+        (&json!(4), &json!([1]), &json!(1))
+    );
+    let gone = dump("2").expect(1);
+    assert!(gone.err.contains("there is no version 2"), "{}", gone.err);
+    dump("1").expect(0);
+    let pruned = store(&["prune", dir_name, "--keep", "1", "--unpin"]);
+    assert_eq!(pruned.expect(0).objects()[0]["versions_gone"], 1);
+    dump("1").expect(1);
+    assert_eq!(dump("4").expect(0).out, before);
+    store(&["check", dir_name]).expect(0);
+    let compacted = run(&["store", "compact", dir_name]).expect(0).out;
+    assert!(compacted.contains("0 versions gone"), "{compacted}");
+
+    for (arguments, said) in [
+        (&["--keep", "0"][..], "0 is not in 1.."),
+        (&["--keep", "1", "--oldest", "4"], "cannot be used with"),
+        (&[], "required"),
+    ] {
+        let refused = run(&[&["store", "prune", dir_name], arguments].concat()).expect(2);
+        assert!(refused.err.contains(said), "{}", refused.err);
+    }
+    let refused = run(&["store", "prune", dir_name, "--oldest", "9"]).expect(1);
+    assert!(
+        refused.err.contains("there is no version 9"),
+        "{}",
+        refused.err
+    );
+}

@@ -5,6 +5,9 @@
 //!                                                                        ├─ stats   how much of what is there?
 //!                                                                        ├─ dump    which keys, with which values?
 //!                                                                        └─ diff    what differs between two versions?
+//!
+//!  DIR ── place ──▶ the store's directory ── disk ─────────────▶ Store ─┬─ prune   let old versions go
+//!                                                                       └─ compact take back what room is left of them
 //! ```
 //!
 //! A store has one process at a time: the writer keeps the newest version's nodes in its own memory, and any other would
@@ -15,6 +18,7 @@ mod diff;
 mod disk;
 mod dump;
 mod place;
+mod prune;
 mod stats;
 mod text;
 
@@ -41,10 +45,11 @@ use disk::UntouchedDisk;
   violeta store stats net/v0
   violeta store dump net/v0 --space greetings
   violeta store diff net/v0 7 9
+  violeta store prune books --keep 10000
 
 DIR is a store's directory, or a validator's, or its data directory. The store must not be in use: stop the validator \
-first, or ask it, as violeta get and violeta history do. None of this changes the store; what a start would repair, as \
-a write that was cut off, is repaired in memory only.")]
+first, or ask it, as violeta get and violeta history do. Only prune and compact change the store; what a start would \
+repair, as a write that was cut off, the others repair in memory only.")]
 pub(crate) struct StoreArgs {
     #[command(subcommand)]
     command: StoreCommand,
@@ -60,6 +65,10 @@ enum StoreCommand {
     Dump(dump::DumpArgs),
     /// List what differs between two versions, or two stores.
     Diff(diff::DiffArgs),
+    /// Let old versions go, and take back the room that they took.
+    Prune(prune::PruneArgs),
+    /// Take back the room of versions that were let go before.
+    Compact(prune::CompactArgs),
 }
 
 /// Looks into a store.
@@ -72,6 +81,8 @@ pub(crate) fn run(args: &StoreArgs, terminal: &Terminal) -> CliResult {
         StoreCommand::Stats(args) => stats::run(args, terminal),
         StoreCommand::Dump(args) => dump::run(args, terminal),
         StoreCommand::Diff(args) => diff::run(args, terminal),
+        StoreCommand::Prune(args) => prune::prune(args, terminal),
+        StoreCommand::Compact(args) => prune::compact(args, terminal),
     }
 }
 
