@@ -5,6 +5,7 @@
     reason = "all of this file is tests and what sets them up"
 )]
 
+use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -258,7 +259,35 @@ fn a_batch_of_many_is_proved_one_by_one() {
         }
         let namespace = client.namespace("bank").await.unwrap();
         assert_eq!(namespace.keys, Some(200));
+
+        let (mut keys, mut after, mut at) = (BTreeSet::new(), None::<Vec<u8>>, At::Certified);
+        loop {
+            let part = client.entries("bank", after.as_deref(), 60, at).await;
+            let part = part.unwrap().part;
+            assert!(part.entries.len() <= 60);
+            at = At::Height(part.vouched.head.head().height);
+            keys.extend(part.entries.into_iter().map(|entry| entry.key.to_vec()));
+            match part.next {
+                Some(key) => after = Some(key.to_vec()),
+                None => break,
+            }
+        }
+        let expected = (0..200).map(|i| format!("key {i}").into_bytes());
+        assert_eq!(keys, expected.collect());
+        let asked = (150..250).map(|i| format!("key {i}"));
+        let read = client.get_many("bank", asked, at).await.unwrap();
+        let there = read.values.iter().map(Option::is_some);
+        assert_eq!(
+            there.collect::<Vec<_>>(),
+            [[true; 50], [false; 50]].concat()
+        );
+        // Before the first of these blocks there was nothing; what changed since is all.
+        let first = Height(1);
+        let changes = client.changes("bank", (first, at), None, 1_000).await;
+        let changes = changes.unwrap().part;
+        assert_eq!((changes.changes.len(), changes.next), (200, None));
     });
+    assert_eq!(client.incidents(), []);
     assert_eq!(client.unresolved(), 0);
 }
 
@@ -345,6 +374,12 @@ fn a_liar_is_named_and_the_truth_found_elsewhere() {
         assert!(incident.validator.starts_with("v0 "), "{incident}");
         let part = &incident.part;
         assert!(matches!(part, Part::Proof(ProofError::Tree(_))), "{part}");
+        let error = believer.get_many("bank", ["alice"], At::Certified).await;
+        let Err(ClientError::Unverified { incident }) = error else {
+            panic!("{error:?}");
+        };
+        let part = &incident.part;
+        assert!(matches!(part, Part::Proof(ProofError::Many(_))), "{part}");
         let value = reader(all).get("bank", "alice", At::Certified).await;
         assert_eq!(value.unwrap().unwrap(), "1000");
     });
@@ -511,6 +546,23 @@ fn who_trusts_the_seal_s_key_alone_writes_and_reads_and_accuses_nobody() {
         assert_eq!(absent.unwrap(), None);
         let history = client.history("bank", "alice", 100).await.unwrap();
         assert_eq!(history.len(), puts.len());
+        let (first, last) = (puts[0].outcome.height, puts[7].outcome.height);
+        let changes = client
+            .changes("bank", (first, At::Height(last)), None, 9)
+            .await;
+        let part = changes.unwrap().part;
+        assert_eq!(part.changes.len(), 1);
+        assert_eq!(part.vouched.old.vouchers, Vouchers::Group);
+        let listed = client.entries("bank", None, 9, At::Certified).await;
+        assert_eq!(listed.unwrap().part.entries.len(), 1);
+        let read = client
+            .get_many("bank", ["alice", "bob"], At::Height(first))
+            .await;
+        let read = read.unwrap().values;
+        assert_eq!(
+            read.iter().map(Option::is_some).collect::<Vec<_>>(),
+            [true, false]
+        );
         let newest = client.head().await.unwrap().head().height;
         assert!(newest >= puts[7].outcome.height);
         let (_, vouchers) = client.head_at(puts[0].outcome.height).await.unwrap();
