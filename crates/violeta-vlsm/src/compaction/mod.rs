@@ -44,7 +44,7 @@ use copy::{Copied, Copying, copy_some};
 const STEP_PAGES: usize = 64;
 /// What is needed is noted down (eight bytes each) for so many parts of files at once, or for one in so many. If there are
 /// no more, one walk is enough; else there are others, each for some of the files that are chosen.
-const NOTED_EXTENTS: u64 = 4 << 20;
+const NOTED_EXTENTS: u64 = if cfg!(test) { 2_000 } else { 4 << 20 };
 const NOTED_SHARE: u64 = 16;
 
 /// Takes back the room of versions that aren't kept any more, step by step: from any thread, beside the writer and
@@ -317,5 +317,69 @@ fn entry_extent(entry: &Entry) -> Extent {
     Extent {
         from: entry.position,
         len: entry.len.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Batch;
+    use crate::limits::Options;
+    use crate::retention::Retention;
+    use violeta_journal::MemoryDisk;
+    use violeta_types::Height;
+
+    #[test]
+    fn a_store_with_more_than_is_noted_down_at_once_is_walked_several_times() {
+        let disk = MemoryDisk::new();
+        let options = Options {
+            log_segment_bytes: 32 << 10,
+            tail_bytes: 64 << 10,
+            record_file_bytes: 64 << 10,
+            ..Options::default()
+        };
+        let store = Store::open(Arc::new(disk.clone()), "", options).unwrap();
+        let mut writer = store.writer().unwrap();
+        for version in 1..=60u32 {
+            let mut batch = Batch::new();
+            if version == 1 {
+                batch.create_space(b"s");
+            }
+            // All keys at first, then each seventh.
+            let keys = (0..5_000u32).filter(|key| version == 1 || key % 7 == version % 7);
+            keys.for_each(|key| batch.put(b"s", &key.to_le_bytes(), vec![version as u8; 40]));
+            let staged = writer.stage(&batch).unwrap();
+            writer.commit(Height(version.into()), staged).unwrap();
+            while writer.maintain().unwrap() {}
+        }
+        writer.prune(&Retention::from(Height(55))).unwrap();
+        writer.checkpoint().unwrap();
+        let before = disk.used_bytes();
+        let mut compaction = store.compaction().unwrap().unwrap();
+        let (mut walks, mut was_noting) = (0, false);
+        while compaction.step().unwrap() {
+            let is_noting = matches!(compaction.phase, Phase::Noting(..));
+            walks += u32::from(is_noting && !was_noting);
+            was_noting = is_noting;
+        }
+        assert!(walks > 1, "{walks} walks");
+        assert!(
+            disk.used_bytes() < before / 2,
+            "{} of {before}",
+            disk.used_bytes()
+        );
+        for version in 55..=60u32 {
+            let snapshot = store.snapshot(Height(version.into())).unwrap();
+            for key in 0..5_000u32 {
+                let last = (version - version.min(6)..=version).rev();
+                let last = last
+                    .clone()
+                    .find(|v| v % 7 == key % 7 && *v > 1)
+                    .unwrap_or(1);
+                let value = snapshot.get(b"s", &key.to_le_bytes()).unwrap().unwrap();
+                assert_eq!(value, vec![last as u8; 40], "key {key} at {version}");
+            }
+        }
+        store.verify().unwrap();
     }
 }

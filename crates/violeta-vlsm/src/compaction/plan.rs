@@ -259,3 +259,121 @@ pub(super) fn extent_of(at: At) -> Extent {
         len: at.len() as u64,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: u64 = 64 << 20;
+
+    /// Files of the log, one after the other, each of whose halves or wholes is needed in one part.
+    fn needs(needed: &[u64]) -> Needs {
+        let file = |number: usize| Sealed {
+            from: number as u64 * FILE,
+            to: (number as u64 + 1) * FILE,
+            file_bytes: FILE,
+            useful: None,
+        };
+        let files = (0..needed.len()).map(file).collect();
+        let mut needs = Needs::new([files, Vec::new(), Vec::new()]);
+        for (number, needed) in needed.iter().enumerate() {
+            // In parts that are no longer than one may be.
+            let (mut from, end) = (number as u64 * FILE, number as u64 * FILE + needed);
+            while from < end {
+                let len = (end - from).min(1 << 20);
+                needs.add(Area::Log, Extent { from, len });
+                from += len;
+            }
+        }
+        needs
+    }
+
+    fn stretches(needed: &[u64]) -> Vec<(u64, u64)> {
+        let (groups, noted) = needs(needed).groups();
+        assert!(noted);
+        let stretch = |group: &Group| (group.from() / FILE, group.to() / FILE);
+        groups.iter().map(stretch).collect()
+    }
+
+    #[test]
+    fn files_of_which_a_quarter_is_garbage_are_put_together_with_their_neighbours() {
+        let quarter = FILE / 4;
+        let needed = [FILE, quarter, 0, 3 * quarter, FILE, 3 * quarter + 1, FILE];
+        // The second to fourth have four quarters in all.
+        assert_eq!(stretches(&needed), [(1, 4)]);
+        // No more than a file's worth goes into one.
+        assert_eq!(
+            stretches(&[quarter, 2 * quarter, 2 * quarter]),
+            [(0, 2), (2, 3)]
+        );
+        assert_eq!(stretches(&[FILE, FILE]), []);
+    }
+
+    #[test]
+    fn many_small_files_become_one_and_a_few_stay() {
+        let small = |count: u64| {
+            let file = |number| Sealed {
+                from: number * FILE,
+                to: (number + 1) * FILE,
+                file_bytes: 1_000,
+                useful: Some(500),
+            };
+            let mut needs = Needs::new([(0..count).map(file).collect(), Vec::new(), Vec::new()]);
+            for number in 0..count {
+                let from = number * FILE;
+                needs.add(Area::Log, Extent { from, len: 500 });
+            }
+            needs.groups().0.len()
+        };
+        assert_eq!([7, 8, 9].map(small), [0, 1, 1]);
+    }
+
+    #[test]
+    fn what_several_versions_need_counts_once_and_comes_in_order() {
+        let mut needs = needs(&[0, 0]);
+        for from in [FILE + 7, 500, FILE + 7, 20, 500] {
+            needs.add(Area::Log, Extent { from, len: 9 });
+        }
+        // Of another file, or none.
+        needs.add(Area::Pages, Extent { from: 20, len: 9 });
+        needs.add(
+            Area::Log,
+            Extent {
+                from: 2 * FILE,
+                len: 9,
+            },
+        );
+        let (mut groups, _) = needs.groups();
+        assert_eq!(groups.len(), 1);
+        assert_eq!(groups[0].expected, 3);
+        assert_eq!(
+            groups[0].file_of(FILE + 7).map(|file| file.from),
+            Some(FILE)
+        );
+        let extents: Vec<_> = groups[0].extents().map(|e| (e.from, e.len)).collect();
+        assert_eq!(extents, [(20, 9), (500, 9), (FILE + 7, 9)]);
+    }
+
+    #[test]
+    fn what_is_too_much_to_note_down_is_counted_and_noted_down_by_group() {
+        let mut needs = needs(&[0, 0]);
+        for from in 0..=NOTED_EXTENTS {
+            needs.add(Area::Log, Extent { from, len: 1 });
+        }
+        let (mut groups, noted) = needs.groups();
+        assert!(!noted);
+        assert_eq!(groups[0].expected, NOTED_EXTENTS + 1);
+        let extent = Extent { from: FILE, len: 5 };
+        note(&mut groups, Area::Log, extent);
+        note(&mut groups, Area::Nodes, extent);
+        assert_eq!(groups[0].extents().collect::<Vec<_>>(), [extent]);
+    }
+
+    #[test]
+    fn a_part_tells_the_longest_operation_at_the_end_of_the_longest_stretch() {
+        let len = (STORE_KEY_BYTES_MAX + STORE_VALUE_BYTES_MAX + 64) as u64;
+        let from = 77 + STRETCH_BYTES_MAX - 1;
+        let extent = Extent { from, len };
+        assert_eq!(Part::new(77, extent).extent(77), extent);
+    }
+}
