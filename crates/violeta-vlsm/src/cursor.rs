@@ -43,9 +43,9 @@ pub(crate) struct Cursor {
     pub(crate) superblock: Superblock,
     /// Which versions are kept, from the next superblock on.
     pub(crate) retained: Arc<Retained>,
-    /// Where the records of the page directory began to be made anew, since that was said; none if both superblocks say
-    /// it.
-    pub(crate) pages_floor: Option<u64>,
+    /// Where the records of the page directory began to be made anew, since that was said, and the number of the next page
+    /// then; none if both superblocks say it.
+    pub(crate) pages_floor: Option<(u64, u32)>,
     /// Entries that the index on the disk doesn't have yet.
     pub(crate) unindexed: Vec<VersionEntry>,
     /// How far the checkpoint is that is under way, if one is.
@@ -534,6 +534,9 @@ impl Cursor {
             recent: Vec::new(),
             retained: Arc::clone(&self.retained),
         }));
+        if versions == 0 {
+            shared.floor.store(None);
+        }
         self.seating.clear(&shared.nodes.arena);
         shared.nodes.directory.forget_counts();
         Ok(())
@@ -598,14 +601,18 @@ impl Cursor {
         superblock: Superblock,
     ) -> Result<(), StoreError> {
         let says_more = Arc::ptr_eq(&superblock.retained, &self.retained);
-        let Some(pages) = self.pages_floor.filter(|_| says_more) else {
+        let Some((pages, next_page)) = self.pages_floor.filter(|_| says_more) else {
             return self.write_superblock(superblock);
         };
         self.write_superblock(superblock.clone())?;
         self.write_superblock(superblock)?;
         self.pages_floor = None;
         let retained = Arc::clone(&self.retained);
-        let floor = Floor { retained, pages };
+        let floor = Floor {
+            retained,
+            pages,
+            next_page,
+        };
         shared.floor.store(Some(Arc::new(floor)));
         Ok(())
     }
@@ -614,7 +621,7 @@ impl Cursor {
     pub(crate) fn retain(&mut self, shared: &Shared, retained: Retained) {
         self.retained = Arc::new(retained);
         // What superblocks lead to of the page directory lies behind here by then.
-        self.pages_floor = Some(self.records.end());
+        self.pages_floor = Some((self.records.end(), self.pages.next()));
         self.pages.forget_chunks();
         shared.state.rcu(|state| State {
             era: state.era,

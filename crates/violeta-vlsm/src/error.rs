@@ -132,6 +132,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether a file wasn't there.
+    pub(crate) fn is_no_file(&self) -> bool {
+        matches!(self, StoreError::Disk(error) if error.kind() == std::io::ErrorKind::NotFound)
+    }
+
     pub(crate) fn corrupt(file: impl Into<String>, offset: u64, what: impl Into<String>) -> Self {
         StoreError::Corrupt {
             file: file.into(),

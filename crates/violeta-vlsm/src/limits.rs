@@ -121,8 +121,8 @@ impl Options {
             checkpoint_bytes: self.checkpoint_bytes.max(CHECKPOINT_BYTES_MIN),
             tail_bytes: self.tail_bytes.max(TAIL_BYTES_MIN),
             page_items: self.page_items.clamp(PAGE_ITEMS_MIN, PAGE_ITEMS_MAX),
-            // A multiple of it may lie anywhere below 2^48.
-            record_file_bytes: (self.record_file_bytes).clamp(RECORD_FILE_BYTES_MIN, 1 << 40),
+            // A compaction tells of parts of a file of up to 2^39 bytes.
+            record_file_bytes: (self.record_file_bytes).clamp(RECORD_FILE_BYTES_MIN, 1 << 38),
             ..self
         }
     }

@@ -103,15 +103,10 @@ impl RecordFiles {
         }
     }
 
-    /// The sparse files, by rising start.
-    pub(crate) fn sparse(&self) -> Vec<Arc<Sparse>> {
-        self.sparse.load().to_vec()
-    }
-
     /// The files that end before `offset`, by rising start.
     pub(crate) fn sealed(&self, offset: u64) -> Result<Vec<Sealed>, StoreError> {
         let (mut files, mut from) = (Vec::new(), 0);
-        let sparse = self.sparse();
+        let sparse = self.sparse.load();
         while from < offset {
             let file = match sparse::stretch_of(&sparse, from) {
                 Some(sparse) => sparse.sealed(),
@@ -136,26 +131,31 @@ impl RecordFiles {
     pub(crate) fn make_sparse(&self, new: Arc<Sparse>) -> Result<(), StoreError> {
         let before = self.sparse.rcu(|list| sparse::with(list, &new).0);
         let gone = sparse::with(&before, &new).1;
+        // All that can go goes; what doesn't does so when the store is opened again.
+        let mut removed = Ok(());
         for number in new.id.from / self.file_bytes..new.id.to / self.file_bytes {
             let from = number * self.file_bytes;
             if sparse::stretch_of(&gone, from).is_none() {
                 self.files.forget((number, 0));
-                self.disk.remove(&self.stream.path(&self.dir, number))?;
+                removed = removed.and(self.disk.remove(&self.stream.path(&self.dir, number)));
             }
         }
         for old in gone {
-            old.remove(&*self.disk, &self.files)?;
+            removed = removed.and(old.remove(&*self.disk, &self.files));
         }
-        Ok(())
+        Ok(removed?)
     }
 
     /// Bytes of a sealed file or a sparse one, at an offset.
     fn fill(&self, offset: u64, buffer: &mut [u8]) -> Result<(), StoreError> {
         loop {
             let sparse = self.sparse.load();
+            let changed = || !Arc::ptr_eq(&sparse, &self.sparse.load());
             if let Some(sparse) = sparse::stretch_of(&sparse, offset) {
-                let read = sparse.read_at(&self.files, offset, buffer)?;
-                return read.ok_or_else(|| sparse.missing(offset));
+                return match sparse.read_at(&self.files, offset, buffer) {
+                    Err(error) if error.is_no_file() && changed() => continue,
+                    read => read?.ok_or_else(|| sparse.missing(offset)),
+                };
             }
             let number = offset / self.file_bytes;
             let path = || self.stream.path(&self.dir, number);
@@ -165,9 +165,7 @@ impl RecordFiles {
             };
             return Err(match error.kind() {
                 // The file went as a sparse one took its place.
-                std::io::ErrorKind::NotFound if !Arc::ptr_eq(&sparse, &self.sparse.load()) => {
-                    continue;
-                }
+                std::io::ErrorKind::NotFound if changed() => continue,
                 std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::NotFound => {
                     self.corrupt_at(offset, error.to_string())
                 }
@@ -244,7 +242,9 @@ pub(crate) fn open_sparse(
 ) -> Result<Vec<Arc<Sparse>>, StoreError> {
     let list = sparse::open_all(disk, dir, stream.kind(), names)?;
     for name in names {
-        let from = stream.number(name).map(|number| number * file_bytes);
+        let from = stream
+            .number(name)
+            .and_then(|number| number.checked_mul(file_bytes));
         if from.is_some_and(|from| sparse::stretch_of(&list, from).is_some()) {
             disk.remove(&in_dir(dir, name))?;
         }

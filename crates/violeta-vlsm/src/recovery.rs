@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use violeta_journal::{DirLock, Disk, OpenMode};
 
+use crate::compaction::Turns;
 use crate::cursor::{Cursor, Scratch};
 use crate::error::StoreError;
 use crate::files::in_dir;
@@ -80,6 +81,11 @@ pub(crate) fn open_locked(
             return Err(StoreError::Format { file, what });
         }
     };
+    if sparse::is_any(&names) {
+        // What sparse files were made of may go once their own names are durable: a process that died may have left that
+        // undone.
+        disk.sync_dir(dir)?;
+    }
     let sparse = sparse::open_all(&*disk, dir, crate::log::SPARSE_KIND, &names)?;
     remove_replaced(&*disk, dir, &mut segments, &sparse)?;
     let log = Arc::new(Log::new(Arc::clone(&disk), dir, segments, sparse));
@@ -100,7 +106,7 @@ pub(crate) fn open_locked(
             retained: Arc::clone(&superblock.retained),
         }),
         floor: ArcSwapOption::empty(),
-        compacting: Arc::default(),
+        turns: Turns::new(sparse::highest_number(&names)),
         durable: AtomicU64::new(0),
         cursor: Mutex::new(None),
         log,

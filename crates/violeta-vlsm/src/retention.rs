@@ -58,4 +58,6 @@ pub(crate) struct Floor {
     pub(crate) retained: Arc<Retained>,
     /// Before it in the page files lies no part of the page directory that a superblock leads to.
     pub(crate) pages: u64,
+    /// The number that the next page had then, 0 if there are no more: records before that place are of pages below.
+    pub(crate) next_page: u32,
 }

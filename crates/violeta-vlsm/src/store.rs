@@ -8,7 +8,7 @@
 //!              └── writer ───▶ Cursor (one; lent to the Writer, and given back)
 //! ```
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -17,6 +17,7 @@ use violeta_journal::{DirLock, Disk};
 use violeta_proof::tree::{empty_root, leaf_hash};
 use violeta_types::{Digest, Height};
 
+use crate::compaction::Turns;
 use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::limits::Options;
@@ -91,8 +92,8 @@ pub(crate) struct Shared {
     pub(crate) state: ArcSwap<State>,
     /// What room may be taken back of; none before anything was pruned.
     pub(crate) floor: ArcSwapOption<Floor>,
-    /// Held by who takes it back.
-    pub(crate) compacting: Arc<AtomicBool>,
+    /// Who takes it back.
+    pub(crate) turns: Arc<Turns>,
     /// The newest version that is durable.
     pub(crate) durable: AtomicU64,
     /// What the writer needs, while there is no writer.

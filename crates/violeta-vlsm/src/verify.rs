@@ -5,7 +5,6 @@ use std::sync::Arc;
 use violeta_proof::tree::{FANOUT, inner_hash, node_hash, top_hash};
 use violeta_types::Digest;
 
-use crate::compaction::Turn;
 use crate::error::StoreError;
 use crate::log::Scan;
 use crate::nodes::{Anew, Nodes};
@@ -44,7 +43,7 @@ impl Store {
     /// As that.
     pub fn verify_watched(&self, watch: impl FnMut(&Verified)) -> Result<Verified, StoreError> {
         // A compaction of what is pruned from now on would take what is looked at.
-        let _turn = Turn::take(&self.shared.compacting);
+        let _check = self.shared.turns.check();
         let state = self.shared.state.load_full();
         let mut progress = Progress {
             verified: Verified::default(),

@@ -160,9 +160,6 @@ impl Writer {
         let (shared, cursor) = self.cursor()?;
         cursor.check()?;
         let state: Arc<State> = shared.state.load_full();
-        if retention.pinned.len() > PINNED_VERSIONS_MAX {
-            return Err(StoreError::TooManyPins(retention.pinned.len()));
-        }
         let find = |version: Height| {
             let index = match version <= state.latest.version {
                 true => shared.index_of(&state, version)?,
@@ -174,13 +171,19 @@ impl Writer {
                 None => Err(shared.no_such_version(&state, version)?),
             }
         };
-        // What went before doesn't come back.
-        let first = find(retention.oldest)?.max(state.retained.first);
-        let pins = retention.pinned.iter().map(|version| find(*version));
-        let mut pins: Vec<u64> = pins.collect::<Result<_, _>>()?;
+        // What went before doesn't come back. A version that was pinned stays so.
+        let pins = retention.pinned.iter().chain([&retention.oldest]);
+        let mut pins: Vec<u64> = pins
+            .map(|version| find(*version))
+            .collect::<Result<_, _>>()?;
+        let oldest = pins.last().copied().unwrap_or_default();
+        let first = oldest.max(state.retained.first);
         pins.retain(|pin| *pin < first);
         pins.sort_unstable();
         pins.dedup();
+        if pins.len() > PINNED_VERSIONS_MAX {
+            return Err(StoreError::TooManyPins(pins.len()));
+        }
         cursor.retain(shared, Retained { first, pins });
         Ok(())
     }

@@ -537,24 +537,190 @@ fn writer_and_readers_go_on_beside_a_compaction() {
             })
         })
         .collect();
+    let checker = {
+        let (stop, store) = (Arc::clone(&stop), store.clone());
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                store.verify().unwrap();
+                std::thread::park_timeout(std::time::Duration::from_millis(20));
+            }
+        })
+    };
     let compactor = std::thread::spawn(move || {
-        let mut compaction = store.compaction().unwrap().unwrap();
-        assert!(store.compaction().unwrap().is_none(), "one at a time");
-        while compaction.step().unwrap() {}
-        compaction.freed_bytes()
+        let (mut freed, mut times) = (0, 0);
+        while times < 4 {
+            if let Some(mut compaction) = store.compaction().unwrap() {
+                assert!(store.compaction().unwrap().is_none(), "one at a time");
+                while compaction.step().unwrap() {}
+                freed += compaction.freed_bytes();
+                times += 1;
+            }
+        }
+        freed
     });
+    // What readers look at stays, pinned or not; so sparse files are made of sparse files beside them.
+    let pins: Vec<_> = models.iter().map(|(version, _)| *version).collect();
     while !compactor.is_finished() {
         world.append(1, 60);
         world.writer.maintain().unwrap();
+        if world.newest().is_multiple_of(20) {
+            let oldest = world.newest() - 10;
+            world.prune(oldest.max(newest), &pins);
+            world.writer.checkpoint().unwrap();
+        }
     }
     assert!(compactor.join().unwrap() > 0);
     stop.store(true, Ordering::Relaxed);
     for reader in readers {
         reader.join().unwrap();
     }
+    checker.join().unwrap();
     assert!(world.newest() >= newest);
     world.check();
     world.store.verify().unwrap();
+}
+
+#[test]
+fn an_operation_that_fails_once_leaves_a_store_that_goes_on_and_opens() {
+    let written = disk();
+    let (mut models, mut random_number) = (vec![State::new()], random(17));
+    {
+        let store = open(&written);
+        let mut writer = store.writer().unwrap();
+        for version in 1..=60 {
+            let ops = ops(&mut random_number, 60, 40);
+            let model = append(&mut writer, version, &models[version as usize - 1], &ops);
+            models.push(model);
+        }
+        writer.checkpoint().unwrap();
+    }
+    // Prunes and compacts again and again, whatever fails, unless the writer does nothing more.
+    let go_on = |faulty: &FaultyDisk| -> Result<(), StoreError> {
+        let store = open_on(Arc::new(faulty.clone()))?;
+        let mut writer = store.writer()?;
+        for oldest in [20, 30, 45, 55] {
+            writer.prune(&Retention::from(Height(oldest)))?;
+            if let Err(error) = writer.checkpoint() {
+                assert!(matches!(error, StoreError::Disk(_)), "{error}");
+                writer.checkpoint()?;
+            }
+            match store.compaction() {
+                Ok(None) => {}
+                // The file of a step that failed is only found by another opening.
+                Err(StoreError::Broken | StoreError::Disk(_)) => {}
+                Err(error) => panic!("{error}"),
+                Ok(Some(mut compaction)) => loop {
+                    match compaction.step() {
+                        Ok(true) | Err(StoreError::Disk(_)) => {}
+                        Ok(false) => break,
+                        Err(error) => panic!("{error}"),
+                    }
+                },
+            }
+        }
+        Ok(())
+    };
+    let operations = {
+        let faulty = FaultyDisk::new(Arc::new(copy(&written)));
+        go_on(&faulty).unwrap();
+        faulty.operations()
+    };
+    for number in 0..operations {
+        let disk = copy(&written);
+        let faulty = FaultyDisk::new(Arc::new(disk.clone()));
+        faulty.fail_at(number, ErrorKind::Other);
+        // If the writer does nothing more, that's the end of it.
+        let _ = go_on(&faulty);
+        // The process ends; and the power goes while the next one is opening the store.
+        let faulty = FaultyDisk::new(Arc::new(disk.clone()));
+        faulty.fail_from(8 + number % 12, ErrorKind::Other);
+        drop(open_on(Arc::new(faulty)));
+        disk.crash(&mut random(number));
+        let store = open(&disk);
+        let oldest = store.retention().unwrap().unwrap().oldest.0;
+        assert!([1, 20, 30, 45, 55].contains(&oldest), "{oldest}");
+        for version in [oldest, 58, 60] {
+            let snapshot = store.snapshot(Height(version)).unwrap();
+            check(&snapshot, &models[version as usize], &mut random_number, 60);
+        }
+        store.verify().unwrap();
+    }
+}
+
+#[test]
+fn versions_that_were_rolled_back_are_in_nobodys_way() {
+    let mut world = World::new(12, 300);
+    world.append(60, 60);
+    let target = world.newest() - 40;
+    let back = |world: &mut World, target: u64| {
+        world.writer.rollback(Height(target)).unwrap();
+        world.models.split_off(&(target + 1));
+    };
+    back(&mut world, target);
+    world.prune(target - 40, &[]);
+    world.compact();
+    world.check();
+    // Pages of what was rolled back aren't met any more, and their numbers are below those of pages to come.
+    world.append(40, 60);
+    world.prune(target - 20, &[]);
+    world.compact();
+    world.check();
+    world.prune(target, &[]);
+    assert!(world.compact() > 0);
+    world.check();
+    // A rollback while one compacts.
+    world.append(40, 60);
+    world.prune(target + 20, &[]);
+    world.writer.checkpoint().unwrap();
+    let mut compaction = world.store.compaction().unwrap().unwrap();
+    (0..3).for_each(|_| assert!(compaction.step().unwrap()));
+    back(&mut world, target + 40);
+    assert!(!compaction.step().unwrap(), "another one begins anew");
+    drop(compaction);
+    world.check();
+    world.append(10, 60);
+    world.take_room().unwrap();
+    world.check();
+    world.store.verify().unwrap();
+}
+
+#[test]
+fn a_store_that_goes_back_to_nothing_has_no_room_to_take_back() {
+    let mut world = World::new(13, 60);
+    world.append(20, 40);
+    world.prune(2, &[]);
+    world.writer.checkpoint().unwrap();
+    let mut compaction = world.store.compaction().unwrap().unwrap();
+    world.writer.rollback(Height(0)).unwrap();
+    world.models.clear();
+    assert!(!compaction.step().unwrap());
+    drop(compaction);
+    assert!(world.store.compaction().unwrap().is_none());
+    world.append(5, 40);
+    assert!(world.store.compaction().unwrap().is_none());
+    world.check();
+    world.store.verify().unwrap();
+}
+
+#[test]
+fn a_pinned_version_that_is_named_as_the_oldest_stays() {
+    let mut world = World::new(14, 60);
+    world.append(40, 40);
+    world.prune(40, &[10, 20]);
+    // The window doesn't go back.
+    world.writer.prune(&Retention::from(Height(20))).unwrap();
+    world
+        .models
+        .retain(|version, _| *version >= 40 || *version == 20);
+    world.check();
+    world.compact();
+    world.check();
+    let pinned = world.store.retention().unwrap().unwrap();
+    let expected = Retention {
+        oldest: Height(40),
+        pinned: vec![Height(20)],
+    };
+    assert_eq!(pinned, expected);
 }
 
 /// What happens to the world.

@@ -8,7 +8,7 @@ use super::plan::{Area, Group};
 use crate::error::StoreError;
 use crate::log::{HEADER_BYTES, Operation, SPARSE_KIND};
 use crate::records::RecordFiles;
-use crate::sparse::{self, Extent, Sparse, SparseId, SparseWriter};
+use crate::sparse::{Extent, SparseId, SparseWriter};
 use crate::store::Shared;
 use crate::tree::At;
 
@@ -101,7 +101,7 @@ impl Ahead {
 
 impl Copying {
     fn begin(shared: &Shared, mut group: Group) -> Result<Self, StoreError> {
-        let number = sparse::next_number(&sparse_files(shared, group.area));
+        let number = shared.turns.next_number();
         let (from, to) = (group.from(), group.to());
         let kind = match group.area {
             Area::Log => SPARSE_KIND,
@@ -165,8 +165,10 @@ impl Copying {
     }
 
     /// Puts the file in the place of those that it was made of. Returns how many bytes are free since.
-    fn finish(self, shared: &Shared) -> Result<u64, StoreError> {
-        let sparse = Arc::new(self.writer.finish(self.useful)?);
+    fn finish(mut self, shared: &Shared) -> Result<u64, StoreError> {
+        self.writer.complete(self.useful)?;
+        let sparse = self.writer.publish();
+        let sparse = Arc::new(sparse.inspect_err(|_| shared.turns.lose_file())?);
         let before: u64 = self.group.files.iter().map(|file| file.file_bytes).sum();
         let freed = before.saturating_sub(sparse.file_bytes);
         match self.group.area {
@@ -175,13 +177,5 @@ impl Copying {
             Area::Nodes => shared.nodes.tops.make_sparse(sparse)?,
         }
         Ok(freed)
-    }
-}
-
-fn sparse_files(shared: &Shared, area: Area) -> Vec<Arc<Sparse>> {
-    match area {
-        Area::Log => shared.log.sparse(),
-        Area::Pages => shared.nodes.pages.sparse(),
-        Area::Nodes => shared.nodes.tops.sparse(),
     }
 }

@@ -22,13 +22,15 @@
 
 mod copy;
 mod plan;
+mod turns;
 mod walk;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) use plan::Sealed;
 use plan::{Area, Group, Needs, extent_of, note};
+use turns::Turn;
+pub(crate) use turns::Turns;
 use walk::{Met, Walk};
 
 use crate::error::StoreError;
@@ -59,28 +61,13 @@ pub struct Compaction {
     /// Pages from the first number on are younger than that version: all of them is needed. There are none from the
     /// second on.
     pages: [u64; 2],
+    /// The log's when it began: after a rollback one begins anew.
+    era: u64,
     needs: Needs,
     phase: Phase,
     freed_bytes: u64,
     /// Whether nothing was left out.
     complete: bool,
-}
-
-/// Held by who compacts, or wants nobody to: nobody else does meanwhile.
-#[derive(Debug)]
-pub(crate) struct Turn(Arc<AtomicBool>);
-
-impl Turn {
-    pub(crate) fn take(taken: &Arc<AtomicBool>) -> Option<Self> {
-        let free = !taken.swap(true, Ordering::Acquire);
-        free.then(|| Turn(Arc::clone(taken)))
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
 }
 
 /// What is being done.
@@ -125,29 +112,36 @@ impl Chosen {
 
 impl Store {
     /// Takes back the room of versions that aren't kept any more. None if there is none to take: nothing was pruned since
-    /// the last time ([`Writer::prune`](crate::Writer::prune)), or that hasn't been made durable by a checkpoint yet; or it
-    /// is being taken.
+    /// the last time, or since the store was opened ([`Writer::prune`](crate::Writer::prune): with what is kept already,
+    /// too), or that hasn't been made durable by a checkpoint yet; or it is being taken, or the store is being checked.
     ///
     /// It needs room on the disk for one more file: 64 MiB, or as much as one version that has more.
     ///
     /// # Errors
-    /// If the disk fails, or something that is kept is damaged.
+    /// If the disk fails, or something that is kept is damaged. [`StoreError::Broken`] if it failed before in a way that only
+    /// another opening finds out about.
     pub fn compaction(&self) -> Result<Option<Compaction>, StoreError> {
         let shared = &self.shared;
-        let Some(turn) = Turn::take(&shared.compacting) else {
+        let Some(turn) = shared.turns.compact() else {
             return Ok(None);
         };
+        if shared.turns.has_lost_file() {
+            return Err(StoreError::Broken);
+        }
+        let state = shared.state.load_full();
         let Some(floor) = shared.floor.load_full() else {
             return Ok(None);
         };
-        let state = shared.state.load();
+        // In this order: who checks the store from now on checks nothing that isn't above the floor.
+        if shared.turns.is_checked() || state.count() <= floor.retained.first {
+            return Ok(None);
+        }
         let oldest = shared.versions.get(floor.retained.oldest())?;
         // Not the log from where the window's first version begins: that may be more than a record, where it was imported.
         let window = match floor.retained.first.checked_sub(1) {
             None => 0,
             Some(before) => shared.version_end(&state, before)?,
         };
-        let newest = shared.versions.get(state.indexed.saturating_sub(1))?;
         let nodes = &shared.nodes;
         let mut needs = Needs::new([
             shared.log.sealed(window)?,
@@ -164,12 +158,13 @@ impl Store {
             shared: Arc::clone(shared),
             _turn: turn,
             phase: Phase::Looking(Walk::new(&floor.retained)),
-            floor,
             tops,
-            pages: [oldest.next_page, newest.next_page].map(page_end),
+            pages: [oldest.next_page, floor.next_page].map(page_end),
+            era: state.era,
             needs,
             freed_bytes: 0,
             complete: true,
+            floor,
         }))
     }
 }
@@ -189,6 +184,10 @@ impl Compaction {
     /// If the disk fails, or something that is kept is damaged. Nothing is lost: the next step goes on, with other files
     /// if one of them could not be made, and what was left is done by the next compaction.
     pub fn step(&mut self) -> Result<bool, StoreError> {
+        if self.shared.state.load().era != self.era {
+            (self.phase, self.complete) = (Phase::Done, false);
+            return Ok(false);
+        }
         let (shared, needs) = (&*self.shared, &mut self.needs);
         let next = match &mut self.phase {
             Phase::Looking(walk) => {
@@ -197,7 +196,10 @@ impl Compaction {
                     &self.floor.retained,
                     STEP_PAGES,
                     &mut |met| match met {
-                        Met::Leaf(entry) => needs.add(Area::Log, entry_extent(entry)),
+                        Met::Leaf(entry, true) => needs.add(Area::Log, entry_extent(entry)),
+                        Met::Leaf(entry, false) => {
+                            needs.add_pinned(Area::Log, entry_extent(entry));
+                        }
                         Met::Page(number, records) => {
                             needs.add_page(number);
                             let records = records.iter().map(|at| extent_of(*at));
@@ -225,7 +227,9 @@ impl Compaction {
                     &self.floor.retained,
                     STEP_PAGES,
                     &mut |met| match met {
-                        Met::Leaf(entry) => note(&mut chosen.now, Area::Log, entry_extent(entry)),
+                        Met::Leaf(entry, _) => {
+                            note(&mut chosen.now, Area::Log, entry_extent(entry))
+                        }
                         Met::Page(_, records) => {
                             let records = records.iter().map(|at| extent_of(*at));
                             records.for_each(|extent| note(&mut chosen.now, Area::Pages, extent));

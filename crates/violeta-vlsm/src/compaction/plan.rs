@@ -50,7 +50,12 @@ const STRETCH_BYTES_MAX: u64 = 1 << (64 - PART_LEN_BITS);
 const _: () = assert!(STORE_KEY_BYTES_MAX + STORE_VALUE_BYTES_MAX + 64 < 1 << PART_LEN_BITS);
 
 impl Part {
+    /// A part that is longer than any operation or record counts as the longest: it isn't one, and who reads it finds out.
     fn new(from: u64, extent: Extent) -> Self {
+        let extent = Extent {
+            len: extent.len.min((1 << PART_LEN_BITS) - 1),
+            ..extent
+        };
         Part((extent.from - from) << PART_LEN_BITS | extent.len)
     }
 
@@ -71,7 +76,7 @@ impl Needed {
 
     /// Whether much of it isn't needed.
     fn is_stale(&self) -> bool {
-        4 * self.garbage() >= self.file.file_bytes
+        self.garbage() >= self.file.file_bytes.div_ceil(4)
     }
 
     fn is_small(&self) -> bool {
@@ -159,6 +164,16 @@ impl Needs {
 
     /// Something is needed.
     pub(super) fn add(&mut self, area: Area, extent: Extent) {
+        self.take(area, extent, true);
+    }
+
+    /// Something is needed by a version that is pinned. Where it is only counted it doesn't count: most of it the window
+    /// has too.
+    pub(super) fn add_pinned(&mut self, area: Area, extent: Extent) {
+        self.take(area, extent, false);
+    }
+
+    fn take(&mut self, area: Area, extent: Extent, counts: bool) {
         self.met += 1;
         if self.notes && self.met > NOTED_EXTENTS {
             // Too much: it is only counted, and noted down file by file.
@@ -171,8 +186,10 @@ impl Needs {
         if let Some(needed) = after.checked_sub(1).map(|i| &mut files[i])
             && extent.from < needed.file.to
         {
-            needed.bytes += extent.len;
-            needed.extents += 1;
+            if counts {
+                needed.bytes += extent.len;
+                needed.extents += 1;
+            }
             if self.notes {
                 needed.noted.push(Part::new(needed.file.from, extent));
             }
@@ -211,7 +228,9 @@ impl Needs {
                     .last()
                     .is_none_or(|last| last.file.to == needed.file.from)
                     && needed.file.to - from <= STRETCH_BYTES_MAX;
-                let good = needed.is_stale() || needed.is_small();
+                // What is longer has a part that can't be told of.
+                let good = (needed.is_stale() || needed.is_small())
+                    && needed.file.to - needed.file.from <= STRETCH_BYTES_MAX;
                 if !(fits && follows && good) {
                     groups.extend(group(area, std::mem::take(&mut run)));
                 }

@@ -16,10 +16,20 @@ const SPACES: usize = 64;
 
 /// What a walk came by.
 pub(super) enum Met<'a> {
-    /// A leaf of any of the versions.
-    Leaf(&'a Entry),
+    /// A leaf of any of the versions, and whether that is the window's oldest.
+    Leaf(&'a Entry, bool),
     /// A page of the oldest version, by its number, and the records of it that are needed.
     Page(u32, &'a [At]),
+}
+
+/// A version that a walk is in.
+#[derive(Debug)]
+struct In {
+    version: Arc<Version>,
+    /// Whether it is the oldest that is kept.
+    is_oldest: bool,
+    /// Whether it is the oldest of the window.
+    is_window: bool,
 }
 
 /// A walk: the oldest version first.
@@ -27,8 +37,8 @@ pub(super) enum Met<'a> {
 pub(super) struct Walk {
     /// Indexes of the versions to come, the next one last.
     versions: Vec<u64>,
-    /// The version that one is in, and whether it is the oldest.
-    version: Option<(Arc<Version>, bool)>,
+    /// The version that one is in.
+    version: Option<In>,
     /// The space up to which all were looked up.
     after: Option<KeyPath>,
     /// Pages to come.
@@ -58,7 +68,7 @@ impl Walk {
         meet: &mut impl FnMut(Met<'_>),
     ) -> Result<bool, StoreError> {
         for _ in 0..pages {
-            if !self.step(shared, retained.oldest(), meet)? {
+            if !self.step(shared, retained, meet)? {
                 return Ok(false);
             }
         }
@@ -69,27 +79,32 @@ impl Walk {
     fn step(
         &mut self,
         shared: &Shared,
-        oldest: u64,
+        retained: &Retained,
         meet: &mut impl FnMut(Met<'_>),
     ) -> Result<bool, StoreError> {
-        let Some((version, is_oldest)) = &self.version else {
-            let Some(index) = self.versions.last() else {
+        let Some(within) = &self.version else {
+            let state = shared.state.load();
+            // A rollback may have taken it: then none of this counts.
+            let index = self.versions.last().filter(|index| **index < state.count());
+            let Some(index) = index.copied() else {
                 return Ok(false);
             };
-            self.version = Some((
-                shared.version_at(&shared.state.load(), *index)?,
-                *index == oldest,
-            ));
+            self.version = Some(In {
+                version: shared.version_at(&state, index)?,
+                is_oldest: index == retained.oldest(),
+                is_window: index == retained.first,
+            });
             self.versions.pop();
             self.after = None;
             return Ok(true);
         };
         if let Some(at) = self.pages.last() {
             let page = shared.nodes.survey(at)?;
-            if *is_oldest {
+            if within.is_oldest {
                 meet(Met::Page(at.page.number(), &page.records));
             }
-            page.leaves.iter().for_each(|entry| meet(Met::Leaf(entry)));
+            let leaves = page.leaves.iter();
+            leaves.for_each(|entry| meet(Met::Leaf(entry, within.is_window)));
             self.pages.pop();
             self.pages.extend(page.below);
             return Ok(true);
@@ -98,7 +113,7 @@ impl Walk {
         let pages = &mut self.pages;
         let visit = &mut |_: &_, space: &Space| {
             match &space.tree().root {
-                Some((_, Child::Leaf(entry))) => meet(Met::Leaf(entry)),
+                Some((_, Child::Leaf(entry))) => meet(Met::Leaf(entry, within.is_window)),
                 Some((digest, Child::Node(link))) => pages.extend(link.page.map(|page| PageAt {
                     page,
                     seq: link.seq,
@@ -113,7 +128,7 @@ impl Walk {
                 false => Next::Stop,
             })
         };
-        (version.top).visit(self.after.as_ref(), &shared.nodes, visit)?;
+        (within.version.top).visit(self.after.as_ref(), &shared.nodes, visit)?;
         match last {
             Some(last) => self.after = Some(last),
             None => self.version = None,

@@ -110,11 +110,6 @@ impl Log {
         self.layout.load().segments.clone()
     }
 
-    /// The sparse files, by rising start.
-    pub(crate) fn sparse(&self) -> Vec<Arc<Sparse>> {
-        self.layout.load().sparse.clone()
-    }
-
     /// The files that end where `position` is, or before, by rising start.
     pub(crate) fn sealed(&self, position: u64) -> Result<Vec<Sealed>, StoreError> {
         let layout = self.layout.load_full();
@@ -149,16 +144,18 @@ impl Log {
                 sparse: sparse::with(&layout.sparse, &new).0,
             }
         });
+        // All that can go goes; what doesn't does so when the store is opened again.
+        let mut removed = Ok(());
         for segment in &before.segments {
             if (new.id.from..new.id.to).contains(&segment.start) {
                 self.files.forget((segment.start, segment.era << 1));
-                self.disk.remove(&self.path(*segment))?;
+                removed = removed.and(self.disk.remove(&self.path(*segment)));
             }
         }
         for old in sparse::with(&before.sparse, &new).1 {
-            old.remove(&*self.disk, &self.files)?;
+            removed = removed.and(old.remove(&*self.disk, &self.files));
         }
-        Ok(())
+        Ok(removed?)
     }
 
     pub(crate) fn path(&self, segment: Segment) -> String {
@@ -175,10 +172,14 @@ impl Log {
         let mut buffer = vec![0; len];
         loop {
             let layout = self.layout.load();
+            let changed = || !Arc::ptr_eq(&layout, &self.layout.load());
             if let Some(sparse) = sparse::stretch_of(&layout.sparse, position) {
-                let read = sparse.read_at(&self.files, position, &mut buffer)?;
-                read.ok_or_else(|| sparse.missing(position))?;
-                return Ok(buffer.into());
+                return match sparse.read_at(&self.files, position, &mut buffer) {
+                    Err(error) if error.is_no_file() && changed() => continue,
+                    Err(error) => Err(error),
+                    Ok(Some(())) => Ok(buffer.into()),
+                    Ok(None) => Err(sparse.missing(position)),
+                };
             }
             let Some(segment) = layout.segment_of(position) else {
                 return Err(self.corrupt(position, "no segment of the log has this position"));
@@ -195,9 +196,7 @@ impl Log {
             };
             return Err(match error.kind() {
                 // Its file went as a sparse one took its place.
-                std::io::ErrorKind::NotFound if !Arc::ptr_eq(&layout, &self.layout.load()) => {
-                    continue;
-                }
+                std::io::ErrorKind::NotFound if changed() => continue,
                 std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::NotFound => {
                     self.corrupt(position, error.to_string())
                 }

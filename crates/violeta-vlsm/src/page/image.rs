@@ -346,12 +346,15 @@ impl Nodes {
                 chain.base = Some(record);
                 break;
             }
-            if !is_base {
+            // All that is newer may be much, and isn't kept in memory.
+            if !is_base && first <= wanted {
                 chain.deltas.push(record);
             }
         }
-        let content = self.thaw(&chain, depth, wanted.max(born))?;
-        Ok((content, records))
+        match born > wanted && chain.base.is_none() {
+            true => self.content_by_records(page, depth, born),
+            false => Ok((self.thaw(&chain, depth, wanted.max(born))?, records)),
+        }
     }
 
     /// A record of a page.

@@ -20,11 +20,10 @@
 //!
 //! The number in its name tells files apart that hold parts of the same stretch: the higher one was made of the lower.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use violeta_journal::{Disk, DiskFile, OpenMode};
+use violeta_journal::{Disk, DiskError, DiskFile, OpenMode};
 
 use crate::compaction::Sealed;
 use crate::error::StoreError;
@@ -56,11 +55,11 @@ pub(crate) struct SparseId {
 impl SparseId {
     fn name(self, kind: &str) -> String {
         let SparseId { number, from, to } = self;
-        format!("{kind}-sparse-{number:08x}-{from:016x}-{to:016x}")
+        format!("{kind}{MARK}{number:08x}-{from:016x}-{to:016x}")
     }
 
     fn from_name(kind: &str, name: &str) -> Option<Self> {
-        let rest = name.strip_prefix(kind)?.strip_prefix("-sparse-")?;
+        let rest = name.strip_prefix(kind)?.strip_prefix(MARK)?;
         let mut numbers = rest.split('-').map(|n| u64::from_str_radix(n, 16));
         let mut number = || numbers.next()?.ok();
         let (number, from, to) = (number()?, number()?, number()?);
@@ -194,9 +193,9 @@ impl Sparse {
     }
 
     /// Takes the file away.
-    pub(crate) fn remove(&self, disk: &dyn Disk, files: &Files) -> Result<(), StoreError> {
+    pub(crate) fn remove(&self, disk: &dyn Disk, files: &Files) -> Result<(), DiskError> {
         files.forget(self.file_id());
-        Ok(disk.remove(&self.path)?)
+        disk.remove(&self.path)
     }
 
     /// No other file of the kind has an odd second number.
@@ -348,10 +347,21 @@ pub(crate) fn open_all(
     kept.into_iter().map(open).collect()
 }
 
-/// The number of the next file.
-pub(crate) fn next_number(list: &[Arc<Sparse>]) -> u64 {
-    let numbers = list.iter().map(|sparse| sparse.id.number);
-    numbers.max().map_or(1, |number| number + 1)
+/// What the names of sparse files have in them.
+const MARK: &str = "-sparse-";
+
+/// Whether there are sparse files among those with these names.
+pub(crate) fn is_any(names: &[String]) -> bool {
+    names.iter().any(|name| name.contains(MARK))
+}
+
+/// The highest number of a sparse file among those with these names, of whatever kind; 0 if there is none.
+pub(crate) fn highest_number(names: &[String]) -> u64 {
+    let ids = names.iter().filter_map(|name| {
+        let (kind, _) = name.split_once(MARK)?;
+        SparseId::from_name(kind, name)
+    });
+    ids.map(|id| id.number).max().unwrap_or(0)
 }
 
 /// Makes a file. If it isn't finished, there is none.
@@ -406,16 +416,20 @@ impl SparseWriter {
     }
 
     /// Keeps `bytes`, which were at `from`: behind all that was kept so far.
+    ///
+    /// # Errors
+    /// If they weren't, or the disk fails.
     pub(crate) fn push(&mut self, from: u64, bytes: &[u8]) -> Result<(), StoreError> {
         let (len, end) = (bytes.len() as u64, from + bytes.len() as u64);
-        assert!(self.id.covers(from, end), "of this stretch");
+        let behind = self.extents.last().map_or(self.id.from, |last| last.end());
+        if from < behind || end > self.id.to {
+            // Only where pages name what lies one upon the other, which no version made.
+            let what = format!("what is to be kept from {from} to {end} lies elsewhere, or twice");
+            return Err(StoreError::corrupt("the tree", 0, what));
+        }
         match self.extents.last_mut() {
-            Some(last) => match last.end().cmp(&from) {
-                Ordering::Equal => last.len += len,
-                Ordering::Less => self.extents.push(Extent { from, len }),
-                Ordering::Greater => unreachable!("extents rise"),
-            },
-            None => self.extents.push(Extent { from, len }),
+            Some(last) if last.end() == from => last.len += len,
+            _ => self.extents.push(Extent { from, len }),
         }
         self.write(bytes)
     }
@@ -435,8 +449,8 @@ impl SparseWriter {
         Ok(())
     }
 
-    /// Completes the file, so many bytes of which are needed: it is durable under its name then.
-    pub(crate) fn finish(mut self, useful: u64) -> Result<Sparse, StoreError> {
+    /// Completes the file, so many bytes of which are needed, durably. It doesn't have its name yet.
+    pub(crate) fn complete(&mut self, useful: u64) -> Result<(), StoreError> {
         let extents = std::mem::take(&mut self.extents);
         let (mut place, mut directory) = (0, Vec::new());
         for page in extents.chunks(PAGE_EXTENTS) {
@@ -460,6 +474,12 @@ impl SparseWriter {
         self.write(&directory)?;
         self.flush()?;
         self.file.sync_data()?;
+        Ok(())
+    }
+
+    /// Gives the file, which is complete, its name. If that fails it may have it, and nobody knows of it before the store
+    /// is opened again.
+    pub(crate) fn publish(mut self) -> Result<Sparse, StoreError> {
         let path = in_dir(&self.dir, &self.id.name(self.kind));
         self.disk.rename(&self.path, &path)?;
         self.finished = true;
@@ -503,7 +523,8 @@ mod tests {
             let bytes: Vec<_> = (*from..from + len).map(|at| at as u8).collect();
             writer.push(*from, &bytes).unwrap();
         }
-        writer.finish(7).unwrap()
+        writer.complete(7).unwrap();
+        writer.publish().unwrap()
     }
 
     fn names(disk: &MemoryDisk) -> Vec<String> {
@@ -560,7 +581,8 @@ mod tests {
         let (kept, gone) = with(&list, &both);
         let ids = |list: &[Arc<Sparse>]| list.iter().map(|s| s.id.number).collect::<Vec<_>>();
         assert_eq!((ids(&kept), ids(&gone)), (vec![4, 3], vec![1, 2]));
-        assert_eq!(next_number(&kept), 5);
+        assert_eq!((highest_number(&names(&disk)), highest_number(&[])), (4, 0));
+        assert!(is_any(&names(&disk)) && !is_any(&["log-0".to_owned()]));
         let found = |position| stretch_of(&kept, position).map(|sparse| sparse.id.number);
         let positions = [0, 199, 200, 299, 300, 399, 400];
         let expected = [Some(4), Some(4), None, None, Some(3), Some(3), None];
