@@ -4,6 +4,7 @@
 //! cargo run --release                       # a million keys, 500 versions of 1,000 updates
 //! cargo run --release -- --keys 100000      # smaller
 //! cargo run --release -- violeta jmt        # only these
+//! cargo run --release -- --zipf 0.99        # some keys far more often than others
 //! ```
 //!
 //! Each store runs in a process of its own, one after the other, in a directory of its own on the same disk. Every
@@ -92,6 +93,7 @@ fn in_its_own_process(name: &str, arguments: &Arguments) -> Result<Figures> {
         .args(["--value-bytes", &settings.value_bytes.to_string()])
         .args(["--batch", &settings.batch.to_string()])
         .args(["--versions", &settings.versions.to_string()])
+        .args(["--zipf", &settings.zipf.to_string()])
         .args(["--reads", &settings.reads.to_string()])
         .stderr(Stdio::inherit())
         .output()?;

@@ -24,6 +24,9 @@ pub struct Settings {
     /// Versions that are measured, each durable before the next begins
     #[arg(long, default_value_t = 500)]
     pub versions: u64,
+    /// How unevenly keys are updated: the exponent of Zipf's law (YCSB's is 0.99); 0: all alike
+    #[arg(long, default_value_t = 0.0)]
+    pub zipf: f64,
     /// Reads, and proofs, of each kind
     #[arg(long, default_value_t = 20_000)]
     pub reads: u64,
@@ -46,8 +49,12 @@ impl Settings {
     /// The versions that are measured.
     pub fn updates(self) -> impl Iterator<Item = Vec<(Key, Vec<u8>)>> {
         let mut random = Random(7);
+        let popular = (self.zipf > 0.0).then(|| Zipf::new(self.keys, self.zipf));
         (1..=self.versions).map(move |round| {
-            let keys = (0..self.batch).map(|_| random.below(self.keys));
+            let keys = (0..self.batch).map(|_| match &popular {
+                Some(popular) => popular.rank(random.fraction()),
+                None => random.below(self.keys),
+            });
             sorted(keys.map(|i| (key(i), self.value(i, round))).collect())
         })
     }
@@ -93,7 +100,54 @@ impl Random {
         z ^ z >> 31
     }
 
+    /// From 0 to below 1.
+    fn fraction(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
     fn below(&mut self, n: u64) -> u64 {
         self.next() % n
+    }
+}
+
+/// Zipf's law: the key of rank r is chosen as often as 1 / r^exponent says. Ranks say nothing of where a key lies, since
+/// keys are random.
+struct Zipf {
+    /// How often one of the first keys is chosen, for each key.
+    up_to: Vec<f64>,
+}
+
+impl Zipf {
+    fn new(keys: u64, exponent: f64) -> Self {
+        let mut sum = 0.0;
+        let up_to = (1..=keys).map(|rank| {
+            sum += (rank as f64).powf(-exponent);
+            sum
+        });
+        Zipf {
+            up_to: up_to.collect(),
+        }
+    }
+
+    /// The key to which so large a part of all choices leads.
+    fn rank(&self, fraction: f64) -> u64 {
+        let sum = self.up_to.last().copied().unwrap_or(0.0);
+        let rank = self.up_to.partition_point(|up_to| *up_to <= fraction * sum);
+        rank.min(self.up_to.len().saturating_sub(1)) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_a_million_keys_has_a_fifteenth_of_all_updates() {
+        // 1 / H(10^6, 0.99), by itself: 1 / 15.39.
+        let (zipf, mut random) = (Zipf::new(1_000_000, 0.99), Random(3));
+        let first = (0..100_000).filter(|_| zipf.rank(random.fraction()) == 0);
+        let first = first.count();
+        assert!((6_200..6_800).contains(&first), "{first}");
+        assert_eq!((zipf.rank(0.0), zipf.rank(1.0)), (0, 999_999));
     }
 }
