@@ -22,8 +22,9 @@ const BLOCK_BYTES: u64 = 4 << 10;
 #[derive(Debug)]
 pub(crate) struct UntouchedDisk {
     below: Arc<dyn Disk>,
-    /// Files that were opened or made; none once removed.
-    files: Mutex<BTreeMap<String, Option<Arc<UntouchedFile>>>>,
+    /// What became of files that were opened or made; none once removed. Whoever opened one has the file below open, not
+    /// this: a store may have far more files than a process has descriptors.
+    contents: Mutex<BTreeMap<String, Option<Arc<Mutex<Content>>>>>,
 }
 
 fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -35,18 +36,32 @@ impl UntouchedDisk {
     pub(crate) fn new(below: Arc<dyn Disk>) -> Self {
         UntouchedDisk {
             below,
-            files: Mutex::default(),
+            contents: Mutex::default(),
         }
     }
 
-    fn find(&self, path: &str) -> Result<Option<Arc<UntouchedFile>>, DiskError> {
-        if let Some(known) = hold(&self.files).get(path) {
-            return Ok(known.clone());
-        }
-        match self.below.open(path, OpenMode::Existing) {
-            Ok(below) => Ok(Some(Arc::new(UntouchedFile::over(below)?))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+    /// The file that has this name now. `known`: what became of it, if it was opened before.
+    fn find(
+        &self,
+        path: &str,
+        known: Option<&Option<Arc<Mutex<Content>>>>,
+    ) -> Result<Option<UntouchedFile>, DiskError> {
+        let content = match known {
+            Some(None) => return Ok(None),
+            Some(Some(content)) if hold(content).below_len == 0 => {
+                return Ok(Some(UntouchedFile::made(path, Arc::clone(content))));
+            }
+            Some(Some(content)) => Some(Arc::clone(content)),
+            None => None,
+        };
+        match (self.below.open(path, OpenMode::Existing), content) {
+            (Ok(below), None) => Ok(Some(UntouchedFile::over(below)?)),
+            (Ok(below), Some(content)) => Ok(Some(UntouchedFile {
+                below: Some(below),
+                ..UntouchedFile::made(path, content)
+            })),
+            (Err(error), None) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            (Err(error), _) => Err(error),
         }
     }
 }
@@ -54,23 +69,24 @@ impl UntouchedDisk {
 impl Disk for UntouchedDisk {
     fn open(&self, path: &str, mode: OpenMode) -> Result<Arc<dyn DiskFile>, DiskError> {
         let fail = |kind: io::ErrorKind| Err(DiskError::new("open", path, kind));
-        let file = match (self.find(path)?, mode) {
+        let mut contents = hold(&self.contents);
+        let file = match (self.find(path, contents.get(path))?, mode) {
             (None, OpenMode::Existing) => return fail(io::ErrorKind::NotFound),
             (Some(_), OpenMode::New) => return fail(io::ErrorKind::AlreadyExists),
             (Some(file), _) => file,
-            (None, _) => Arc::new(UntouchedFile::made(path)),
+            (None, _) => UntouchedFile::made(path, Arc::default()),
         };
-        hold(&self.files).insert(path.to_owned(), Some(Arc::clone(&file)));
-        Ok(file)
+        contents.insert(path.to_owned(), Some(Arc::clone(&file.content)));
+        Ok(Arc::new(file))
     }
 
     fn list(&self, dir: &str) -> Result<Vec<String>, DiskError> {
         let mut names = self.below.list(dir)?;
-        for (path, file) in hold(&self.files).iter() {
+        for (path, content) in hold(&self.contents).iter() {
             let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
             if parent == dir {
                 names.retain(|listed| listed != name);
-                names.extend(file.iter().map(|_| name.to_owned()));
+                names.extend(content.iter().map(|_| name.to_owned()));
             }
         }
         names.sort_unstable();
@@ -86,8 +102,9 @@ impl Disk for UntouchedDisk {
     }
 
     fn remove(&self, path: &str) -> Result<(), DiskError> {
-        match self.find(path)? {
-            Some(_) => hold(&self.files).insert(path.to_owned(), None),
+        let mut contents = hold(&self.contents);
+        match self.find(path, contents.get(path))? {
+            Some(_) => contents.insert(path.to_owned(), None),
             None => return Err(DiskError::new("remove", path, io::ErrorKind::NotFound)),
         };
         Ok(())
@@ -106,7 +123,7 @@ impl Disk for UntouchedDisk {
 struct UntouchedFile {
     path: String,
     below: Option<Arc<dyn DiskFile>>,
-    content: Mutex<Content>,
+    content: Arc<Mutex<Content>>,
 }
 
 #[derive(Debug, Default)]
@@ -124,19 +141,19 @@ impl UntouchedFile {
         Ok(UntouchedFile {
             path: below.path().to_owned(),
             below: Some(below),
-            content: Mutex::new(Content {
+            content: Arc::new(Mutex::new(Content {
                 len,
                 below_len: len,
                 blocks: BTreeMap::new(),
-            }),
+            })),
         })
     }
 
-    fn made(path: &str) -> Self {
+    fn made(path: &str, content: Arc<Mutex<Content>>) -> Self {
         UntouchedFile {
             path: path.to_owned(),
             below: None,
-            content: Mutex::default(),
+            content,
         }
     }
 
@@ -335,5 +352,35 @@ mod tests {
             io::ErrorKind::NotFound
         );
         assert!(disk.lock("").is_ok());
+    }
+
+    /// Descriptors that this process has open on files in `dir`.
+    #[cfg(target_os = "linux")]
+    fn descriptors_in(dir: &std::path::Path) -> usize {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap();
+        let links = open.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok());
+        links.filter(|link| link.starts_with(dir)).count()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_store_may_have_more_files_than_a_process_has_descriptors() {
+        let dir = tempfile::tempdir().unwrap();
+        let names: Vec<String> = (0..50).map(|i| format!("log-{i}")).collect();
+        for name in &names {
+            std::fs::write(dir.path().join(name), b"below").unwrap();
+        }
+        let below = Arc::new(violeta_journal::RealDisk::new(dir.path().to_owned()));
+        let disk = UntouchedDisk::new(below);
+        for name in &names {
+            assert_eq!(whole(&disk, name), b"below");
+        }
+        assert_eq!(descriptors_in(dir.path()), 0, "all were closed again");
+        let file = disk.open("log-7", OpenMode::Any).unwrap();
+        file.write_at(0, b"a").unwrap();
+        file.truncate(3).unwrap();
+        drop(file);
+        assert_eq!(whole(&disk, "log-7"), b"ael", "what was written stays");
+        assert_eq!(descriptors_in(dir.path()), 0);
     }
 }
