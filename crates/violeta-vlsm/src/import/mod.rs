@@ -19,7 +19,7 @@
 //!
 //! | a crash | leaves |
 //! | --- | --- |
-//! | before the marker is durable | nothing, or an empty directory |
+//! | before the marker is durable | nothing, or a directory with no more than `import.new`, which the next attempt writes over |
 //! | until it is taken away | an import, which [`Store::open`] refuses and [`Importer::open`] goes on with |
 //! | after | a store |
 
@@ -171,11 +171,15 @@ impl Importer {
     ///
     /// # Errors
     /// If the chunk is of another version, or nothing of it can be kept yet; if the disk fails as what has come together
-    /// is written: then this chunk is added nevertheless, and [`Importer::sync`] tries again.
+    /// is written: then this chunk is added nevertheless, and [`Importer::sync`] tries again. So does the next `add`,
+    /// which takes nothing for as long as that fails: what is in memory stays bounded.
     pub fn add(&mut self, chunk: VerifiedChunk) -> Result<(), ImportError> {
         let (found, expected) = (*chunk.root(), self.state.root);
         if found != expected {
             return Err(ImportError::OtherRoot { found, expected });
+        }
+        if self.pending.bytes >= IMPORT_BATCH_BYTES {
+            self.sync()?;
         }
         match chunk {
             VerifiedChunk::Spaces(chunk) => self.add_spaces(&chunk)?,
@@ -261,8 +265,9 @@ impl Importer {
     /// Compares the root, and makes the directory a store, which has the one version.
     ///
     /// # Errors
-    /// If something is missing, the root is another one, or the disk fails: there is no store then, and the import can
-    /// be opened again, unless the root is another one.
+    /// If something is missing, the root is another one, or the disk fails: then the import can be opened again, unless
+    /// the root is another one. If the disk fails as late as when the store is opened, the import is over, and there is
+    /// a store: [`Importer::open`] says [`ImportError::HoldsStore`], and [`Store::open`] opens it.
     pub fn finish(mut self) -> Result<Store, ImportError> {
         if !self.state.progress.is_whole() {
             return Err(ImportError::Unfinished);

@@ -50,6 +50,35 @@ fn what_comes_together_in_memory_is_committed_part_by_part() {
 }
 
 #[test]
+fn while_the_disk_is_full_no_more_comes_together_in_memory_than_one_part() {
+    let mut batch = Batch::new();
+    batch.create_space(b"s");
+    (0..24u8).for_each(|key| batch.put(b"s", &[key], vec![key; 3 << 20]));
+    let peer = peer(&batch);
+    let disk = MemoryDisk::new();
+    let mut importer = importer(&disk, &peer);
+    disk.set_capacity(Some(disk.used_bytes()));
+    let (mut refused, mut before) = (0, None);
+    while refused < 5
+        && let Some(place) = importer.missing(1).first()
+    {
+        let chunk = fetch(&peer, place, CHUNK_BYTES_MAX);
+        if importer.add(chunk).is_err() {
+            refused += 1;
+            let now = (importer.pending.bytes, importer.keys());
+            assert_eq!(*before.get_or_insert(now), now, "nothing more was taken");
+        }
+    }
+    assert_eq!(refused, 5);
+    assert!(importer.pending.bytes < 2 * IMPORT_BATCH_BYTES);
+    disk.set_capacity(None);
+    while let Some(place) = importer.missing(1).first() {
+        importer.add(fetch(&peer, place, CHUNK_BYTES_MAX)).unwrap();
+    }
+    assert_eq!(importer.finish().unwrap().verify().unwrap().keys, 24);
+}
+
+#[test]
 fn what_the_disk_did_not_keep_makes_no_store() {
     let mut batch = Batch::new();
     batch.create_space(b"s");
