@@ -327,13 +327,15 @@ impl Client {
     /// None if nobody proves a state, and somebody says that there is no block: that proves nothing, and one who lost its
     /// disk says it of every chain. So it doesn't stand for an answer.
     ///
-    /// Who says nothing is waited for a short time only, once a state was proved or a quorum has said whatever it may be.
+    /// Who says nothing is waited for a short time only, once a state was proved that is as new as this client has seen
+    /// any, or a quorum has said whatever it may be: one that is quick to show an old state cuts off nobody.
     async fn learn(&self) -> Result<Option<Standing>, ClientError> {
         let nonces = &self.signer()?.nonces;
         let mut failures = Failures::default();
         let mut asks = Asks::new(self.accounts().await);
         let (mut answered, mut newest) = (BTreeSet::new(), None::<Standing>);
         let (mut without_block, mut heard) = (BTreeSet::new(), BTreeSet::new());
+        let height = |(_, head): &Standing| head.head().height;
         while let Some((at, standing)) = asks.next().await {
             if !matches!(&standing, Err(no_proof) if no_proof.is_silence()) {
                 heard.insert(at);
@@ -345,7 +347,6 @@ impl Client {
                     let highest = account.as_ref().map_or(Nonce(0), |account| account.highest);
                     let is_spent = |n| account.as_ref().is_some_and(|account| account.is_spent(n));
                     nonces.learn(highest, is_spent, head.head().time);
-                    let height = |(_, head): &Standing| head.head().height;
                     if newest
                         .as_ref()
                         .is_none_or(|n| height(n) < height(&standing))
@@ -359,7 +360,8 @@ impl Client {
             if self.exceeds_faults(answered.iter().copied()) {
                 break;
             }
-            if !answered.is_empty() || self.is_quorum(heard.iter().copied()) {
+            let is_new = newest.as_ref().is_some_and(|n| height(n) >= self.seen());
+            if is_new || self.is_quorum(heard.iter().copied()) {
                 asks.hurry();
             }
         }

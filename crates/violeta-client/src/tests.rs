@@ -1039,6 +1039,27 @@ async fn a_fate_is_found_out_though_one_says_at_once_what_is_worth_nothing() {
 }
 
 #[tokio::test]
+async fn a_fate_is_found_out_though_one_shows_at_once_an_older_state_than_was_seen() {
+    let cluster = Cluster::honest().await;
+    cluster.chain.keep_accounts();
+    let client = expiring(&cluster, LONG).await;
+    client.put(SPACE, "alice", "1").await.unwrap();
+    cluster.chain.go_by_the_time_of_day();
+    let expires = TimeMs(crate::client::now_ms().0 - 1);
+    client.put(SPACE, "alice", "2").await.unwrap();
+    // The state after the second block shows the fate; the first one shows the state before it, and is fast.
+    cluster.gateways[0].becomes(CutOff);
+    for slow in &cluster.gateways[1..] {
+        slow.takes_its_time(Duration::from_millis(crate::limits::NUDGE_MS + 200));
+    }
+    let lost = violeta_types::TxId(violeta_types::Digest([7; 32]));
+    let fate = client.fate(lost, Nonce(99), expires);
+    let fate = tokio::time::timeout(Duration::from_secs(20), fate).await;
+    let fate = fate.expect("the others are waited for");
+    assert!(matches!(fate, Err(ClientError::Expired { .. })), "{fate:?}");
+}
+
+#[tokio::test]
 async fn an_outcome_is_found_out_though_a_liar_and_one_who_lags_answer_first() {
     let cluster = Cluster::honest().await;
     cluster.chain.keep_accounts();
