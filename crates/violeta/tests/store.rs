@@ -356,3 +356,50 @@ fn old_versions_are_let_go_and_what_stays_is_as_it_was() {
         refused.err
     );
 }
+
+#[test]
+fn a_diff_shows_what_differs_where_values_look_alike_and_knows_its_space_and_its_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(RealDisk::new(dir.path().to_owned()));
+    let store = Store::open(disk, "", Options::default()).unwrap();
+    let mut writer = store.writer().unwrap();
+    for (version, end) in [(1, "a"), (2, "b")] {
+        let mut batch = Batch::new();
+        if version == 1 {
+            batch.create_space(b"s");
+            batch.create_space(b"still");
+        }
+        batch.put(b"s", b"k", format!("{}{end}", "x".repeat(100)));
+        let staged = writer.stage(&batch).unwrap();
+        writer.commit(Height(version), staged).unwrap();
+    }
+    drop((writer, store));
+    let name = dir.path().to_str().unwrap();
+    let diff = |more: &[&str]| run(&[&["store", "diff", name, "1", "2"], more].concat());
+
+    let shown = diff(&[]).expect(0).out;
+    let line = shown.lines().find(|line| line.starts_with('~')).unwrap();
+    let (old, new) = line.split_once('\t').unwrap().1.split_once(" → ").unwrap();
+    assert_ne!(old, new);
+    assert!(old.contains("(101 bytes, digest "), "{old}");
+
+    assert!(
+        diff(&["--space", "still"])
+            .expect(0)
+            .out
+            .contains("nothing differs")
+    );
+    assert!(diff(&["--space", "s"]).expect(0).out.contains("s: 1 key"));
+    let said = diff(&["--space", "typo"]).expect(1).err;
+    assert!(
+        said.contains("no space typo at version 1, nor at 2"),
+        "{said}"
+    );
+
+    let again = format!("{name}/.");
+    assert_eq!(
+        diff(&["--with", &again]).expect(0).out,
+        shown,
+        "one store, spelled twice"
+    );
+}

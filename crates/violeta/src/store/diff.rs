@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 use violeta_proof::tree::SpaceRecord;
+use violeta_types::Domain;
 use violeta_types::api::Readable;
 use violeta_vlsm::limits::PAGE_ENTRIES_MAX;
 use violeta_vlsm::{Change, Snapshot, SpaceChange};
 
 use super::text::{Stream, ValueView, Values};
-use super::{Opened, each};
-use crate::error::CliResult;
+use super::{Opened, each, explain};
+use crate::error::{CliError, CliResult};
 use crate::terminal::{Terminal, Tone, count, shortened};
 
 const VALUE_CHARACTERS: usize = 60;
@@ -98,11 +99,10 @@ struct Comparison<'a> {
 /// If there is no such store or version, or it is damaged.
 pub(super) fn run(args: &DiffArgs, terminal: &Terminal) -> CliResult {
     let opened = Opened::open(&args.dir)?;
-    let other = args
-        .with
-        .as_ref()
-        .map(|dir| Opened::open(dir))
-        .transpose()?;
+    let other = match &args.with {
+        Some(dir) if !opened.is_at(dir)? => Some(Opened::open(dir)?),
+        _ => None,
+    };
     let other = other.as_ref().unwrap_or(&opened);
     let (old, new) = (
         opened.snapshot(Some(args.old))?,
@@ -111,9 +111,9 @@ pub(super) fn run(args: &DiffArgs, terminal: &Terminal) -> CliResult {
     let comparison = Comparison {
         args,
         terminal,
-        name: match &args.with {
-            None => opened.path.display().to_string(),
-            Some(_) => format!("{} or {}", opened.path.display(), other.path.display()),
+        name: match other.path == opened.path {
+            true => opened.path.display().to_string(),
+            false => format!("{} or {}", opened.path.display(), other.path.display()),
         },
         values: Values::of(other, &new, args.raw)?,
         old,
@@ -131,20 +131,45 @@ pub(super) fn run(args: &DiffArgs, terminal: &Terminal) -> CliResult {
 impl Comparison<'_> {
     /// Tells what differs, and in how many spaces something does.
     fn tell(&self, stream: &mut Stream<'_>) -> CliResult<u64> {
+        if let Some(name) = &self.args.space {
+            return self.tell_only(name, stream);
+        }
         let mut found = 0;
         each(
             &self.name,
             |after| self.new.changed_spaces(&self.old, after, PAGE_ENTRIES_MAX),
             |space| {
-                let name = Readable(space.name.to_vec());
-                if self.args.space.as_ref().is_some_and(|only| *only != name) {
-                    return Ok(());
-                }
                 found += 1;
+                let name = Readable(space.name.to_vec());
                 self.tell_space(&name, &space, stream)
             },
         )?;
         Ok(found)
+    }
+
+    /// The same of one space, which the others aren't looked at for.
+    fn tell_only(&self, name: &Readable, stream: &mut Stream<'_>) -> CliResult<u64> {
+        let record = |snapshot: &Snapshot| {
+            let found = snapshot.space(&name.0);
+            found.map_err(|error| explain(&self.name, error))
+        };
+        let (old, new) = (record(&self.old)?, record(&self.new)?);
+        if old.is_none() && new.is_none() {
+            let (old, new) = (self.old.version(), self.new.version());
+            let message = format!("no space {name} at version {old}, nor at {new}");
+            let list = "violeta store dump DIR lists a version's spaces";
+            return Err(CliError::failed(message).during(&self.name).help(list));
+        }
+        if old == new {
+            return Ok(0);
+        }
+        let space = SpaceChange {
+            name: name.0.clone().into(),
+            old,
+            new,
+        };
+        self.tell_space(name, &space, stream)?;
+        Ok(1)
     }
 
     fn tell_space(
@@ -183,12 +208,32 @@ impl Comparison<'_> {
             false => shortened(&value.value.to_string(), VALUE_CHARACTERS),
         };
         let (mark, tone, values) = match (&view.old, &view.new) {
-            (Some(old), Some(new)) => ("~", Tone::Warn, format!("{} → {}", value(old), value(new))),
+            (Some(old), Some(new)) => {
+                let (mut shown, mut also) = (value(old), value(new));
+                if shown == also {
+                    shown += &distinction(old);
+                    also += &distinction(new);
+                }
+                ("~", Tone::Warn, format!("{shown} → {also}"))
+            }
             (Some(old), None) => ("-", Tone::Bad, value(old)),
             (None, new) => ("+", Tone::Good, new.as_ref().map(value).unwrap_or_default()),
         };
         let mark = self.terminal.paint(tone, mark);
         stream.tell(format_args!("{mark} {}\t{values}", view.key), &view)
+    }
+}
+
+/// What tells a value from one that is shown alike: its digest if not all of it is shown, and where it was written.
+fn distinction(value: &ValueView) -> String {
+    let bytes = &value.value.0;
+    let digest = Domain::TreeValue.hash(bytes);
+    match value.written_at {
+        Some(height) => format!(
+            " ({} bytes, digest {digest}, written at {height})",
+            bytes.len()
+        ),
+        None => format!(" ({} bytes, digest {digest})", bytes.len()),
     }
 }
 

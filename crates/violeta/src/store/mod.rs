@@ -105,6 +105,15 @@ impl Opened {
         Ok(Opened { path, disk, store })
     }
 
+    /// Whether `dir` leads to this store too, however it is spelled.
+    fn is_at(&self, dir: &Path) -> CliResult<bool> {
+        let real = |path: &Path| {
+            let found = path.canonicalize();
+            found.map_err(|error| CliError::failed(error).during(path.display()))
+        };
+        Ok(real(&self.path)? == real(&place::find(dir)?)?)
+    }
+
     /// What an operation gave, or why it failed in words.
     fn tell<T>(&self, done: Result<T, StoreError>) -> CliResult<T> {
         done.map_err(|error| explain(self.path.display(), error))
