@@ -76,9 +76,9 @@ pub(crate) fn open_locked(
         Some(superblock) => superblock,
         None if segments.is_empty() => create(&*disk, dir, &superblocks, &options)?,
         None => {
-            let what = "neither superblock is whole, but there is a log".to_owned();
+            let what = "neither superblock is whole, but there is a log";
             let file = in_dir(dir, "super-a");
-            return Err(StoreError::Format { file, what });
+            return Err(StoreError::corrupt(file, 0, what));
         }
     };
     if sparse::is_any(&names) {

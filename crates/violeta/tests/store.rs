@@ -403,3 +403,21 @@ fn a_diff_shows_what_differs_where_values_look_alike_and_knows_its_space_and_its
         "one store, spelled twice"
     );
 }
+
+#[test]
+fn rot_in_both_superblocks_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    library_store(dir.path());
+    for file in ["super-a", "super-b"] {
+        let path = dir.path().join(file);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[20] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    }
+    let said = run(&["store", "check", dir.path().to_str().unwrap()]).expect(4);
+    assert!(
+        said.err.contains("neither superblock is whole"),
+        "{}",
+        said.err
+    );
+}

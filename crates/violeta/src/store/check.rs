@@ -20,7 +20,8 @@ use crate::terminal::{Terminal, Tone, count};
   violeta store check net/v0/data/store --json
 
 Reads the whole log, with the chain of checksums and each version's root, and of the newest version every page, node, \
-key and value. What pages held at older versions is checked whenever it is read. Exit code 4 if something is damaged; \
+key and value. Not checked here, but \
+whenever it is read: what pages held at older versions, and pinned versions. Exit code 4 if something is damaged; \
 it says which file, and where in it.")]
 pub(super) struct CheckArgs {
     /// The store's directory, or a validator's.
