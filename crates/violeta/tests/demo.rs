@@ -135,12 +135,18 @@ fn a_terminal_that_closes_ends_the_demo_cleanly_unless_it_was_told_not_to_mind()
         assert!(pids.iter().all(|&pid| !is_alive(pid)));
         assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0);
     };
-    let (mut demo, _, pids) = hung_up(violeta().args(["demo", "--json"]), temporary.path());
+    let program = violeta().get_program().to_owned();
+    // Whoever runs the tests may have been told not to mind.
+    let mut minding = Command::new("env");
+    minding
+        .arg("--default-signal=HUP")
+        .arg(&program)
+        .args(["demo", "--json"]);
+    let (mut demo, _, pids) = hung_up(&mut minding, temporary.path());
     assert_eq!(demo.wait().unwrap().code(), Some(0));
     gone(&pids);
 
     // As nohup does it.
-    let program = violeta().get_program().to_owned();
     let mut deaf = Command::new("sh");
     deaf.args(["-c", "trap '' HUP; exec \"$0\" demo --json"])
         .arg(program);
