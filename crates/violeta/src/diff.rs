@@ -5,12 +5,12 @@ use serde::Serialize;
 use violeta_client::{At, Client, ClientError, ProvedChanges};
 use violeta_proof::StoredValue;
 use violeta_proof::changes_proof::ChangedEntry;
-use violeta_types::Height;
 use violeta_types::api::{PAGE_MAX, Readable, WrittenValue};
+use violeta_types::{Domain, Height};
 
-use crate::connect::{parse_height, reader, show_incidents, version};
+use crate::connect::{namespace_help, parse_height, reader, show_incidents, version};
 use crate::context::ContextArgs;
-use crate::error::CliResult;
+use crate::error::{CliError, CliResult};
 use crate::gateway::block_on;
 use crate::list::CELL_CHARACTERS;
 use crate::quorum::watched;
@@ -77,6 +77,9 @@ pub(crate) fn run(args: &DiffArgs, terminal: &Terminal) -> CliResult {
     let read = block_on(watched(&client, terminal, all_changes(&client, args)));
     show_incidents(&client, terminal);
     let (changes, to) = read?;
+    if changes.is_empty() {
+        require_namespace(&client, args, to)?;
+    }
     let (from, characters) = (
         args.from,
         if args.full {
@@ -94,7 +97,14 @@ pub(crate) fn run(args: &DiffArgs, terminal: &Terminal) -> CliResult {
             None => terminal.paint(Tone::Faint, "(none)"),
         };
         let key = shortened(&view.key.to_string(), characters);
-        shown.add_row([key, value(&view.old), value(&view.new)]);
+        let (mut old, mut new) = (value(&view.old), value(&view.new));
+        if let (Some(before), Some(after)) = (&change.values.old, &change.values.new)
+            && old == new
+        {
+            old += &distinction(before, after);
+            new += &distinction(after, before);
+        }
+        shown.add_row([key, old, new]);
         terminal.object(&view)?;
     }
     if !changes.is_empty() {
@@ -105,6 +115,31 @@ pub(crate) fn run(args: &DiffArgs, terminal: &Terminal) -> CliResult {
         "✓ {changed} between heights {from} and {to}, proved to be all"
     ));
     Ok(())
+}
+
+/// Where nothing changed, tells a namespace from one that isn't there.
+fn require_namespace(client: &Client, args: &DiffArgs, to: Height) -> CliResult {
+    let (namespace, at) = (&args.namespace.0, At::Height(to));
+    let entries = async { Ok(client.entries(namespace, None, 1, at).await?) };
+    match block_on(entries)?.part.count {
+        Some(_) => Ok(()),
+        None => {
+            let (name, from) = (&args.namespace, args.from);
+            let message = format!("there is no namespace {name} at height {to}, nor was at {from}");
+            Err(CliError::failed(message).help(namespace_help(name)))
+        }
+    }
+}
+
+/// What tells a value from another that is shown alike: where it was written, or its digest if it is another.
+fn distinction(value: &StoredValue, other: &StoredValue) -> String {
+    match value.value == other.value {
+        true => format!(" (written at {})", value.written_at),
+        false => {
+            let (bytes, digest) = (value.value.len(), Domain::TreeValue.hash(&value.value));
+            format!(" ({bytes} bytes, digest {digest})")
+        }
+    }
 }
 
 /// All parts, of the same two heights; and the newer of them.
@@ -126,5 +161,28 @@ async fn all_changes(
             Some(key) => after = Some(key.to_vec()),
             None => return Ok((changes, height)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(height: u64, value: &str) -> StoredValue {
+        StoredValue {
+            written_at: Height(height),
+            value: value.as_bytes().to_vec().try_into().unwrap(),
+        }
+    }
+
+    #[test]
+    fn values_that_are_shown_alike_are_told_apart() {
+        let (first, again) = (stored(3, "2"), stored(5, "2"));
+        assert_eq!(distinction(&first, &again), " (written at 3)");
+        assert_eq!(distinction(&again, &first), " (written at 5)");
+        let long = |end: &str| stored(3, &format!("{}{end}", "x".repeat(40)));
+        let (a, b) = (long("a"), long("b"));
+        assert!(distinction(&a, &b).starts_with(" (41 bytes, digest "));
+        assert_ne!(distinction(&a, &b), distinction(&b, &a));
     }
 }

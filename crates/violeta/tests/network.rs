@@ -239,6 +239,13 @@ fn a_namespace_is_listed_whole_and_what_changed_between_two_heights_is_shown() {
     let said = net.run(&["diff", "n", &first]).expect(0);
     assert!(said.err.contains("3 changes"), "{}", said.err);
     net.run(&["diff", "n", &last, &first]).expect(2);
+    let none = net.run(&["diff", "nn", &first]).expect(1);
+    assert!(none.err.contains("there is no namespace"), "{}", none.err);
+    // The same value again.
+    let again = net.written(&["put", "n", "b", "2"]).to_string();
+    let said = net.run(&["diff", "n", &last, &again]).expect(0);
+    let told = format!("written at {again}");
+    assert!(said.out.contains(&told), "{}", said.out);
 }
 
 #[test]
