@@ -15,7 +15,8 @@ use violeta_types::Height;
 /// Which versions a store keeps ([`Writer::prune`](crate::Writer::prune)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// The window: all from this one on, and what the store was at this one.
+    /// The window: all from this one on, and what the store was at this one. A window never goes back: where this is a
+    /// pinned version before it, that stays pinned, and the window is as it was.
     pub oldest: Height,
     /// Versions below it that are kept besides. What isn't said here goes, though it was kept before.
     pub pinned: Vec<Height>,

@@ -171,7 +171,7 @@ impl Writer {
                 None => Err(shared.no_such_version(&state, version)?),
             }
         };
-        // What went before doesn't come back. A version that was pinned stays so.
+        // What went before doesn't come back.
         let pins = retention.pinned.iter().chain([&retention.oldest]);
         let mut pins: Vec<u64> = pins
             .map(|version| find(*version))

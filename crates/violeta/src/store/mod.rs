@@ -1,4 +1,4 @@
-//! `violeta store`: a look into a store that nobody uses.
+//! `violeta store`: a look into a store that nobody uses, and letting go of what is old in it.
 //!
 //! ```text
 //!  DIR ── place ──▶ the store's directory ── disk (untouched) ──▶ Store ─┬─ check   is all of it as it was written?
